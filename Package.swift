@@ -1,0 +1,180 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+/// Applied to every target of ours. Each is an accepted evolution proposal that a later language mode turns on by itself.
+let settings: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),  // SE-0335
+    .enableUpcomingFeature("InternalImportsByDefault"),  // SE-0409
+    .enableUpcomingFeature("MemberImportVisibility"),  // SE-0444
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),  // SE-0461
+]
+
+let package = Package(
+    name: "plantao",
+    platforms: [.macOS(.v15)],
+    products: [
+        .executable(name: "plantao", targets: ["Plantao"])
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+        .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.0"),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),
+        .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        .package(url: "https://github.com/vapor/jwt-kit", from: "5.7.0"),
+    ],
+    targets: [
+        // The only composition root: reads the configuration, starts everything, and is the command line.
+        .executableTarget(
+            name: "Plantao",
+            dependencies: [
+                "Client", "Conversations", "Consultores", "HTTPAPI", "Identity", "Integrations", "Jobs", "Kernel", "Realtime", "Storage", "Tenancy",
+                "Transports", "Wire",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ],
+            swiftSettings: settings
+        ),
+
+        // MARK: Doors
+        .target(
+            name: "HTTPAPI",
+            dependencies: [
+                "Conversations", "Consultores", "Identity", "Integrations", "Kernel", "Realtime", "Storage", "Tenancy", "Wire",
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+            ],
+            swiftSettings: settings
+        ),
+        .target(
+            name: "Transports",
+            dependencies: [
+                "Identity", "Kernel", "Realtime", "Tenancy", "Wire",
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "HummingbirdCore", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
+                .product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras"),
+            ],
+            swiftSettings: settings
+        ),
+
+        // MARK: The business
+        .target(
+            name: "Tenancy",
+            dependencies: [
+                "Conversations", "Consultores", "Identity", "Kernel", "Realtime", "Storage", "Wire", .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: settings
+        ),
+        .target(
+            name: "Conversations",
+            dependencies: ["Kernel", "Storage", "Wire", .product(name: "DequeModule", package: "swift-collections")],
+            swiftSettings: settings
+        ),
+        .target(name: "Consultores", dependencies: ["Kernel", "Storage", "Wire"], swiftSettings: settings),
+        .target(
+            name: "Identity",
+            dependencies: [
+                "CCrypt", "Kernel", "Storage", "Wire",
+                .product(name: "JWTKit", package: "jwt-kit"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            swiftSettings: settings
+        ),
+        .target(
+            name: "Jobs",
+            dependencies: ["Kernel", "Storage", "Wire", .product(name: "Logging", package: "swift-log")],
+            swiftSettings: settings
+        ),
+
+        // MARK: Shared runtime
+        .target(
+            name: "Realtime",
+            dependencies: ["Kernel", "Wire", .product(name: "DequeModule", package: "swift-collections"), .product(name: "NIOCore", package: "swift-nio")],
+            swiftSettings: settings
+        ),
+        .target(
+            name: "Storage",
+            dependencies: ["Kernel", "Wire", .product(name: "GRDB", package: "GRDB.swift"), .product(name: "Logging", package: "swift-log")],
+            swiftSettings: settings
+        ),
+
+        // MARK: Adapters
+        .target(
+            name: "Integrations",
+            dependencies: [
+                "Kernel", "Wire",
+                .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+            ],
+            swiftSettings: settings
+        ),
+        .target(
+            name: "Client",
+            dependencies: [
+                "Wire",
+                .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            swiftSettings: settings
+        ),
+
+        // MARK: Wire, without I/O
+        .target(
+            name: "Wire",
+            dependencies: [.product(name: "NIOCore", package: "swift-nio"), .product(name: "OrderedCollections", package: "swift-collections")],
+            swiftSettings: settings
+        ),
+
+        // MARK: Bottom
+        .target(name: "Kernel", swiftSettings: settings),
+        .systemLibrary(name: "CCrypt", pkgConfig: "libcrypt", providers: [.apt(["libcrypt-dev"])]),
+
+        // MARK: Measuring
+        .executableTarget(
+            name: "loadtest",
+            dependencies: [
+                "Client", "Wire",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            path: "loadtest",
+            exclude: ["README.md", "RESULTS.md"],
+            swiftSettings: settings
+        ),
+
+        // MARK: Tests
+        .testTarget(name: "KernelTests", dependencies: ["Kernel"], swiftSettings: settings),
+        .testTarget(name: "WireTests", dependencies: ["Wire", .product(name: "NIOCore", package: "swift-nio")], swiftSettings: settings),
+        .testTarget(name: "StorageTests", dependencies: ["Storage", "Kernel", "Wire"], swiftSettings: settings),
+        .testTarget(name: "RealtimeTests", dependencies: ["Realtime", "Kernel", "Wire"], swiftSettings: settings),
+        .testTarget(name: "IdentityTests", dependencies: ["Identity", "Kernel", "Storage"], swiftSettings: settings),
+        .testTarget(name: "ConsultoresTests", dependencies: ["Consultores", "Kernel", "Storage", "Wire"], swiftSettings: settings),
+        .testTarget(name: "ConversationsTests", dependencies: ["Conversations", "Kernel", "Storage", "Wire"], swiftSettings: settings),
+        .testTarget(name: "IntegrationsTests", dependencies: ["Integrations", "Kernel", "Wire"], swiftSettings: settings),
+    ],
+    swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,85 @@
+/// Why something was not done: an error value for whoever asked, with a sentence they can act on.
+///
+/// Every door renders it in its own way: HTTP as `{"detail": …}` with a status, a socket as an error reply. It never carries a secret or the
+/// text of a message.
+package struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
+    package enum Kind: Sendable, Equatable {
+        case malformed, unauthenticated, forbidden, notFound, conflict, tooLarge, invalid, tooMany, unavailable
+
+        /// The HTTP status (RFC 9110 §15).
+        package var status: Int {
+            switch self {
+            case .malformed: 400
+            case .unauthenticated: 401
+            case .forbidden: 403
+            case .notFound: 404
+            case .conflict: 409
+            case .tooLarge: 413
+            case .invalid: 422
+            case .tooMany: 429
+            case .unavailable: 503
+            }
+        }
+    }
+
+    /// One field that is wrong, in FastAPI's form: `{"loc": ["body", "text"], "msg": …, "type": …}`.
+    package struct Field: Sendable, Equatable {
+        package let location: [String]
+        package let message: String
+        package let type: String
+
+        package init(_ location: [String], _ message: String, type: String) {
+            self.location = location
+            self.message = message
+            self.type = type
+        }
+    }
+
+    package let kind: Kind
+    /// A word for programs: `conversation_taken`, `journal_unavailable`.
+    package let code: String
+    /// A sentence for people, in Portuguese.
+    package let message: String
+    /// The fields at fault, when `kind` is `.invalid`.
+    package var fields: [Field] = []
+    /// Facts that go with the answer, such as who has the conversation.
+    package var facts: [String: String] = [:]
+    /// Seconds after which trying again makes sense.
+    package var retryAfterSeconds: Int?
+
+    package init(_ kind: Kind, _ code: String, _ message: String, facts: [String: String] = [:], retryAfterSeconds: Int? = nil) {
+        self.kind = kind
+        self.code = code
+        self.message = message
+        self.facts = facts
+        self.retryAfterSeconds = retryAfterSeconds
+    }
+
+    package static func invalid(_ fields: [Field]) -> Refusal {
+        var refusal = Refusal(.invalid, "validation_error", fields.map { "\($0.location.joined(separator: ".")): \($0.message)" }.joined(separator: "; "))
+        refusal.fields = fields
+        return refusal
+    }
+
+    package static func invalid(_ location: String..., message: String, type: String = "value_error") -> Refusal {
+        .invalid([Field(["body"] + location, message, type: type)])
+    }
+
+    package static func notFound(_ what: String) -> Refusal { Refusal(.notFound, "not_found", "\(what) não encontrado") }
+
+    /// The change could not be made durable; nothing of it happened.
+    package static let journalUnavailable = Refusal(
+        .unavailable, "journal_unavailable", "Não foi possível gravar a alteração em disco; nada foi alterado. Tente novamente em instantes.",
+        retryAfterSeconds: 1
+    )
+    /// More is waiting at the gate than the server is willing to hold.
+    package static let overloaded = Refusal(
+        .unavailable, "overloaded", "Servidor sobrecarregado; nada foi alterado. Tente novamente em instantes.", retryAfterSeconds: 1
+    )
+    /// The server is stopping.
+    package static let stopping = Refusal(
+        .unavailable, "stopping", "O servidor está reiniciando; nada foi alterado. Tente novamente em instantes.", retryAfterSeconds: 2
+    )
+
+    package var description: String { "\(code): \(message)" }
+}

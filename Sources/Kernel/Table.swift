@@ -1,0 +1,105 @@
+/// The definition of one table, from which both dialects' DDL, upserts and migrations are made.
+///
+/// Every table of a tenant begins its key with `tenant_id`, and ends its columns with `version`: a number that only grows from one image of
+/// a row to the next, so that writing an older image over a newer one does nothing and a replay is harmless.
+package struct Table: Sendable, Hashable {
+    package let name: String
+    package let columns: [Column]
+    package let key: [String]
+    package let indexes: [Index]
+    /// The schema version that brought the table in.
+    package let since: Int
+
+    /// - Parameter columns: all but `version`, which is added.
+    package init(_ name: String, since: Int, key: [String], columns: [Column], indexes: [Index] = []) {
+        self.name = name
+        self.since = since
+        self.key = key
+        self.columns = columns + [Column("version", .integer)]
+        self.indexes = indexes
+        precondition(key.allSatisfy { name in columns.contains { $0.name == name } }, "a key column of \(name) is not among its columns")
+    }
+
+    package static func == (a: Table, b: Table) -> Bool { a.name == b.name }
+    package func hash(into hasher: inout Hasher) { hasher.combine(name) }
+}
+
+package struct Column: Sendable {
+    package enum Kind: Sendable { case uuid, text, integer, boolean, timestamp, json, textArray }
+
+    package let name: String
+    package let kind: Kind
+    package let isNullable: Bool
+    /// The schema version that brought the column in, when later than its table. Such a column is nullable.
+    package let since: Int?
+
+    package init(_ name: String, _ kind: Kind, isNullable: Bool = false, since: Int? = nil) {
+        self.name = name
+        self.kind = kind
+        self.isNullable = isNullable || since != nil
+        self.since = since
+    }
+
+    package static func optional(_ name: String, _ kind: Kind) -> Column { Column(name, kind, isNullable: true) }
+}
+
+package struct Index: Sendable {
+    package let name: String
+    package let columns: [String]
+    package let isUnique: Bool
+    package let since: Int?
+
+    package init(_ name: String, on columns: [String], isUnique: Bool = false, since: Int? = nil) {
+        self.name = name
+        self.columns = columns
+        self.isUnique = isUnique
+        self.since = since
+    }
+}
+
+/// One value of a row. The cases match `Column.Kind`, with `null` where the column allows it.
+package enum SQLValue: Sendable, Hashable {
+    case null
+    case uuid(UniqueID)
+    case text(String)
+    case integer(Int64)
+    case boolean(Bool)
+    case timestamp(Timestamp)
+    /// JSON text, stored as it is.
+    case json(String)
+    case textArray([String])
+
+    package static func id<Kind>(_ id: Identifier<Kind>) -> SQLValue { .uuid(id.value) }
+    package static func id<Kind>(_ id: Identifier<Kind>?) -> SQLValue { id.map { .uuid($0.value) } ?? .null }
+    package static func optional(_ text: String?) -> SQLValue { text.map { .text($0) } ?? .null }
+    package static func optional(_ number: Int64?) -> SQLValue { number.map { .integer($0) } ?? .null }
+    package static func optional(_ time: Timestamp?) -> SQLValue { time.map { .timestamp($0) } ?? .null }
+}
+
+/// A row as it now is, or the fact that it is gone.
+package struct RowImage: Sendable {
+    package enum Content: Sendable {
+        /// One value for each column of the table but `version`, in the order of their definition.
+        case values([SQLValue])
+        /// One value for each key column.
+        case deleted(key: [SQLValue])
+    }
+
+    package let table: Table
+    package let version: Int64
+    package let content: Content
+
+    package init(_ table: Table, version: Int64, values: [SQLValue]) {
+        precondition(values.count == table.columns.count - 1, "an image of \(table.name) needs \(table.columns.count - 1) values, not \(values.count)")
+        self.table = table
+        self.version = version
+        self.content = .values(values)
+    }
+
+    package init(deleting key: [SQLValue], from table: Table, version: Int64) {
+        precondition(key.count == table.key.count, "a key of \(table.name) has \(table.key.count) values")
+        self.table = table
+        self.version = version
+        self.content = .deleted(key: key)
+    }
+}
