@@ -4,7 +4,8 @@ package struct Change: Sendable {
     package var events: [Event] = []
     package var rows: [RowImage] = []
     package var jobs: [Job] = []
-    package var endedJobs: [JobID] = []
+    /// Carried out, or given up: no longer stored.
+    package var endedJobs: [Job] = []
     package var marks: [Mark] = []
 
     package init() {}
@@ -47,8 +48,9 @@ package struct Job: Sendable, Equatable {
     package let tenant: TenantID
     /// Which worker carries it out: `whatsapp.send`, `tenant.wake`, …
     package let kind: String
-    /// Jobs of one lane are carried out one at a time, in the order of their ids.
+    /// Jobs of one lane are carried out one at a time, by `order`.
     package let lane: String
+    package let order: Int64
     package var state: State
     package var attempts: Int
     package var runAt: Timestamp
@@ -56,12 +58,21 @@ package struct Job: Sendable, Equatable {
     package let payload: String
 
     package init(
-        id: JobID, tenant: TenantID, kind: String, lane: String, state: State = .ready, attempts: Int = 0, runAt: Timestamp, payload: String
+        id: JobID,
+        tenant: TenantID,
+        kind: String,
+        lane: String,
+        order: Int64,
+        state: State = .ready,
+        attempts: Int = 0,
+        runAt: Timestamp,
+        payload: String
     ) {
         self.id = id
         self.tenant = tenant
         self.kind = kind
         self.lane = lane
+        self.order = order
         self.state = state
         self.attempts = attempts
         self.runAt = runAt

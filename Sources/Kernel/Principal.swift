@@ -30,7 +30,7 @@ package struct Principal: Sendable, Hashable {
 }
 
 /// Who caused a change, for the record.
-package enum Actor: Sendable, Hashable {
+package enum Author: Sendable, Hashable {
     case bot
     case system
     case customer

@@ -56,7 +56,11 @@ package struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
     }
 
     package static func invalid(_ fields: [Field]) -> Refusal {
-        var refusal = Refusal(.invalid, "validation_error", fields.map { "\($0.location.joined(separator: ".")): \($0.message)" }.joined(separator: "; "))
+        var refusal = Refusal(
+            .invalid,
+            "validation_error",
+            fields.map { "\($0.location.joined(separator: ".")): \($0.message)" }.joined(separator: "; ")
+        )
         refusal.fields = fields
         return refusal
     }
@@ -69,16 +73,24 @@ package struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
 
     /// The change could not be made durable; nothing of it happened.
     package static let journalUnavailable = Refusal(
-        .unavailable, "journal_unavailable", "Não foi possível gravar a alteração em disco; nada foi alterado. Tente novamente em instantes.",
+        .unavailable,
+        "journal_unavailable",
+        "Não foi possível gravar a alteração em disco; nada foi alterado. Tente novamente em instantes.",
         retryAfterSeconds: 1
     )
     /// More is waiting at the gate than the server is willing to hold.
     package static let overloaded = Refusal(
-        .unavailable, "overloaded", "Servidor sobrecarregado; nada foi alterado. Tente novamente em instantes.", retryAfterSeconds: 1
+        .unavailable,
+        "overloaded",
+        "Servidor sobrecarregado; nada foi alterado. Tente novamente em instantes.",
+        retryAfterSeconds: 1
     )
     /// The server is stopping.
     package static let stopping = Refusal(
-        .unavailable, "stopping", "O servidor está reiniciando; nada foi alterado. Tente novamente em instantes.", retryAfterSeconds: 2
+        .unavailable,
+        "stopping",
+        "O servidor está reiniciando; nada foi alterado. Tente novamente em instantes.",
+        retryAfterSeconds: 2
     )
 
     package var description: String { "\(code): \(message)" }

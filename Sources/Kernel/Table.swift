@@ -90,7 +90,10 @@ package struct RowImage: Sendable {
     package let content: Content
 
     package init(_ table: Table, version: Int64, values: [SQLValue]) {
-        precondition(values.count == table.columns.count - 1, "an image of \(table.name) needs \(table.columns.count - 1) values, not \(values.count)")
+        precondition(
+            values.count == table.columns.count - 1,
+            "an image of \(table.name) needs \(table.columns.count - 1) values, not \(values.count)"
+        )
         self.table = table
         self.version = version
         self.content = .values(values)

@@ -19,11 +19,14 @@ extension JSON {
 }
 
 /// A recursive-descent reader over borrowed bytes (RFC 8259 §2–7). Strict: no comments, no trailing commas, no lone surrogates, valid UTF-8 only.
-private struct JSONReader {
+struct JSONReader {
     let bytes: UnsafeBufferPointer<UInt8>
     var position = 0
 
-    init(bytes: UnsafeBufferPointer<UInt8>) { self.bytes = bytes }
+    init(bytes: UnsafeBufferPointer<UInt8>, position: Int = 0) {
+        self.bytes = bytes
+        self.position = position
+    }
 
     func failure(_ reason: String) -> JSONError { JSONError(offset: position, reason: reason) }
 
@@ -122,6 +125,15 @@ private struct JSONReader {
 
     mutating func number() throws(JSONError) -> JSON {
         let start = position
+        let isInteger = try numberShape()
+        let text = String(decoding: bytes[start..<position], as: UTF8.self)
+        if isInteger, let value = Int64(text) { return .int(value) }
+        guard let value = Double(text), value.isFinite else { throw failure("a number too large to hold") }
+        return .double(value)
+    }
+
+    /// Passes over the digits and signs of a number (RFC 8259 §6). True if it has neither fraction nor exponent.
+    mutating func numberShape() throws(JSONError) -> Bool {
         var isInteger = true
         if peek(UInt8(ascii: "-")) { position += 1 }
         if peek(UInt8(ascii: "0")) { position += 1 } else { try digits() }
@@ -136,10 +148,7 @@ private struct JSONReader {
             if peek(UInt8(ascii: "+")) || peek(UInt8(ascii: "-")) { position += 1 }
             try digits()
         }
-        let text = String(decoding: bytes[start..<position], as: UTF8.self)
-        if isInteger, let value = Int64(text) { return .int(value) }
-        guard let value = Double(text), value.isFinite else { throw failure("a number too large to hold") }
-        return .double(value)
+        return isInteger
     }
 
     mutating func digits() throws(JSONError) {

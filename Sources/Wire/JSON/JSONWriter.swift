@@ -118,7 +118,7 @@ package struct JSONWriter: Sendable {
         key(name)
         object(members)
     }
-    package mutating func field(_ name: String, array elements: (inout JSONWriter) -> Void) {
+    package mutating func list(_ name: String, _ elements: (inout JSONWriter) -> Void) {
         key(name)
         array(elements)
     }

@@ -1,0 +1,230 @@
+package import Kernel
+package import Storage
+import Wire
+
+/// The live consultor FIFO of one tenant: runs `ConsultorFIFO`, and turns what it says into rows and events.
+///
+/// Shares the tenant's executor, so that the conversations can ask whose turn it is within their own turn (`AttendantPool`).
+package actor ConsultorQueue {
+    private let executor: any Actor
+    private let tenant: TenantID
+    private var fifo: ConsultorFIFO
+    /// The protocols of conversations that are still open: their consultor may change.
+    private var openProtocols: [Int64: Protocolo]
+
+    package nonisolated var unownedExecutor: UnownedSerialExecutor { executor.unownedExecutor }
+
+    package init(executor: any Actor, tenant: TenantID, loaded: Loaded) {
+        self.executor = executor
+        self.tenant = tenant
+        fifo = ConsultorFIFO(consultores: loaded.consultores, lastProtocol: loaded.lastProtocol)
+        openProtocols = Dictionary(uniqueKeysWithValues: loaded.openProtocols.map { ($0.id, $0) })
+    }
+
+    // MARK: Loading
+
+    package struct Loaded: Sendable {
+        var consultores: [Consultor]
+        var lastProtocol: Int64
+        var openProtocols: [Protocolo]
+    }
+
+    /// - Parameter openProtocols: the numbers that open conversations carry.
+    package static func load(tenant: TenantID, openProtocols: [Int64], from store: any Store) async throws(Refusal) -> Loaded {
+        let consultores = try await store.rows(.select(from: ConsultorTables.consultores, "WHERE tenant_id = ?", [.id(tenant)])).map(Consultor.init)
+        let last = try await store.rows(Query("SELECT MAX(id) FROM protocolos WHERE tenant_id = ?", [.id(tenant)], kinds: [.integer]))
+        var lastProtocol: Int64 = 0
+        if var row = last.first { lastProtocol = row.optionalInteger() ?? 0 }
+        var open: [Protocolo] = []
+        for start in stride(from: 0, to: openProtocols.count, by: 500) {
+            let numbers = openProtocols[start..<min(start + 500, openProtocols.count)]
+            let places = numbers.map { _ in "?" }.joined(separator: ", ")
+            open += try await store.rows(
+                .select(from: ConsultorTables.protocolos, "WHERE tenant_id = ? AND id IN (\(places))", [.id(tenant)] + numbers.map { .integer($0) })
+            ).map(Protocolo.init)
+        }
+        return Loaded(consultores: consultores, lastProtocol: lastProtocol, openProtocols: open)
+    }
+
+    // MARK: Commands
+
+    /// - Returns: the consultor's JSON.
+    package func add(_ profile: ConsultorProfile) -> (json: [UInt8], Change) {
+        let consultor = fifo.added(profile)
+        let change = stored(consultor)
+        return (json(consultor.id), change)
+    }
+
+    package func update(_ id: Int64, _ changes: ConsultorChanges) throws(Refusal) -> (json: [UInt8], Change) {
+        guard fifo.consultores[id] != nil else { throw .notFound("Consultor") }
+        let change = fifo.changed(id, changes).map { stored($0) } ?? Change()
+        return (json(id), change)
+    }
+
+    /// Removes a consultor. Their protocols keep their number and their consultor's id.
+    package func remove(_ id: Int64, _ moment: Moment) throws(Refusal) -> Change {
+        guard fifo.busyCount(id) == 0 else {
+            throw Refusal(.conflict, "consultor_busy", "O consultor tem conversas em andamento; transfira ou encerre-as primeiro.")
+        }
+        guard var consultor = fifo.removed(id, at: moment.now) else { throw .notFound("Consultor") }
+        var change = Change()
+        change.rows.append(consultor.image(tenant: tenant))
+        change.events.append(event("consultor.removed") { $0.field("id", id) })
+        return change
+    }
+
+    /// The contract's turn-taking: whose turn it is, with a new protocol number. They go to the end of the line.
+    package func takeTurn(idioma: String, _ moment: Moment) throws(Refusal) -> (json: [UInt8], Change) {
+        guard let next = fifo.next(idioma: idioma, forDesk: false) else { throw .notFound("Consultor") }
+        var change = Change()
+        if let consultor = fifo.attended(next.id, at: moment.now) { change.append(stored(consultor)) }
+        var protocolo = Protocolo(id: fifo.issuedProtocol(), consultor: next.id, conversation: nil, createdAt: moment.now)
+        change.rows.append(protocolo.image(tenant: tenant))
+        var writer = JSONWriter()
+        writer.object {
+            $0.field("consultor_id", next.id)
+            $0.field("numero_protocolo", protocolo.numero)
+        }
+        return (writer.bytes, change)
+    }
+
+    // MARK: Reading
+
+    package func list() -> [UInt8] {
+        var writer = JSONWriter(capacity: 4096)
+        writer.array { write(all: fifo.all, to: &$0) }
+        return writer.bytes
+    }
+
+    package func one(_ id: Int64) throws(Refusal) -> [UInt8] {
+        guard fifo.consultores[id] != nil else { throw .notFound("Consultor") }
+        return json(id)
+    }
+
+    package func id(of user: UserID) -> Int64? { fifo.consultor(of: user)?.id }
+
+    /// The snapshot of the channel `consultores`.
+    package func snapshot() -> [UInt8] {
+        var writer = JSONWriter(capacity: 4096)
+        writer.object { $0.list("consultores") { write(all: fifo.all, to: &$0) } }
+        return writer.bytes
+    }
+
+    /// A conversation that was somebody's when the tenant was put to sleep still is.
+    package func resume(_ conversation: ConversationID, _ id: Int64) { fifo.became(busyWith: conversation, id) }
+
+    // MARK: Inside
+
+    private func write(all consultores: [Consultor], to writer: inout JSONWriter) {
+        for consultor in consultores { consultor.write(to: &writer, busy: fifo.busyCount(consultor.id)) }
+    }
+
+    private func json(_ id: Int64) -> [UInt8] {
+        var writer = JSONWriter()
+        fifo.consultores[id]?.write(to: &writer, busy: fifo.busyCount(id))
+        return writer.bytes
+    }
+
+    /// The row of a consultor and the news of it.
+    private func stored(_ consultor: Consultor) -> Change {
+        var consultor = consultor
+        var change = Change()
+        change.rows.append(consultor.image(tenant: tenant))
+        fifo.keep(consultor)
+        change.append(told(consultor.id))
+        return change
+    }
+
+    /// The news alone, for what is derived and not stored: how busy they are.
+    private func told(_ id: Int64) -> Change {
+        guard fifo.consultores[id] != nil else { return Change() }
+        var change = Change()
+        change.events.append(event("consultor.changed") { $0.field("consultor", raw: json(id)) })
+        return change
+    }
+
+    private func event(_ type: String, _ fields: (inout JSONWriter) -> Void) -> Event {
+        var writer = JSONWriter()
+        writer.object {
+            $0.field("type", type)
+            fields(&$0)
+        }
+        return Event(channel: "consultores", payload: writer.bytes)
+    }
+}
+
+// MARK: - What conversations ask
+
+extension ConsultorQueue: AttendantPool {
+    package nonisolated func nextAttendant(language: String, skipping: Int64?) -> Attendant? {
+        assumeIsolated { $0.fifo.next(idioma: language, forDesk: true, skipping: skipping)?.attendant }
+    }
+
+    package nonisolated func attendant(_ id: Int64) -> Attendant? { assumeIsolated { $0.fifo.consultores[id]?.attendant } }
+
+    package nonisolated func attendant(of principal: Principal, _ moment: Moment) -> (Attendant, Change) {
+        assumeIsolated { queue in
+            if let consultor = queue.fifo.consultor(of: principal.user) { return (consultor.attendant, Change()) }
+            var profile = ConsultorProfile(nome: principal.name, idiomas: ["pt"])
+            profile.user = principal.user
+            // Somebody who takes a conversation by hand has not said that they want to be offered others.
+            profile.statusAtivoSequencial = false
+            let consultor = queue.fifo.added(profile)
+            return (consultor.attendant, queue.stored(consultor))
+        }
+    }
+
+    package nonisolated func offered(_ conversation: ConversationID, to id: Int64, _ moment: Moment) -> Change {
+        assumeIsolated { queue in
+            queue.fifo.became(busyWith: conversation, id)
+            return queue.told(id)
+        }
+    }
+
+    package nonisolated func took(_ conversation: ConversationID, _ id: Int64, protocolo: Int64?, countsAsTurn: Bool, _ moment: Moment) -> Change {
+        assumeIsolated { queue in
+            queue.fifo.became(busyWith: conversation, id)
+            queue.fifo.answered(id)
+            var change = Change()
+            if countsAsTurn, let consultor = queue.fifo.attended(id, at: moment.now) {
+                change.append(queue.stored(consultor))
+            } else {
+                change.append(queue.told(id))
+            }
+            if let protocolo, var open = queue.openProtocols[protocolo] {
+                open.consultor = id
+                change.rows.append(open.image(tenant: queue.tenant))
+                queue.openProtocols[protocolo] = open
+            }
+            return change
+        }
+    }
+
+    package nonisolated func released(_ conversation: ConversationID, by id: Int64, _ moment: Moment) -> Change {
+        assumeIsolated { queue in
+            queue.fifo.became(freeOf: conversation, id)
+            return queue.told(id)
+        }
+    }
+
+    package nonisolated func missed(_ conversation: ConversationID, _ id: Int64, bySilence: Bool, _ moment: Moment) -> Change {
+        assumeIsolated { queue in
+            queue.fifo.became(freeOf: conversation, id)
+            if bySilence, let offline = queue.fifo.keptSilent(id) { return queue.stored(offline) }
+            if !bySilence { queue.fifo.answered(id) }
+            return queue.told(id)
+        }
+    }
+
+    package nonisolated func issueProtocol(for conversation: ConversationID, _ moment: Moment) -> (number: Int64, Change) {
+        assumeIsolated { queue in
+            var protocolo = Protocolo(id: queue.fifo.issuedProtocol(), consultor: nil, conversation: conversation, createdAt: moment.now)
+            var change = Change()
+            change.rows.append(protocolo.image(tenant: queue.tenant))
+            queue.openProtocols[protocolo.id] = protocolo
+            return (protocolo.id, change)
+        }
+    }
+
+    package nonisolated func closed(protocolo: Int64) { assumeIsolated { $0.openProtocols[protocolo] = nil } }
+}

@@ -1,0 +1,28 @@
+package import Kernel
+
+package enum ConsultorTables {
+    package static let consultores = Table(
+        "consultores",
+        since: 1,
+        key: ["tenant_id", "id"],
+        columns: [
+            Column("tenant_id", .uuid), Column("id", .integer), Column("nome", .text), Column("idiomas", .textArray),
+            Column("status_ativo", .boolean),
+            Column("status_ativo_sequencial", .boolean), Column("status_online", .boolean), .optional("ultimo_atendimento", .timestamp),
+            .optional("id_pipedrive", .integer), .optional("user_id", .uuid), Column("capacity", .integer), .optional("removed_at", .timestamp),
+        ]
+    )
+
+    package static let protocolos = Table(
+        "protocolos",
+        since: 1,
+        key: ["tenant_id", "id"],
+        columns: [
+            Column("tenant_id", .uuid), Column("id", .integer), Column("numero", .text), .optional("consultor_id", .integer),
+            .optional("conversation_id", .uuid), Column("created_at", .timestamp),
+        ],
+        indexes: [Index("protocolos_by_consultor", on: ["tenant_id", "consultor_id", "id"])]
+    )
+
+    package static let all = [consultores, protocolos]
+}

@@ -1,0 +1,57 @@
+package import Kernel
+package import Storage
+
+/// A person who writes to the business. Known by a set of identities, of which each may be missing: the WhatsApp number, and the business-scoped id that
+/// hides it (research/conversations.md §5.4).
+package struct Contact: Sendable, Equatable {
+    package let id: ContactID
+    package var name: String
+    /// As WhatsApp last gave it, with or without the ninth digit: what answers are sent to.
+    package var waID: String?
+    package var bsuid: String?
+    package let createdAt: Timestamp
+    package var updatedAt: Timestamp
+    package var version: Int64 = 0
+
+    init(id: ContactID, name: String, waID: String?, bsuid: String?, at time: Timestamp) {
+        self.id = id
+        self.name = name
+        self.waID = waID
+        self.bsuid = bsuid
+        createdAt = time
+        updatedAt = time
+    }
+
+    package init(_ row: Row) {
+        var row = row
+        let _: TenantID = row.id()
+        id = row.id()
+        name = row.text()
+        waID = row.optionalText()
+        bsuid = row.optionalText()
+        createdAt = row.timestamp()
+        updatedAt = row.timestamp()
+        version = row.integer()
+    }
+
+    mutating func image(tenant: TenantID) -> RowImage {
+        version += 1
+        return RowImage(
+            ConversationTables.contacts,
+            version: version,
+            values: [.id(tenant), .id(id), .text(name), .optional(waID), .optional(bsuid), .timestamp(createdAt), .timestamp(updatedAt)]
+        )
+    }
+}
+
+/// How a customer is known from outside: at least one of the two.
+package struct ContactIdentity: Sendable, Hashable {
+    /// Every form in which the same number may be written, the one that was received first.
+    package let waIDs: [String]
+    package let bsuid: String?
+
+    package init(waIDs: [String], bsuid: String?) {
+        self.waIDs = waIDs
+        self.bsuid = bsuid
+    }
+}

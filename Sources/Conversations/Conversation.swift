@@ -1,0 +1,304 @@
+package import Kernel
+
+// The machine of one conversation's life (DESIGN §8):
+//
+//     bot ──handOff──▶ queued ──offered──▶ offered ──claimed──▶ active ──resolved──▶ resolved
+//      ▲                 ▲                   │ declined, expired   │  ▲                │
+//      │                 └───────────────────┘                     │  │ woke           │ reopened
+//      └──────────────── returnedToBot ────────────────────────────┤  snoozed          ▼
+//                                                                  └──▶ snoozed      active
+//
+// `claimed` also comes straight from `bot` and `queued`. `transferred` goes from active to active. A customer's message wakes a snoozed one.
+//
+// Exactly one owner at any time: bot | queue | consultor | none (`Owner`), a function of the state.
+//
+// Invariants
+// 1. An illegal input is refused with a sentence and changes nothing.
+// 2. `lastSeq` numbers messages without gaps; `version` only grows.
+// 3. Queueing time is kept through offers: who waited longest stays first.
+
+package struct Conversation: Sendable, Equatable {
+    package struct Offer: Sendable, Equatable {
+        package let consultor: Int64
+        package let expiresAt: Timestamp
+    }
+
+    package enum State: Sendable, Equatable {
+        case bot
+        case queued(since: Timestamp)
+        case offered(Offer, since: Timestamp)
+        case active(consultor: Int64)
+        case snoozed(consultor: Int64, until: Timestamp)
+        case resolved(at: Timestamp)
+
+        package var name: String {
+            switch self {
+            case .bot: "bot"
+            case .queued: "queued"
+            case .offered: "offered"
+            case .active: "active"
+            case .snoozed: "snoozed"
+            case .resolved: "resolved"
+            }
+        }
+    }
+
+    package enum Owner: String, Sendable { case bot, queue, consultor, none }
+
+    /// Who and what is needed beside the state to show the last message in a list.
+    package struct LastMessage: Sendable, Equatable {
+        package let id: MessageID
+        package let seq: Int64
+        package let kind: String
+        package let direction: Message.Direction
+        package let text: String
+        package let at: Timestamp
+    }
+
+    package let id: ConversationID
+    package let contact: ContactID
+    package internal(set) var contactName: String
+    package internal(set) var contactNumber: String?
+    package let channel: String
+    package internal(set) var state: State = .bot
+    package internal(set) var protocolo: Int64?
+    package internal(set) var language: String
+    package internal(set) var bot = BotFlow.Position()
+    package internal(set) var unread = 0
+    package internal(set) var labels: [String] = []
+    package internal(set) var windowExpiresAt: Timestamp?
+    package internal(set) var lastSeq: Int64 = 0
+    package internal(set) var lastMessage: LastMessage?
+    package let createdAt: Timestamp
+    package internal(set) var updatedAt: Timestamp
+    package internal(set) var version: Int64 = 0
+
+    /// How long after a customer's last message WhatsApp lets a business write freely.
+    package static let window = Duration.seconds(24 * 3600)
+
+    package init(id: ConversationID, contact: Contact, channel: String, language: String, at time: Timestamp) {
+        self.id = id
+        self.contact = contact.id
+        contactName = contact.name
+        contactNumber = contact.waID
+        self.channel = channel
+        self.language = language
+        createdAt = time
+        updatedAt = time
+    }
+
+    /// For loading.
+    init(
+        id: ConversationID,
+        contact: ContactID,
+        contactName: String,
+        contactNumber: String?,
+        channel: String,
+        language: String,
+        createdAt: Timestamp,
+        updatedAt: Timestamp
+    ) {
+        self.id = id
+        self.contact = contact
+        self.contactName = contactName
+        self.contactNumber = contactNumber
+        self.channel = channel
+        self.language = language
+        self.createdAt = createdAt
+        self.updatedAt = updatedAt
+    }
+
+    // MARK: What it is
+
+    package var owner: Owner {
+        switch state {
+        case .bot: .bot
+        case .queued, .offered: .queue
+        case .active, .snoozed: .consultor
+        case .resolved: .none
+        }
+    }
+
+    package var isResolved: Bool { if case .resolved = state { true } else { false } }
+
+    /// The consultor who has it. One who was only offered it does not.
+    package var assignee: Int64? {
+        switch state {
+        case .active(let consultor), .snoozed(let consultor, _): consultor
+        default: nil
+        }
+    }
+
+    package var offer: Offer? { if case .offered(let offer, _) = state { offer } else { nil } }
+
+    /// Since when it waits for a person.
+    package var waitingSince: Timestamp? {
+        switch state {
+        case .queued(let since), .offered(_, let since): since
+        default: nil
+        }
+    }
+
+    package func isWindowOpen(at time: Timestamp) -> Bool { windowExpiresAt.map { time < $0 } ?? false }
+
+    // MARK: What happened
+
+    /// Gives the next message its number, and shows it as the last one unless it is a mere record.
+    mutating func appended(_ draft: MessageDraft, _ moment: Moment) -> Message {
+        lastSeq += 1
+        let message = Message(id: moment.id(), conversation: id, seq: lastSeq, draft: draft, at: moment.now)
+        if message.kind != "activity" {
+            lastMessage = LastMessage(
+                id: message.id,
+                seq: message.seq,
+                kind: message.kind,
+                direction: message.direction,
+                text: String(message.text.prefix(160)),
+                at: moment.now
+            )
+        }
+        updatedAt = moment.now
+        return message
+    }
+
+    /// - Parameter providerTime: when the customer sent it, which the 24 hours count from.
+    /// - Returns: whether a snoozed conversation woke by it.
+    mutating func customerWrote(providerTime: Timestamp, _ moment: Moment) -> Bool {
+        precondition(!isResolved, "a resolved conversation takes no more messages from its customer; they begin a new one")
+        let expires = min(providerTime, moment.now) + Self.window
+        windowExpiresAt = windowExpiresAt.map { max($0, expires) } ?? expires
+        unread += 1
+        updatedAt = moment.now
+        if case .snoozed(let consultor, _) = state {
+            state = .active(consultor: consultor)
+            return true
+        }
+        return false
+    }
+
+    /// The bot, or the customer's word, asked for a person.
+    mutating func handedOff(protocolo: Int64, _ moment: Moment) {
+        guard case .bot = state else { preconditionFailure("only a conversation of the bot is handed off, not one that is \(state.name)") }
+        self.protocolo = protocolo
+        state = .queued(since: moment.now)
+        updatedAt = moment.now
+    }
+
+    mutating func offered(to consultor: Int64, until: Timestamp, _ moment: Moment) {
+        guard case .queued(let since) = state else { preconditionFailure("only a waiting conversation is offered, not one that is \(state.name)") }
+        state = .offered(Offer(consultor: consultor, expiresAt: until), since: since)
+        updatedAt = moment.now
+    }
+
+    /// The offer was declined, or its time ran out.
+    mutating func offerEnded(_ moment: Moment) {
+        guard case .offered(_, let since) = state else { preconditionFailure("only an offer ends, not a conversation that is \(state.name)") }
+        state = .queued(since: since)
+        updatedAt = moment.now
+    }
+
+    enum Claim: Equatable {
+        /// It was theirs before.
+        case already
+        /// It is theirs now; `withdrawn` is whom it was on offer to, if to somebody else.
+        case taken(withdrawn: Int64?)
+    }
+
+    mutating func claimed(by consultor: Int64, takenBy: (Int64) -> String, _ moment: Moment) throws(Refusal) -> Claim {
+        switch state {
+        case .active(let present), .snoozed(let present, _):
+            if present == consultor { return .already }
+            let name = takenBy(present)
+            throw Refusal(
+                .conflict,
+                "conversation_taken",
+                "A conversa já está com \(name).",
+                facts: ["assignee": name, "assignee_id": String(present)]
+            )
+        case .resolved: throw Refusal(.conflict, "conversation_resolved", "A conversa já foi encerrada; reabra-a para atender.")
+        case .bot, .queued:
+            state = .active(consultor: consultor)
+            updatedAt = moment.now
+            return .taken(withdrawn: nil)
+        case .offered(let offer, _):
+            state = .active(consultor: consultor)
+            updatedAt = moment.now
+            return .taken(withdrawn: offer.consultor == consultor ? nil : offer.consultor)
+        }
+    }
+
+    /// - Returns: who had it.
+    mutating func transferred(to consultor: Int64, _ moment: Moment) throws(Refusal) -> Int64 {
+        let present = try requireAssignee()
+        state = .active(consultor: consultor)
+        updatedAt = moment.now
+        return present
+    }
+
+    /// - Returns: who had it or was offered it.
+    mutating func returnedToBot(_ moment: Moment) throws(Refusal) -> Int64? {
+        guard !isResolved else { throw Self.alreadyResolved }
+        let present = assignee ?? offer?.consultor
+        state = .bot
+        bot = BotFlow.Position()
+        updatedAt = moment.now
+        return present
+    }
+
+    /// - Returns: who had it or was offered it, and `nil` for changed when it was resolved before.
+    mutating func resolved(_ moment: Moment) -> (changed: Bool, released: Int64?) {
+        guard !isResolved else { return (false, nil) }
+        let present = assignee ?? offer?.consultor
+        state = .resolved(at: moment.now)
+        unread = 0
+        updatedAt = moment.now
+        return (true, present)
+    }
+
+    mutating func reopened(by consultor: Int64, _ moment: Moment) throws(Refusal) {
+        guard isResolved else { throw Refusal(.conflict, "conversation_open", "A conversa não está encerrada.") }
+        state = .active(consultor: consultor)
+        updatedAt = moment.now
+    }
+
+    mutating func snoozed(until: Timestamp, _ moment: Moment) throws(Refusal) {
+        guard until > moment.now else { throw .invalid("until", message: "deve ser uma data no futuro") }
+        guard until < moment.now + .seconds(366 * 24 * 3600) else { throw .invalid("until", message: "deve ser dentro de um ano") }
+        let present = try requireAssignee()
+        state = .snoozed(consultor: present, until: until)
+        updatedAt = moment.now
+    }
+
+    /// - Returns: whether it woke: an alarm set before the snooze was changed is late and does nothing.
+    mutating func snoozeEnded(_ moment: Moment) -> Bool {
+        guard case .snoozed(let consultor, let until) = state, until <= moment.now else { return false }
+        state = .active(consultor: consultor)
+        updatedAt = moment.now
+        return true
+    }
+
+    mutating func read(_ moment: Moment) -> Bool {
+        guard unread > 0 else { return false }
+        unread = 0
+        return true
+    }
+
+    mutating func labelled(_ labels: [String], _ moment: Moment) -> Bool {
+        guard labels != self.labels else { return false }
+        self.labels = labels
+        updatedAt = moment.now
+        return true
+    }
+
+    /// What an agent does to a conversation that they have, and an administrator to anybody's.
+    func requireAssignee() throws(Refusal) -> Int64 {
+        switch state {
+        case .active(let consultor), .snoozed(let consultor, _): return consultor
+        case .resolved: throw Self.alreadyResolved
+        case .bot, .queued, .offered:
+            throw Refusal(.conflict, "conversation_unassigned", "A conversa ainda não está com ninguém; assuma-a primeiro.")
+        }
+    }
+
+    static let alreadyResolved = Refusal(.conflict, "conversation_resolved", "A conversa já foi encerrada.")
+}

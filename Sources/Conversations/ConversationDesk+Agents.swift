@@ -1,0 +1,211 @@
+package import Kernel
+import Wire
+
+/// What an agent does to a conversation (DESIGN §7.1). The same values from REST and from RPC.
+package enum AgentCommand: Sendable, Equatable {
+    case write(text: String, clientMessageID: String?)
+    case note(text: String, clientMessageID: String?)
+    case claim
+    case decline
+    case transfer(consultor: Int64)
+    case returnToBot
+    case resolve
+    case reopen
+    case snooze(until: Timestamp)
+    case read
+    case label([String])
+
+    package var clientMessageID: String? {
+        switch self {
+        case .write(_, let id), .note(_, let id): id
+        default: nil
+        }
+    }
+}
+
+extension ConversationDesk {
+    package enum Answer: Sendable {
+        case conversation([UInt8])
+        case message([UInt8])
+        /// The message was posted before, with the same `client_message_id`.
+        case earlier(MessageID)
+    }
+
+    package static func mark(_ conversation: ConversationID, clientMessageID: String, tenant: TenantID) -> Mark.Key {
+        Mark.Key(tenant: tenant, scope: "message:\(conversation)", key: clientMessageID)
+    }
+
+    /// - Parameter earlier: what the journal holds for the command's `client_message_id`.
+    /// - Precondition: the conversation is in memory (`has`), or does not exist.
+    package func perform(
+        _ command: AgentCommand,
+        on id: ConversationID,
+        by principal: Principal,
+        earlier: String?,
+        _ moment: Moment
+    ) throws(Refusal) -> (Answer, Change) {
+        guard let session = sessions[id] else { throw .notFound("Conversa") }
+        guard principal.role.canAttend else {
+            throw Refusal(.forbidden, "role_forbidden", "Seu perfil só permite consultar conversas.")
+        }
+        lingeringSessions.touch(id, at: moment.now)
+        let author = Author.user(principal.user, name: principal.name)
+        var turn = Turn(moment)
+
+        switch command {
+        case .write(let text, let clientMessageID), .note(let text, let clientMessageID):
+            if let clientMessageID {
+                let key = Self.mark(id, clientMessageID: clientMessageID, tenant: tenant)
+                if let message = (marks[key] ?? earlier).flatMap({ MessageID($0) }) { return (.earlier(message), Change()) }
+            }
+            var draft: MessageDraft
+            if case .write = command {
+                try takeOverToWrite(session.conversation, principal, &turn)
+                draft = MessageDraft(.outbound, from: author, text: text)
+            } else {
+                draft = MessageDraft(.internal, from: author, text: text)
+                draft.kind = "note"
+            }
+            draft.clientMessageID = clientMessageID
+            let message = append(draft, to: id, &turn)
+            if let clientMessageID {
+                let key = Self.mark(id, clientMessageID: clientMessageID, tenant: tenant)
+                remember(Mark(key, at: moment.now, result: message.id.description), &turn)
+            }
+            return (.message(message.json), finish(turn))
+
+        case .claim: try claim(id, principal, &turn)
+        case .decline:
+            guard let offer = session.conversation.offer, pool.attendant(offer.consultor)?.user == principal.user else {
+                throw Refusal(.conflict, "not_offered", "A conversa não está sendo oferecida a você.")
+            }
+            alter(id, &turn) { $0.offerEnded(moment) }
+            lastMissed[id] = offer.consultor
+            turn.change.append(pool.missed(id, offer.consultor, bySilence: false, moment))
+            record("\(principal.name) recusou a oferta", by: author, id, &turn)
+
+        case .transfer(let consultor):
+            try requireMine(session.conversation, principal)
+            guard let target = pool.attendant(consultor) else { throw .invalid("consultor_id", message: "não há consultor com este id") }
+            guard session.conversation.assignee != consultor else { break }
+            let present = try alter(id, &turn) { c throws(Refusal) in try c.transferred(to: consultor, moment) }
+            turn.change.append(pool.released(id, by: present, moment))
+            let number = sessions[id]?.conversation.protocolo
+            turn.change.append(pool.took(id, consultor, protocolo: number, countsAsTurn: false, moment))
+            record("\(principal.name) transferiu a conversa para \(target.name)", by: author, id, &turn)
+
+        case .returnToBot:
+            if case .bot = session.conversation.state { break }
+            if session.conversation.assignee != nil { try requireMine(session.conversation, principal) }
+            let present = try alter(id, &turn) { c throws(Refusal) in try c.returnedToBot(moment) }
+            if let present { turn.change.append(pool.released(id, by: present, moment)) }
+            record("\(principal.name) devolveu a conversa ao bot", by: author, id, &turn)
+
+        case .resolve:
+            if session.conversation.isResolved { break }
+            if session.conversation.assignee != nil { try requireMine(session.conversation, principal) }
+            record("\(principal.name) encerrou a conversa", by: author, id, &turn)
+            let (_, released) = alter(id, &turn) { $0.resolved(moment) }
+            if let released { turn.change.append(pool.released(id, by: released, moment)) }
+            lastMissed[id] = nil
+
+        case .reopen:
+            if let other = openByContact[session.conversation.contact], other != id {
+                throw Refusal(
+                    .conflict,
+                    "contact_has_open_conversation",
+                    "O contato já tem uma conversa aberta.",
+                    facts: ["conversation_id": other.description]
+                )
+            }
+            guard session.conversation.isResolved else { throw Refusal(.conflict, "conversation_open", "A conversa não está encerrada.") }
+            let (attendant, change) = pool.attendant(of: principal, moment)
+            turn.change.append(change)
+            try alter(id, &turn) { c throws(Refusal) in try c.reopened(by: attendant.id, moment) }
+            turn.change.append(pool.took(id, attendant.id, protocolo: nil, countsAsTurn: false, moment))
+            record("\(principal.name) reabriu a conversa", by: author, id, &turn)
+
+        case .snooze(let until):
+            try requireMine(session.conversation, principal)
+            try alter(id, &turn) { c throws(Refusal) in try c.snoozed(until: until, moment) }
+            record("\(principal.name) pausou a conversa até \(until)", by: author, id, &turn)
+
+        case .read:
+            guard session.conversation.unread > 0 else { break }
+            _ = alter(id, &turn) { $0.read(moment) }
+
+        case .label(let labels):
+            guard labels != session.conversation.labels else { break }
+            _ = alter(id, &turn) { $0.labelled(labels, moment) }
+        }
+        let change = finish(turn)
+        return (.conversation(sessions[id].map { json($0.conversation) } ?? []), change)
+    }
+
+    /// Accepting an offer, and taking a conversation of one's own accord. Of several who try at once one wins; the others are told who.
+    private func claim(_ id: ConversationID, _ principal: Principal, _ turn: inout Turn) throws(Refusal) {
+        guard let before = sessions[id]?.conversation else { return }
+        // Asked first, so that who is refused is not made a consultor by the attempt.
+        if before.isResolved { throw Refusal(.conflict, "conversation_resolved", "A conversa já foi encerrada; reabra-a para atender.") }
+        if let present = before.assignee, pool.attendant(present)?.user != principal.user {
+            throw taken(by: present)
+        }
+        let (attendant, change) = pool.attendant(of: principal, turn.moment)
+        turn.change.append(change)
+        let moment = turn.moment
+        let claim = try alter(id, &turn) { c throws(Refusal) in try c.claimed(by: attendant.id, takenBy: { self.name($0) }, moment) }
+        guard case .taken(let withdrawn) = claim else { return }
+        if let withdrawn { turn.change.append(pool.released(id, by: withdrawn, moment)) }
+        lastMissed[id] = nil
+        var number = sessions[id]?.conversation.protocolo
+        if number == nil {
+            let (issued, change) = pool.issueProtocol(for: id, moment)
+            turn.change.append(change)
+            alter(id, &turn) { $0.protocolo = issued }
+            number = issued
+        }
+        turn.change.append(pool.took(id, attendant.id, protocolo: number, countsAsTurn: true, moment))
+        record("\(attendant.name) assumiu a conversa", by: .user(principal.user, name: principal.name), id, &turn)
+    }
+
+    /// Who writes to a conversation of the bot or of the line takes it over: a person's word ends the bot's.
+    private func takeOverToWrite(_ conversation: Conversation, _ principal: Principal, _ turn: inout Turn) throws(Refusal) {
+        if conversation.isResolved { throw Refusal(.conflict, "conversation_resolved", "A conversa já foi encerrada; reabra-a para escrever.") }
+        guard conversation.isWindowOpen(at: turn.moment.now) else {
+            throw Refusal(
+                .conflict,
+                "outside_window",
+                "Passaram-se 24 horas desde a última mensagem do cliente; o WhatsApp só aceita um modelo aprovado."
+            )
+        }
+        if conversation.assignee != nil { try requireMine(conversation, principal) } else { try claim(conversation.id, principal, &turn) }
+    }
+
+    private func requireMine(_ conversation: Conversation, _ principal: Principal) throws(Refusal) {
+        let present = try conversation.requireAssignee()
+        guard principal.role.canAdminister || pool.attendant(present)?.user == principal.user else { throw taken(by: present) }
+    }
+
+    private func taken(by consultor: Int64) -> Refusal {
+        let name = name(consultor)
+        return Refusal(
+            .conflict,
+            "conversation_taken",
+            "A conversa está com \(name).",
+            facts: ["assignee": name, "assignee_id": String(consultor)]
+        )
+    }
+
+    // MARK: Shown and not stored
+
+    /// - Returns: the conversation's channel and what to tell on it.
+    package func typing(_ isTyping: Bool, on id: ConversationID, by principal: Principal) throws(Refusal) -> Event {
+        guard sessions[id] != nil else { throw .notFound("Conversa") }
+        guard principal.role.canAttend else { throw Refusal(.forbidden, "role_forbidden", "Seu perfil só permite consultar conversas.") }
+        return event("conversation:\(id)", "typing") {
+            $0.field("user_id", principal.user.description)
+            $0.field("name", principal.name)
+            $0.field("typing", isTyping)
+        }
+    }
+}

@@ -1,0 +1,139 @@
+package import Kernel
+package import Storage
+
+// What is not in memory is read beforehand, outside any turn, and adopted in the turn that needs it, unless somebody else was quicker: what is in memory is
+// always newer.
+
+extension ConversationDesk {
+    package struct Loaded: Sendable {
+        package var conversations: [Conversation] = []
+        package var contacts: [Contact] = []
+        package var messages: [Message] = []
+
+        package init() {}
+
+        package var openProtocols: [Int64] { conversations.compactMap(\.protocolo) }
+    }
+
+    /// Everything that a tenant's desk begins with: the conversations that are not resolved.
+    package static func load(tenant: TenantID, from store: any Store) async throws(Refusal) -> Loaded {
+        try await load("c.state <> 'resolved'", [], tenant: tenant, from: store)
+    }
+
+    /// One conversation, whatever its state.
+    package static func load(_ id: ConversationID, tenant: TenantID, from store: any Store) async throws(Refusal) -> Loaded {
+        try await load("c.id = ?", [.id(id)], tenant: tenant, from: store)
+    }
+
+    private static func load(_ condition: String, _ arguments: [SQLValue], tenant: TenantID, from store: any Store) async throws(Refusal) -> Loaded {
+        let arguments = [.id(tenant)] + arguments
+        func columns(_ table: Table, _ alias: String) -> String { table.columns.map { "\(alias).\"\($0.name)\"" }.joined(separator: ", ") }
+        var loaded = Loaded()
+        loaded.conversations = try await store.rows(
+            Query(
+                "SELECT \(columns(ConversationTables.conversations, "c")) FROM conversations c WHERE c.tenant_id = ? AND \(condition)",
+                arguments,
+                kinds: ConversationTables.conversations.columns.map(\.kind)
+            )
+        ).map(Conversation.init)
+        loaded.contacts = try await store.rows(
+            Query(
+                """
+                SELECT DISTINCT \(columns(ConversationTables.contacts, "p")) FROM conversations c
+                JOIN contacts p ON p.tenant_id = c.tenant_id AND p.id = c.contact_id WHERE c.tenant_id = ? AND \(condition)
+                """,
+                arguments,
+                kinds: ConversationTables.contacts.columns.map(\.kind)
+            )
+        ).map(Contact.init)
+        loaded.messages = try await store.rows(
+            Query(
+                """
+                SELECT \(columns(ConversationTables.messages, "m")) FROM conversations c
+                JOIN messages m ON m.tenant_id = c.tenant_id AND m.conversation_id = c.id AND m.seq > c.last_seq - \(recentMessages)
+                WHERE c.tenant_id = ? AND \(condition)
+                """,
+                arguments,
+                kinds: ConversationTables.messages.columns.map(\.kind)
+            )
+        ).map(Message.init)
+        return loaded
+    }
+
+    package static func contacts(_ identities: [ContactIdentity], tenant: TenantID, from store: any Store) async throws(Refusal) -> [Contact] {
+        var found: [Contact] = []
+        for identity in identities {
+            var conditions: [String] = []
+            var arguments: [SQLValue] = [.id(tenant)]
+            if !identity.waIDs.isEmpty {
+                conditions.append("wa_id IN (\(identity.waIDs.map { _ in "?" }.joined(separator: ", ")))")
+                arguments += identity.waIDs.map { .text($0) }
+            }
+            if let bsuid = identity.bsuid {
+                conditions.append("bsuid = ?")
+                arguments.append(.text(bsuid))
+            }
+            if conditions.isEmpty { continue }
+            found += try await store.rows(
+                .select(from: ConversationTables.contacts, "WHERE tenant_id = ? AND (\(conditions.joined(separator: " OR ")))", arguments)
+            ).map(Contact.init)
+        }
+        return found
+    }
+
+    package static func message(_ id: MessageID, tenant: TenantID, from store: any Store) async throws(Refusal) -> Message? {
+        try await store.rows(.select(from: ConversationTables.messages, "WHERE tenant_id = ? AND id = ?", [.id(tenant), .id(id)])).first.map(
+            Message.init
+        )
+    }
+
+    package static func message(externalID: String, tenant: TenantID, from store: any Store) async throws(Refusal) -> Message? {
+        try await store.rows(
+            .select(from: ConversationTables.messages, "WHERE tenant_id = ? AND external_id = ?", [.id(tenant), .text(externalID)])
+        ).first.map(Message.init)
+    }
+
+    // MARK: What is missing, and its adoption
+
+    package func has(_ id: ConversationID) -> Bool { sessions[id] != nil }
+
+    package func adopt(_ loaded: Loaded, _ moment: Moment) {
+        for contact in loaded.contacts where contacts[contact.id] == nil {
+            index(contact)
+            lingeringContacts.touch(contact.id, at: moment.now)
+        }
+        for conversation in loaded.conversations where sessions[conversation.id] == nil {
+            // Only resolved ones are ever not in memory; an open one would have been loaded with the tenant.
+            let recent = loaded.messages.filter { $0.conversation == conversation.id }.sorted { $0.seq < $1.seq }
+            for message in recent where messages[message.id] == nil { keep(message) }
+            sessions[conversation.id] = Session(conversation: conversation, recent: recent.map(\.id))
+            lingeringSessions.touch(conversation.id, at: moment.now)
+        }
+    }
+
+    package func missing(_ identities: [ContactIdentity]) -> [ContactIdentity] { identities.filter { find($0) == nil } }
+
+    package func adopt(_ contacts: [Contact], _ moment: Moment) {
+        for contact in contacts where self.contacts[contact.id] == nil {
+            index(contact)
+            lingeringContacts.touch(contact.id, at: moment.now)
+        }
+    }
+
+    package func hasMessage(_ id: MessageID) -> Bool { messages[id] != nil }
+    package func hasMessage(externalID: String) -> Bool { messagesByExternalID[externalID] != nil }
+
+    package func adopt(_ message: Message, _ moment: Moment) {
+        guard messages[message.id] == nil else { return }
+        keep(message)
+        lingeringMessages.touch(message.id, at: moment.now)
+    }
+
+    /// Whether nothing here would be missed: no offer running and nobody in line.
+    package var isQuiet: Bool { line.places.isEmpty }
+
+    func find(_ identity: ContactIdentity) -> ContactID? {
+        if let bsuid = identity.bsuid, let id = contactsByBSUID[bsuid] { return id }
+        return identity.waIDs.lazy.compactMap { self.contactsByWaID[$0] }.first
+    }
+}

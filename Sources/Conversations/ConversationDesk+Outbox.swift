@@ -1,0 +1,154 @@
+package import Kernel
+import Wire
+
+// A message on its way out (DESIGN §1, research/conversations.md §10.5). One job per message, one lane per conversation.
+//
+//     ready ──attemptBegan──▶ attempting ──▶ sent | failed | unknown: the job ends
+//       ▲                         │
+//       └───── to be retried ◀────┘ certainly not sent
+//
+// That an attempt has begun is on disk before the first byte goes out. A job found `attempting` after a crash was perhaps sent: its message becomes
+// `unknown` and is not sent again, until a status with its id says more.
+
+/// What a worker is to send.
+package struct SendOrder: Sendable {
+    package let message: MessageID
+    package let toWaID: String?
+    package let toBSUID: String?
+    package let text: String
+    package let replyTo: String?
+}
+
+/// How an attempt ended.
+package enum SendResult: Sendable {
+    case sent(externalID: String)
+    case refused(Message.Failure)
+    /// Certainly not sent; try again at that time, unless it was the last attempt.
+    case again(at: Timestamp, Message.Failure)
+    case unknown(reason: String)
+}
+
+/// A delivery status, as a provider reported it.
+package struct StatusReport: Sendable {
+    package let externalID: String
+    /// The id that we gave along, when the provider gives it back.
+    package let message: MessageID?
+    package let status: Message.Status
+    package let failure: Message.Failure?
+
+    package init(externalID: String, message: MessageID?, status: Message.Status, failure: Message.Failure?) {
+        self.externalID = externalID
+        self.message = message
+        self.status = status
+        self.failure = failure
+    }
+}
+
+extension ConversationDesk {
+    package static let sendJobKind = "whatsapp.send"
+    package static let maxAttempts = 8
+
+    package static func message(of job: Job) -> MessageID? { (try? JSON.parse(job.payload))?["message_id"]?.string.flatMap { MessageID($0) } }
+
+    func sendJob(_ message: Message, _ moment: Moment) -> Job {
+        var writer = JSONWriter()
+        writer.object {
+            $0.field("conversation_id", message.conversation.description)
+            $0.field("message_id", message.id.description)
+        }
+        return Job(
+            id: moment.id(),
+            tenant: tenant,
+            kind: Self.sendJobKind,
+            lane: message.conversation.description,
+            order: message.seq,
+            runAt: moment.now,
+            payload: String(decoding: writer.bytes, as: UTF8.self)
+        )
+    }
+
+    /// An attempt is about to begin.
+    /// - Returns: what to send, and the job to go on with; no order when there is nothing to send after all.
+    /// - Precondition: the message and its conversation are in memory.
+    package func attemptBegan(_ job: Job, _ moment: Moment) -> (SendOrder?, Job, Change) {
+        var turn = Turn(moment)
+        guard let id = Self.message(of: job), var message = messages[id], message.status == .queued,
+            let conversation = sessions[message.conversation]?.conversation
+        else {
+            turn.change.endedJobs.append(job)
+            return (nil, job, finish(turn))
+        }
+        guard conversation.isWindowOpen(at: moment.now) else {
+            let failure = Message.Failure(code: "131047", message: "A janela de 24 horas fechou antes do envio")
+            _ = message.reported(.failed, externalID: nil, failure: failure)
+            update(message, &turn)
+            turn.change.endedJobs.append(job)
+            return (nil, job, finish(turn))
+        }
+        var job = job
+        job.state = .attempting
+        job.attempts += 1
+        turn.change.jobs.append(job)
+        _ = message.reported(.sending, externalID: nil)
+        update(message, &turn)
+        let contact = contacts[conversation.contact]
+        let order = SendOrder(
+            message: id,
+            toWaID: contact?.waID ?? conversation.contactNumber,
+            toBSUID: contact?.bsuid,
+            text: message.text,
+            replyTo: message.replyTo
+        )
+        return (order, job, finish(turn))
+    }
+
+    /// An attempt has ended.
+    /// - Returns: the job to go on with, when there is another attempt to come.
+    package func attemptEnded(_ job: Job, _ result: SendResult, _ moment: Moment) -> (Job?, Change) {
+        var turn = Turn(moment)
+        guard let id = Self.message(of: job), var message = messages[id] else {
+            turn.change.endedJobs.append(job)
+            return (nil, finish(turn))
+        }
+        var next: Job?
+        switch result {
+        case .sent(let externalID): if message.reported(.sent, externalID: externalID) { update(message, &turn) }
+        case .refused(let failure): if message.reported(.failed, externalID: nil, failure: failure) { update(message, &turn) }
+        case .unknown(let reason):
+            _ = reason
+            if message.reported(.unknown, externalID: nil) { update(message, &turn) }
+        case .again(let at, let failure):
+            if job.attempts >= Self.maxAttempts {
+                if message.reported(.failed, externalID: nil, failure: failure) { update(message, &turn) }
+            } else {
+                if message.requeued() { update(message, &turn) }
+                var again = job
+                again.state = .ready
+                again.runAt = at
+                turn.change.jobs.append(again)
+                next = again
+            }
+        }
+        if next == nil { turn.change.endedJobs.append(job) }
+        return (next, finish(turn))
+    }
+
+    /// A provider told what became of a message. Reports come in any order, more than once, and before our own answer; only news has an effect.
+    /// - Precondition: the message is in memory, or there is none.
+    package func reported(_ report: StatusReport, _ moment: Moment) -> Change {
+        guard let id = report.message.flatMap({ messages[$0] == nil ? nil : $0 }) ?? messagesByExternalID[report.externalID],
+            var message = messages[id]
+        else { return Change() }
+        var turn = Turn(moment)
+        if message.reported(report.status, externalID: report.externalID, failure: report.failure) { update(message, &turn) }
+        return finish(turn)
+    }
+
+    private func update(_ message: Message, _ turn: inout Turn) {
+        var message = message
+        turn.change.rows.append(message.image(tenant: tenant))
+        keep(message)
+        lingeringMessages.touch(message.id, at: turn.moment.now)
+        tell("message.changed", message, &turn.change)
+    }
+}

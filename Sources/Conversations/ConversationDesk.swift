@@ -1,0 +1,291 @@
+package import Kernel
+import Wire
+
+/// The live conversations of one tenant: every open session, the people they are with, and the line of those who wait.
+///
+/// Shares the tenant's executor with the `ConsultorQueue`, which it asks through `AttendantPool` within its own turn. Each command is one synchronous
+/// turn: it alters the state in memory and answers with the `Change` that the caller hands to the gate in the same turn. No method here awaits.
+///
+/// What is in memory: all conversations that are not resolved with their last messages, and, for ten minutes after they were last touched, others that
+/// somebody asked for (`Lingering`). What is not is read from the store beforehand and handed in by `adopt`.
+package actor ConversationDesk {
+    package struct Settings: Sendable {
+        /// How long a consultor has to accept an offer.
+        package var offerTimeout = Duration.seconds(30)
+        package var defaultLanguage = "pt"
+        /// Open conversations in one tenant's memory, at the most. Past it the first message of a new one is refused with 503.
+        package var maxOpenConversations = 50_000
+
+        package init() {}
+    }
+
+    struct Session: Sendable {
+        var conversation: Conversation
+        /// The last messages, oldest first.
+        var recent: [MessageID] = []
+    }
+
+    /// One turn under way: its time, what it has decided so far, and which conversations it has altered.
+    struct Turn {
+        let moment: Moment
+        var change = Change()
+        var altered: [ConversationID] = []
+
+        init(_ moment: Moment) { self.moment = moment }
+    }
+
+    package static let recentMessages = 50
+    static let lingers = Duration.seconds(600)
+
+    private let executor: any _Concurrency.Actor
+    let tenant: TenantID
+    let pool: any AttendantPool
+    let flow: BotFlow
+    let settings: Settings
+
+    var sessions: [ConversationID: Session] = [:]
+    var messages: [MessageID: Message] = [:]
+    var messagesByExternalID: [String: MessageID] = [:]
+    var contacts: [ContactID: Contact] = [:]
+    var contactsByWaID: [String: ContactID] = [:]
+    var contactsByBSUID: [String: ContactID] = [:]
+    var openByContact: [ContactID: ConversationID] = [:]
+    var line = WaitingLine()
+    var marks: [Mark.Key: String] = [:]
+    var deadlines = Deadlines()
+
+    var lingeringSessions = Lingering<ConversationID>()
+    var lingeringContacts = Lingering<ContactID>()
+    var lingeringMessages = Lingering<MessageID>()
+    var lingeringMarks = Lingering<Mark.Key>()
+
+    package nonisolated var unownedExecutor: UnownedSerialExecutor { executor.unownedExecutor }
+
+    package init(
+        executor: any _Concurrency.Actor,
+        tenant: TenantID,
+        pool: any AttendantPool,
+        flow: BotFlow,
+        settings: Settings,
+        loaded: Loaded
+    ) {
+        self.executor = executor
+        self.tenant = tenant
+        self.pool = pool
+        self.flow = flow
+        self.settings = settings
+        for contact in loaded.contacts { Self.index(contact, &contacts, &contactsByWaID, &contactsByBSUID) }
+        for message in loaded.messages { messages[message.id] = message }
+        let recent = Dictionary(grouping: loaded.messages, by: \.conversation)
+        for conversation in loaded.conversations {
+            let recent = (recent[conversation.id] ?? []).sorted { $0.seq < $1.seq }
+            sessions[conversation.id] = Session(conversation: conversation, recent: recent.map(\.id))
+        }
+        for message in loaded.messages { if let id = message.externalID { messagesByExternalID[id] = message.id } }
+        for conversation in loaded.conversations {
+            openByContact[conversation.contact] = conversation.id
+            if let since = conversation.waitingSince {
+                line.enter(.init(since: since, protocolo: conversation.protocolo ?? 0, conversation: conversation.id))
+            }
+            deadlines.note(conversation)
+        }
+    }
+
+    // MARK: The end of a turn
+
+    /// Offers what can be offered, writes the rows of what was altered and tells of it.
+    func finish(_ turn: consuming Turn) -> Change {
+        var turn = turn
+        dispatch(&turn)
+        for id in turn.altered { store(id, &turn.change) }
+        sweep(turn.moment.now)
+        return turn.change
+    }
+
+    func alter<T, Failure: Error>(
+        _ id: ConversationID,
+        _ turn: inout Turn,
+        _ body: (inout Conversation) throws(Failure) -> T
+    ) throws(Failure) -> T {
+        guard sessions[id] != nil else { preconditionFailure("conversation \(id) was not adopted before it was altered") }
+        let result = try body(&sessions[id]!.conversation)
+        if !turn.altered.contains(id) { turn.altered.append(id) }
+        return result
+    }
+
+    private func store(_ id: ConversationID, _ change: inout Change) {
+        guard var conversation = sessions[id]?.conversation else { return }
+        change.rows.append(conversation.image(tenant: tenant))
+        sessions[id]?.conversation = conversation
+
+        let json = json(conversation)
+        var writer = JSONWriter(capacity: json.count + 64)
+        writer.object {
+            $0.field("type", "conversation.changed")
+            $0.field("conversation", raw: json)
+        }
+        change.events.append(Event(channel: "conversation:\(id)", payload: writer.bytes))
+        change.events.append(Event(channel: "conversations", payload: writer.bytes))
+
+        if let since = conversation.waitingSince {
+            line.enter(.init(since: since, protocolo: conversation.protocolo ?? 0, conversation: id))
+            change.events.append(
+                event("queue", "queue.changed") { event in event.field("entry") { self.writeEntry(conversation, &$0) } }
+            )
+        } else if line.leave(id) {
+            change.events.append(event("queue", "queue.left") { $0.field("conversation_id", id.description) })
+        }
+
+        deadlines.note(conversation)
+        if conversation.isResolved {
+            if openByContact[conversation.contact] == id { openByContact[conversation.contact] = nil }
+            if let protocolo = conversation.protocolo { pool.closed(protocolo: protocolo) }
+        } else {
+            openByContact[conversation.contact] = id
+        }
+    }
+
+    /// Offers waiting conversations, first come first served, to whoever's turn it is. Runs at the end of every turn, for every turn may have
+    /// brought somebody in line or freed somebody: there is no sweep to wait for.
+    private func dispatch(_ turn: inout Turn) {
+        for id in turn.altered {
+            guard let conversation = sessions[id]?.conversation, let since = conversation.waitingSince else { continue }
+            line.enter(.init(since: since, protocolo: conversation.protocolo ?? 0, conversation: id))
+        }
+        let moment = turn.moment
+        var languagesWithoutAnybody: Set<String> = []
+        for place in line.places {
+            guard let conversation = sessions[place.conversation]?.conversation, case .queued = conversation.state,
+                !languagesWithoutAnybody.contains(conversation.language)
+            else { continue }
+            guard let attendant = pool.nextAttendant(language: conversation.language, skipping: lastMissed[place.conversation]) else {
+                languagesWithoutAnybody.insert(conversation.language)
+                continue
+            }
+            turn.change.append(pool.offered(place.conversation, to: attendant.id, moment))
+            alter(place.conversation, &turn) { $0.offered(to: attendant.id, until: moment.now + settings.offerTimeout, moment) }
+        }
+    }
+
+    /// Who missed a conversation last: they are asked again only when there is nobody else.
+    var lastMissed: [ConversationID: Int64] = [:]
+
+    // MARK: Time
+
+    /// When something falls due next.
+    package var nextDeadline: Timestamp? { deadlines.next }
+
+    /// Everything that has fallen due: offers that nobody took, snoozes that are over. Late alarms find nothing to do.
+    package func timePassed(_ moment: Moment) -> Change {
+        var turn = Turn(moment)
+        for id in deadlines.due(at: moment.now) {
+            guard let conversation = sessions[id]?.conversation else { continue }
+            switch conversation.state {
+            case .offered(let offer, _) where offer.expiresAt <= moment.now:
+                alter(id, &turn) { $0.offerEnded(moment) }
+                lastMissed[id] = offer.consultor
+                turn.change.append(pool.missed(id, offer.consultor, bySilence: true, moment))
+                record("\(name(offer.consultor)) não respondeu à oferta a tempo", by: .system, id, &turn)
+            case .snoozed(_, let until) where until <= moment.now:
+                if alter(id, &turn, { $0.snoozeEnded(moment) }) { record("A pausa terminou", by: .system, id, &turn) }
+            default: break
+            }
+        }
+        return finish(turn)
+    }
+
+    /// Consultors came, went or changed: somebody in line may have found somebody.
+    package func consultoresChanged(_ moment: Moment) -> Change { finish(Turn(moment)) }
+
+    private func sweep(_ now: Timestamp) {
+        let past = now - Self.lingers
+        for id in lingeringSessions.expired(before: past) {
+            guard let session = sessions[id], session.conversation.isResolved else { continue }
+            sessions[id] = nil
+            lastMissed[id] = nil
+            for message in session.recent { forget(message) }
+            if openByContact[session.conversation.contact] == nil { lingeringContacts.touch(session.conversation.contact, at: now) }
+        }
+        for id in lingeringMessages.expired(before: past) where !isRecent(id) { forget(id) }
+        for id in lingeringContacts.expired(before: past) where openByContact[id] == nil {
+            guard let contact = contacts.removeValue(forKey: id) else { continue }
+            if let waID = contact.waID { contactsByWaID[waID] = nil }
+            if let bsuid = contact.bsuid { contactsByBSUID[bsuid] = nil }
+        }
+        for key in lingeringMarks.expired(before: past) { marks[key] = nil }
+    }
+
+    private func isRecent(_ id: MessageID) -> Bool {
+        guard let message = messages[id] else { return false }
+        return sessions[message.conversation]?.recent.contains(id) ?? false
+    }
+
+    private func forget(_ id: MessageID) {
+        if let externalID = messages.removeValue(forKey: id)?.externalID { messagesByExternalID[externalID] = nil }
+    }
+
+    // MARK: Messages
+
+    /// Puts a message at the end of a conversation, and hands it to the outbox when it goes out.
+    @discardableResult
+    func append(_ draft: MessageDraft, to id: ConversationID, _ turn: inout Turn) -> Message {
+        let moment = turn.moment
+        var message = alter(id, &turn) { $0.appended(draft, moment) }
+        turn.change.rows.append(message.image(tenant: tenant))
+        if message.direction == .outbound { turn.change.jobs.append(sendJob(message, turn.moment)) }
+        keep(message)
+        lingeringMessages.touch(message.id, at: turn.moment.now)
+        sessions[id]?.recent.append(message.id)
+        if let count = sessions[id]?.recent.count, count > Self.recentMessages { sessions[id]?.recent.removeFirst() }
+        tell("message.created", message, &turn.change)
+        return message
+    }
+
+    func record(_ text: String, by author: Author, _ id: ConversationID, _ turn: inout Turn) { append(.activity(text, by: author), to: id, &turn) }
+
+    func keep(_ message: Message) {
+        messages[message.id] = message
+        if let externalID = message.externalID { messagesByExternalID[externalID] = message.id }
+    }
+
+    func tell(_ type: String, _ message: Message, _ change: inout Change) {
+        change.events.append(
+            event("conversation:\(message.conversation)", type) { event in
+                event.key("message")
+                message.write(to: &event)
+            }
+        )
+    }
+
+    func event(_ channel: String, _ type: String, _ fields: (inout JSONWriter) -> Void) -> Event {
+        var writer = JSONWriter(capacity: 512)
+        writer.object {
+            $0.field("type", type)
+            fields(&$0)
+        }
+        return Event(channel: channel, payload: writer.bytes)
+    }
+
+    // MARK: Names and shapes
+
+    func name(_ consultor: Int64) -> String { pool.attendant(consultor)?.name ?? "Consultor \(consultor)" }
+
+    func json(_ conversation: Conversation) -> [UInt8] {
+        var writer = JSONWriter(capacity: 1024)
+        conversation.write(to: &writer, attendant: pool.attendant)
+        return writer.bytes
+    }
+
+    static func index(
+        _ contact: Contact,
+        _ contacts: inout [ContactID: Contact],
+        _ byWaID: inout [String: ContactID],
+        _ byBSUID: inout [String: ContactID]
+    ) {
+        contacts[contact.id] = contact
+        if let waID = contact.waID { byWaID[waID] = contact.id }
+        if let bsuid = contact.bsuid { byBSUID[bsuid] = contact.id }
+    }
+
+    func index(_ contact: Contact) { Self.index(contact, &contacts, &contactsByWaID, &contactsByBSUID) }
+}

@@ -1,0 +1,59 @@
+package import Kernel
+
+package enum ConversationTables {
+    package static let contacts = Table(
+        "contacts",
+        since: 1,
+        key: ["tenant_id", "id"],
+        columns: [
+            Column("tenant_id", .uuid), Column("id", .uuid), Column("name", .text), .optional("wa_id", .text), .optional("bsuid", .text),
+            Column("created_at", .timestamp), Column("updated_at", .timestamp),
+        ],
+        indexes: [
+            Index("contacts_by_wa_id", on: ["tenant_id", "wa_id"], isUnique: true),
+            Index("contacts_by_bsuid", on: ["tenant_id", "bsuid"], isUnique: true),
+        ]
+    )
+
+    package static let conversations = Table(
+        "conversations",
+        since: 1,
+        key: ["tenant_id", "id"],
+        columns: [
+            Column("tenant_id", .uuid), Column("id", .uuid), Column("contact_id", .uuid), Column("contact_name", .text),
+            .optional("contact_number", .text),
+            Column("channel", .text), Column("state", .text), .optional("consultor_id", .integer), .optional("queued_at", .timestamp),
+            .optional("offer_expires_at", .timestamp), .optional("snoozed_until", .timestamp), .optional("resolved_at", .timestamp),
+            .optional("protocolo_id", .integer), .optional("protocolo", .text), Column("language", .text), Column("bot", .json),
+            Column("unread", .integer),
+            Column("labels", .textArray), .optional("window_expires_at", .timestamp), Column("last_seq", .integer), .optional("last_message", .json),
+            Column("created_at", .timestamp), Column("updated_at", .timestamp),
+        ],
+        indexes: [
+            Index("conversations_by_update", on: ["tenant_id", "updated_at"]),
+            Index("conversations_by_state", on: ["tenant_id", "state", "updated_at"]),
+            Index("conversations_by_contact", on: ["tenant_id", "contact_id", "created_at"]),
+            Index("conversations_by_consultor", on: ["tenant_id", "consultor_id", "updated_at"]),
+        ]
+    )
+
+    package static let messages = Table(
+        "messages",
+        since: 1,
+        key: ["tenant_id", "conversation_id", "seq"],
+        columns: [
+            Column("tenant_id", .uuid), Column("conversation_id", .uuid), Column("seq", .integer), Column("id", .uuid), Column("kind", .text),
+            Column("direction", .text), Column("author_kind", .text), .optional("author_id", .uuid), .optional("author_name", .text),
+            Column("text", .text), .optional("content", .json), Column("status", .text), .optional("error_code", .text),
+            .optional("error_message", .text),
+            .optional("client_message_id", .text), .optional("external_id", .text), .optional("reply_to", .text), Column("created_at", .timestamp),
+            .optional("provider_at", .timestamp),
+        ],
+        indexes: [
+            Index("messages_by_id", on: ["tenant_id", "id"], isUnique: true),
+            Index("messages_by_external_id", on: ["tenant_id", "external_id"], isUnique: true),
+        ]
+    )
+
+    package static let all = [contacts, conversations, messages]
+}

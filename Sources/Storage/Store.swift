@@ -1,0 +1,130 @@
+package import Kernel
+
+/// Where committed changes go. One writer at a time: only the `Gate` calls `commit`.
+package protocol Journal: Sendable {
+    /// Writes every change of the batch in one transaction, and returns once it is on disk.
+    func commit(_ batch: [Change]) throws(JournalError)
+    /// Forgets marks older than `time`, at most a few thousand at a time.
+    func forgetMarks(before time: Timestamp) throws(JournalError)
+}
+
+/// Why a batch was not written. Nothing of it was.
+package struct JournalError: Error, CustomStringConvertible {
+    package enum Kind: Sendable, Equatable {
+        /// The disk is full, gone or failing: the next batch would fare no better.
+        case environment
+        /// Something in this batch cannot be written, such as a second row under a unique key.
+        case content
+    }
+
+    package let kind: Kind
+    package let description: String
+
+    package init(_ kind: Kind, _ description: String) {
+        self.kind = kind
+        self.description = description
+    }
+}
+
+/// Where committed rows are read from.
+package protocol Store: Sendable {
+    func rows(_ query: Query) async throws(Refusal) -> [Row]
+    /// The results of those of `keys` that were marked, read from the journal itself: it answers even when a remote store does not.
+    func marks(_ keys: [Mark.Key]) async throws(Refusal) -> [Mark.Key: String]
+}
+
+/// One `SELECT`, in the SQL that both dialects speak, with `?` for each argument.
+package struct Query: Sendable {
+    package let sql: String
+    package let arguments: [SQLValue]
+    /// What each column of the result is, in order.
+    package let kinds: [Column.Kind]
+
+    package init(_ sql: String, _ arguments: [SQLValue] = [], kinds: [Column.Kind]) {
+        self.sql = sql
+        self.arguments = arguments
+        self.kinds = kinds
+    }
+
+    /// All columns of `table`, in the order of their definition.
+    /// - Parameter rest: `WHERE … ORDER BY … LIMIT …`
+    package static func select(from table: Table, _ rest: String = "", _ arguments: [SQLValue] = []) -> Query {
+        Query(
+            "SELECT \(table.columns.map { "\"\($0.name)\"" }.joined(separator: ", ")) FROM \"\(table.name)\" \(rest)",
+            arguments,
+            kinds: table.columns.map(\.kind)
+        )
+    }
+}
+
+/// One row of a result, read from left to right.
+///
+/// A value of another type than asked for means that the code and the schema disagree, which is a defect: it stops the program with a sentence.
+package struct Row: Sendable {
+    private let values: [SQLValue]
+    private var position = 0
+
+    package init(_ values: [SQLValue]) { self.values = values }
+
+    package mutating func next() -> SQLValue {
+        defer { position += 1 }
+        return values[position]
+    }
+
+    package mutating func id<Kind>() -> Identifier<Kind> {
+        guard let value: Identifier<Kind> = optionalID() else { mismatch("a uuid") }
+        return value
+    }
+    package mutating func optionalID<Kind>() -> Identifier<Kind>? {
+        switch next() {
+        case .uuid(let value): Identifier(value)
+        case .null: nil
+        default: mismatch("a uuid")
+        }
+    }
+    package mutating func text() -> String {
+        guard let value = optionalText() else { mismatch("text") }
+        return value
+    }
+    package mutating func optionalText() -> String? {
+        switch next() {
+        case .text(let value), .json(let value): value
+        case .null: nil
+        default: mismatch("text")
+        }
+    }
+    package mutating func integer() -> Int64 {
+        guard let value = optionalInteger() else { mismatch("an integer") }
+        return value
+    }
+    package mutating func optionalInteger() -> Int64? {
+        switch next() {
+        case .integer(let value): value
+        case .null: nil
+        default: mismatch("an integer")
+        }
+    }
+    package mutating func boolean() -> Bool {
+        guard case .boolean(let value) = next() else { mismatch("a boolean") }
+        return value
+    }
+    package mutating func timestamp() -> Timestamp {
+        guard let value = optionalTimestamp() else { mismatch("a timestamp") }
+        return value
+    }
+    package mutating func optionalTimestamp() -> Timestamp? {
+        switch next() {
+        case .timestamp(let value): value
+        case .null: nil
+        default: mismatch("a timestamp")
+        }
+    }
+    package mutating func textArray() -> [String] {
+        guard case .textArray(let value) = next() else { mismatch("an array of text") }
+        return value
+    }
+
+    private func mismatch(_ expected: String) -> Never {
+        fatalError("column \(position - 1) of a row is \(values[position - 1]), where \(expected) was expected")
+    }
+}
