@@ -39,10 +39,13 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
                 .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ],
             swiftSettings: settings
         ),
@@ -62,9 +65,9 @@ let package = Package(
         .target(
             name: "Transports",
             dependencies: [
-                "Identity", "Kernel", "Realtime", "Tenancy", "Wire",
+                "Kernel", "Realtime", "Tenancy", "Wire",
                 .product(name: "Crypto", package: "swift-crypto"),
-                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
@@ -79,7 +82,7 @@ let package = Package(
         .target(
             name: "Tenancy",
             dependencies: [
-                "Conversations", "Consultores", "Identity", "Kernel", "Realtime", "Storage", "Wire", .product(name: "Logging", package: "swift-log"),
+                "Conversations", "Consultores", "Jobs", "Kernel", "Realtime", "Storage", "Wire", .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings
         ),
@@ -94,6 +97,7 @@ let package = Package(
             dependencies: [
                 "CCrypt", "Kernel", "Storage", "Wire",
                 .product(name: "JWTKit", package: "jwt-kit"),
+                .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
             ],
             swiftSettings: settings
@@ -123,19 +127,15 @@ let package = Package(
                 "Kernel", "Wire",
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
                 .product(name: "Crypto", package: "swift-crypto"),
-                .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
             ],
             swiftSettings: settings
         ),
         .target(
             name: "Client",
             dependencies: [
-                "Wire",
-                .product(name: "AsyncHTTPClient", package: "async-http-client"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOHTTP1", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
+                "Wire", .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
             ],
             swiftSettings: settings
         ),
@@ -169,12 +169,22 @@ let package = Package(
         // MARK: Tests
         .testTarget(name: "KernelTests", dependencies: ["Kernel"], swiftSettings: settings),
         .testTarget(name: "WireTests", dependencies: ["Wire", .product(name: "NIOCore", package: "swift-nio")], swiftSettings: settings),
-        .testTarget(name: "StorageTests", dependencies: ["Storage", "Kernel", "Wire"], swiftSettings: settings),
+        .testTarget(name: "StorageTests", dependencies: ["Storage", "Kernel", "Wire", .product(name: "Logging", package: "swift-log")], swiftSettings: settings),
         .testTarget(name: "RealtimeTests", dependencies: ["Realtime", "Kernel", "Wire"], swiftSettings: settings),
         .testTarget(name: "IdentityTests", dependencies: ["Identity", "Kernel", "Storage"], swiftSettings: settings),
         .testTarget(name: "ConsultoresTests", dependencies: ["Consultores", "Kernel", "Storage", "Wire"], swiftSettings: settings),
         .testTarget(name: "ConversationsTests", dependencies: ["Conversations", "Kernel", "Storage", "Wire"], swiftSettings: settings),
-        .testTarget(name: "IntegrationsTests", dependencies: ["Integrations", "Kernel", "Wire"], swiftSettings: settings),
+        .testTarget(
+            name: "IntegrationsTests",
+            dependencies: [
+                "Integrations", "Kernel", "Wire",
+                .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            swiftSettings: settings
+        ),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -2,7 +2,7 @@ package import Kernel
 import Wire
 
 /// What a customer sent, as a channel (WhatsApp, the simulator) received it.
-package struct InboundMessage: Sendable {
+package struct CustomerMessage: Sendable {
     package let channel: String
     /// The provider's id: the same one is the same message, however often it is delivered.
     package let externalID: String
@@ -49,7 +49,7 @@ extension ConversationDesk {
 
     /// A customer wrote. The contact is the unit that makes a conversation: the first message of somebody who has none open begins one.
     /// - Parameter seenBefore: whether the journal holds the message's mark. Those of the last minutes are in memory.
-    package func received(_ inbound: InboundMessage, seenBefore: Bool, _ moment: Moment) throws(Refusal) -> (Reception, Change) {
+    package func received(_ inbound: CustomerMessage, seenBefore: Bool, _ moment: Moment) throws(Refusal) -> (Reception, Change) {
         let key = inbound.mark(tenant: tenant)
         if seenBefore || marks[key] != nil { return (.duplicate, Change()) }
         var turn = Turn(moment)
@@ -96,7 +96,7 @@ extension ConversationDesk {
     ]
     private static let kindsWithWords: Set<String> = ["text", "interactive", "button"]
 
-    private func meet(_ inbound: InboundMessage, _ turn: inout Turn) -> Contact {
+    private func meet(_ inbound: CustomerMessage, _ turn: inout Turn) -> Contact {
         let now = turn.moment.now
         guard let id = find(inbound.from), var contact = contacts[id] else {
             let name = inbound.name ?? inbound.from.waIDs.first ?? "Cliente"
@@ -125,7 +125,7 @@ extension ConversationDesk {
         return contact
     }
 
-    private func botAnswers(_ inbound: InboundMessage, _ id: ConversationID, _ turn: inout Turn) {
+    private func botAnswers(_ inbound: CustomerMessage, _ id: ConversationID, _ turn: inout Turn) {
         guard var position = sessions[id]?.conversation.bot else { return }
         let reply = Self.kindsWithWords.contains(inbound.kind) ? flow.answer(to: inbound.text, at: &position) : flow.answerToMedia(at: &position)
         alter(id, &turn) {

@@ -23,9 +23,9 @@ package struct SendOrder: Sendable {
 package enum SendResult: Sendable {
     case sent(externalID: String)
     case refused(Message.Failure)
-    /// Certainly not sent; try again at that time, unless it was the last attempt.
-    case again(at: Timestamp, Message.Failure)
-    case unknown(reason: String)
+    /// Certainly not sent; to be tried again, not before `after`, unless it was the last attempt.
+    case again(after: Duration?, Message.Failure)
+    case unknown
 }
 
 /// A delivery status, as a provider reported it.
@@ -46,9 +46,15 @@ package struct StatusReport: Sendable {
 
 extension ConversationDesk {
     package static let sendJobKind = "whatsapp.send"
-    package static let maxAttempts = 8
+    /// With the pauses between them, about an hour.
+    package static let maxAttempts = 12
+
+    /// 1, 4, 16, 64, 256 seconds, then ten minutes (research/conversations.md §5.6).
+    static func pause(afterAttempt attempt: Int) -> Duration { .seconds(attempt > 5 ? 600 : 1 << (2 * (max(attempt, 1) - 1))) }
 
     package static func message(of job: Job) -> MessageID? { (try? JSON.parse(job.payload))?["message_id"]?.string.flatMap { MessageID($0) } }
+
+    package static func conversation(of job: Job) -> ConversationID? { (try? JSON.parse(job.payload))?["conversation_id"]?.string.flatMap { ConversationID($0) } }
 
     func sendJob(_ message: Message, _ moment: Moment) -> Job {
         var writer = JSONWriter()
@@ -114,17 +120,16 @@ extension ConversationDesk {
         switch result {
         case .sent(let externalID): if message.reported(.sent, externalID: externalID) { update(message, &turn) }
         case .refused(let failure): if message.reported(.failed, externalID: nil, failure: failure) { update(message, &turn) }
-        case .unknown(let reason):
-            _ = reason
+        case .unknown:
             if message.reported(.unknown, externalID: nil) { update(message, &turn) }
-        case .again(let at, let failure):
+        case .again(let after, let failure):
             if job.attempts >= Self.maxAttempts {
                 if message.reported(.failed, externalID: nil, failure: failure) { update(message, &turn) }
             } else {
                 if message.requeued() { update(message, &turn) }
                 var again = job
                 again.state = .ready
-                again.runAt = at
+                again.runAt = moment.now + max(after ?? .zero, Self.pause(afterAttempt: job.attempts))
                 turn.change.jobs.append(again)
                 next = again
             }

@@ -11,7 +11,11 @@ struct CentrifugeCommandTests {
         connect.subs = ["notices": SubscribeRequest(channel: "notices", recoveringSince: StreamPosition(epoch: "e", offset: 9))]
         connect.headers = ["x-tenant": "a"]
         var subscribe = SubscribeRequest(
-            channel: "conversation:7", token: "t", recoveringSince: StreamPosition(epoch: "abc", offset: 42), data: ["page": 1])
+            channel: "conversation:7",
+            token: "t",
+            recoveringSince: StreamPosition(epoch: "abc", offset: 42),
+            data: ["page": 1]
+        )
         subscribe.positioned = true
         subscribe.recoverable = true
         subscribe.joinLeave = true
@@ -35,7 +39,10 @@ struct CentrifugeCommandTests {
                 #"{"id":7,"history":{"channel":"queue","limit":-1,"since":{"offset":3,"epoch":"abc"},"reverse":true}}"#,
                 .history(id: 7, HistoryRequest(channel: "queue", limit: -1, since: StreamPosition(epoch: "abc", offset: 3), reverse: true))
             ),
-            (#"{"id":8,"rpc":{"method":"conversation.claim","data":{"conversation_id":"7"}}}"#, .rpc(id: 8, method: "conversation.claim", data: ["conversation_id": "7"])),
+            (
+                #"{"id":8,"rpc":{"method":"conversation.claim","data":{"conversation_id":"7"}}}"#,
+                .rpc(id: 8, method: "conversation.claim", data: ["conversation_id": "7"])
+            ),
             (#"{"send":{"data":"oi"}}"#, .send(id: 0, data: "oi")),
             (#"{"id":9,"refresh":{"token":"jwt2"}}"#, .refresh(id: 9, token: "jwt2")),
             (#"{"id":10,"sub_refresh":{"channel":"queue","token":"t2"}}"#, .subRefresh(id: 10, channel: "queue", token: "t2")),
@@ -60,21 +67,38 @@ struct CentrifugeCommandTests {
 
     @Test("Null is as good as absent, and what is unknown is passed over")
     func nullIsAsGoodAsAbsent() throws {
-        #expect(try ClientCommand.decode(#"{"id":1,"rpc":null,"x":[{}],"connect":{"token":null,"data":null,"subs":null,"y":1}}"#.bytes) == [.connect(id: 1, ConnectRequest())])
+        #expect(
+            try ClientCommand.decode(#"{"id":1,"rpc":null,"x":[{}],"connect":{"token":null,"data":null,"subs":null,"y":1}}"#.bytes) == [
+                .connect(id: 1, ConnectRequest())
+            ]
+        )
         #expect(try ClientCommand.decode(#"{"id":1,"rpc":{"method":"m"}}"#.bytes) == [.rpc(id: 1, method: "m", data: .null)])
-        #expect(try ClientCommand.decode(#"{"id":1,"subscribe":{"\u0063hannel":"a\u002fb"}}"#.bytes) == [.subscribe(id: 1, SubscribeRequest(channel: "a/b"))])
+        #expect(
+            try ClientCommand.decode(#"{"id":1,"subscribe":{"\u0063hannel":"a\u002fb"}}"#.bytes) == [
+                .subscribe(id: 1, SubscribeRequest(channel: "a/b"))
+            ]
+        )
     }
 
-    @Test("What the protocol does not allow is a bad request", arguments: [
-        "", "\n\n", "[]", "1", "null", "\"x\"", "{", "{}x", "{} {}", #"{"id":1}"#, #"{"id":1,"method":1,"params":{}}"#, #"{"id":-1,"connect":{}}"#, #"{"id":4294967296,"connect":{}}"#,
-        #"{"id":1.5,"connect":{}}"#, #"{"id":"1","connect":{}}"#, #"{"connect":{}}"#, #"{"id":0,"rpc":{}}"#, #"{"id":1,"connect":[]}"#, #"{"id":1,"connect":true}"#,
-        #"{"id":1,"connect":{"token":1}}"#, #"{"id":1,"connect":{"subs":[]}}"#, #"{"id":1,"connect":{"subs":{"a":1}}}"#, #"{"id":1,"connect":{"headers":{"a":1}}}"#,
-        #"{"id":1,"connect":{},"rpc":{}}"#, #"{"id":1,"subscribe":{}}"#, #"{"id":1,"subscribe":{"channel":""}}"#, #"{"id":1,"subscribe":{"channel":"a","offset":-1}}"#,
-        #"{"id":1,"subscribe":{"channel":"a","offset":1e3}}"#, #"{"id":1,"subscribe":{"channel":"a","recover":"yes"}}"#, #"{"id":1,"unsubscribe":{}}"#,
-        #"{"id":1,"history":{"channel":"a","limit":2147483648}}"#, #"{"id":1,"history":{"channel":"a","since":3}}"#, #"{"id":1,"presence":{"channel":null}}"#,
-        #"{"id":1,"rpc":{"method":"m","data":{"a":}}}"#, "{\"id\":1,\"rpc\":{\"data\":\"a\nb\"}}", #"{"id":1,"rpc":{"data":"\ud800"}}"#,
-        "{\"id\":1,\"connect\":{}}\n{\"id\":2}",
-    ])
+    @Test(
+        "What the protocol does not allow is a bad request",
+        arguments: [
+            "", "\n\n", "[]", "1", "null", "\"x\"", "{", "{}x", "{} {}", #"{"id":1}"#, #"{"id":1,"method":1,"params":{}}"#,
+            #"{"id":-1,"connect":{}}"#, #"{"id":4294967296,"connect":{}}"#,
+            #"{"id":1.5,"connect":{}}"#, #"{"id":"1","connect":{}}"#, #"{"connect":{}}"#, #"{"id":0,"rpc":{}}"#, #"{"id":1,"connect":[]}"#,
+            #"{"id":1,"connect":true}"#,
+            #"{"id":1,"connect":{"token":1}}"#, #"{"id":1,"connect":{"subs":[]}}"#, #"{"id":1,"connect":{"subs":{"a":1}}}"#,
+            #"{"id":1,"connect":{"headers":{"a":1}}}"#,
+            #"{"id":1,"connect":{},"rpc":{}}"#, #"{"id":1,"subscribe":{}}"#, #"{"id":1,"subscribe":{"channel":""}}"#,
+            #"{"id":1,"subscribe":{"channel":"a","offset":-1}}"#,
+            #"{"id":1,"subscribe":{"channel":"a","offset":1e3}}"#, #"{"id":1,"subscribe":{"channel":"a","recover":"yes"}}"#,
+            #"{"id":1,"unsubscribe":{}}"#,
+            #"{"id":1,"history":{"channel":"a","limit":2147483648}}"#, #"{"id":1,"history":{"channel":"a","since":3}}"#,
+            #"{"id":1,"presence":{"channel":null}}"#,
+            #"{"id":1,"rpc":{"method":"m","data":{"a":}}}"#, "{\"id\":1,\"rpc\":{\"data\":\"a\nb\"}}", #"{"id":1,"rpc":{"data":"\ud800"}}"#,
+            "{\"id\":1,\"connect\":{}}\n{\"id\":2}",
+        ]
+    )
     func whatIsNotAllowedIsABadRequest(frame: String) {
         let error = #expect(throws: CentrifugeProtocolError.self) { try ClientCommand.decode(frame.bytes) }
         #expect(error?.disconnect == .badRequest && error?.reason.isEmpty == false)
@@ -89,7 +113,9 @@ struct CentrifugeCommandTests {
     func commandsInAFrameAreCounted() throws {
         let frame = { (count: Int) in Array([[UInt8]](repeating: "{}".bytes, count: count).joined(separator: "\n".bytes)) }
         #expect(try ClientCommand.decode(frame(ClientCommand.maxPerFrame)).count == ClientCommand.maxPerFrame)
-        #expect(throws: CentrifugeProtocolError(reason: "more than 256 commands in a frame")) { try ClientCommand.decode(frame(ClientCommand.maxPerFrame + 1)) }
+        #expect(throws: CentrifugeProtocolError(reason: "more than 256 commands in a frame")) {
+            try ClientCommand.decode(frame(ClientCommand.maxPerFrame + 1))
+        }
         #expect(throws: CentrifugeProtocolError(reason: "more than 2 commands in a frame")) { try ClientCommand.decode(frame(3), max: 2) }
     }
 
@@ -103,7 +129,10 @@ struct CentrifugeCommandTests {
     func anEmulationRequestCarriesItsFrame() throws {
         let expected = EmulationRequest(session: "s", node: "n", data: "{\"id\":1}\n{}".bytes)
         #expect(try EmulationRequest.decode(#"{"session":"s","node":"n","data":"{\"id\":1}\n{}"}"#.bytes) == expected)
-        #expect(try EmulationRequest.decode(#"{"session":"s","data":{"id":1} }"#.bytes) == EmulationRequest(session: "s", node: "", data: "{\"id\":1}".bytes))
+        #expect(
+            try EmulationRequest.decode(#"{"session":"s","data":{"id":1} }"#.bytes)
+                == EmulationRequest(session: "s", node: "", data: "{\"id\":1}".bytes)
+        )
         for body in ["", "{}", #"{"session":1,"data":""}"#, #"{"session":"s","data":null}"#] {
             #expect(throws: CentrifugeProtocolError.self) { try EmulationRequest.decode(body.bytes) }
         }
@@ -114,7 +143,9 @@ struct CentrifugeCommandTests {
         var random = SeededGenerator.fresh()
         for _ in 0..<5000 {
             var bytes = Self.golden.randomElement(using: &random)!.0.bytes
-            for _ in 0..<Int.random(in: 1...4, using: &random) { bytes[Int.random(in: 0..<bytes.count, using: &random)] = UInt8.random(in: 0...0x7f, using: &random) }
+            for _ in 0..<Int.random(in: 1...4, using: &random) {
+                bytes[Int.random(in: 0..<bytes.count, using: &random)] = UInt8.random(in: 0...0x7f, using: &random)
+            }
             _ = try? ClientCommand.decode(bytes)
             _ = try? CentrifugeReply.decode(bytes)
         }

@@ -12,7 +12,11 @@ struct CentrifugeReplyTests {
         connect.node = "n"
         connect.subs = ["notices": SubscribeResult(position: StreamPosition(epoch: "e", offset: 1))]
         var subscribe = SubscribeResult(position: StreamPosition(epoch: "abc", offset: 42), data: "[]".bytes)
-        var publication = Publication(data: #"{"text":"oi"}"#.bytes, offset: 42, info: ClientInfo(user: "7", client: "c2", connInfo: "{}".bytes, chanInfo: "1".bytes))
+        var publication = Publication(
+            data: #"{"text":"oi"}"#.bytes,
+            offset: 42,
+            info: ClientInfo(user: "7", client: "c2", connInfo: "{}".bytes, chanInfo: "1".bytes)
+        )
         publication.tags = ["a": "1", "b": "2"]
         subscribe.publications = [Publication(data: "null".bytes, offset: 41), publication]
         subscribe.wasRecovering = true
@@ -39,20 +43,32 @@ struct CentrifugeReplyTests {
             (#"{"id":6,"presence_stats":{"num_clients":3,"num_users":0}}"#, .presenceStats(id: 6, clients: 3, users: 0)),
             (
                 #"{"id":7,"history":{"publications":[{"data":1,"offset":1}],"epoch":"abc","offset":1}}"#,
-                .history(id: 7, HistoryResult(publications: [Publication(data: "1".bytes, offset: 1)], position: StreamPosition(epoch: "abc", offset: 1)))
+                .history(
+                    id: 7,
+                    HistoryResult(publications: [Publication(data: "1".bytes, offset: 1)], position: StreamPosition(epoch: "abc", offset: 1))
+                )
             ),
             (#"{"id":8,"rpc":{"data":{"ok":true}}}"#, .rpc(id: 8, data: #"{"ok":true}"#.bytes)),
-            (#"{"id":9,"refresh":{"client":"c1","expires":true,"ttl":60}}"#, .refresh(id: 9, RefreshResult(client: "c1", expiry: .after(seconds: 60)))),
+            (
+                #"{"id":9,"refresh":{"client":"c1","expires":true,"ttl":60}}"#,
+                .refresh(id: 9, RefreshResult(client: "c1", expiry: .after(seconds: 60)))
+            ),
             (#"{"id":10,"sub_refresh":{}}"#, .subRefresh(id: 10, .never)),
             (#"{"id":11,"ping":{}}"#, .ping(id: 11)),
             (#"{"id":12,"error":{"code":103,"message":"permission denied"}}"#, .error(id: 12, .permissionDenied)),
             (#"{"id":13,"error":{"code":111,"message":"too many requests","temporary":true}}"#, .error(id: 13, .tooManyRequests)),
             (#"{}"#, .serverPing),
-            (#"{"push":{"channel":"queue","pub":{"data":{"text":"oi"},"offset":7}}}"#, .push(.publication(channel: "queue", Publication(data: #"{"text":"oi"}"#.bytes, offset: 7)))),
+            (
+                #"{"push":{"channel":"queue","pub":{"data":{"text":"oi"},"offset":7}}}"#,
+                .push(.publication(channel: "queue", Publication(data: #"{"text":"oi"}"#.bytes, offset: 7)))
+            ),
             (#"{"push":{"channel":"queue","pub":{"data":"a"}}}"#, .push(.publication(channel: "queue", Publication(data: #""a""#.bytes)))),
             (#"{"push":{"channel":"queue","join":{"info":{"user":"7","client":"c2"}}}}"#, .push(.join(channel: "queue", info))),
             (#"{"push":{"channel":"queue","leave":{"info":{"user":"7","client":"c2"}}}}"#, .push(.leave(channel: "queue", info))),
-            (#"{"push":{"channel":"queue","unsubscribe":{"code":2500,"reason":"insufficient state"}}}"#, .push(.unsubscribe(channel: "queue", .insufficientState))),
+            (
+                #"{"push":{"channel":"queue","unsubscribe":{"code":2500,"reason":"insufficient state"}}}"#,
+                .push(.unsubscribe(channel: "queue", .insufficientState))
+            ),
             (
                 #"{"push":{"channel":"queue","subscribe":{"recoverable":true,"epoch":"e","offset":1,"positioned":true}}}"#,
                 .push(.subscribe(channel: "queue", SubscribeResult(position: StreamPosition(epoch: "e", offset: 1))))
@@ -97,8 +113,15 @@ struct CentrifugeReplyTests {
     func whatIsUnknownIsPassedOver() throws {
         #expect(try CentrifugeReply.decode(#"{"id":1,"new":{}}"#.bytes) == [])
         #expect(try CentrifugeReply.decode(#"{"push":{"channel":"c","new":{}}}"#.bytes) == [])
-        #expect(try CentrifugeReply.decode(#"{"id":1,"connect":{"client":"c","time":1,"ping":25}}"#.bytes) == [.connect(id: 1, ConnectResult(client: "c", ping: 25))])
-        for frame in ["", "x", "[]", #"{"id":-1,"rpc":{}}"#, #"{"push":{"channel":"c","pub":1}}"#, #"{"push":{"channel":"c","join":{}}}"#, #"{"id":1,"history":{"publications":{}}}"#] {
+        #expect(
+            try CentrifugeReply.decode(#"{"id":1,"connect":{"client":"c","time":1,"ping":25}}"#.bytes) == [
+                .connect(id: 1, ConnectResult(client: "c", ping: 25))
+            ]
+        )
+        for frame in [
+            "", "x", "[]", #"{"id":-1,"rpc":{}}"#, #"{"push":{"channel":"c","pub":1}}"#, #"{"push":{"channel":"c","join":{}}}"#,
+            #"{"id":1,"history":{"publications":{}}}"#,
+        ] {
             #expect(throws: CentrifugeProtocolError.self) { try CentrifugeReply.decode(frame.bytes) }
         }
     }
@@ -112,7 +135,10 @@ struct CentrifugeReplyTests {
             #expect(disconnect.isReconnectable == (disconnect.code < 3500))
             #expect(WebSocketCloseCode.mayTravel(disconnect.code) && disconnect.reason.utf8.count <= 123)
         }
-        #expect(CentrifugeDisconnect(4499, "").isReconnectable && !CentrifugeDisconnect(4500, "").isReconnectable && CentrifugeDisconnect(1006, "").isReconnectable)
+        #expect(
+            CentrifugeDisconnect(4499, "").isReconnectable && !CentrifugeDisconnect(4500, "").isReconnectable
+                && CentrifugeDisconnect(1006, "").isReconnectable
+        )
         #expect(CentrifugeUnsubscribe.all.map(\.isResubscribable) == [false, true, true])
     }
 }

@@ -10,7 +10,8 @@ struct JSONReaderTests {
         arguments: [
             ("null", JSON.null), ("true", true), ("false", false), ("0", 0), ("-0", 0), ("-12", -12), ("9223372036854775807", .int(.max)),
             ("-9223372036854775808", .int(.min)), ("1.5", .double(1.5)), ("1e3", .double(1000)), ("1E+3", .double(1000)), ("-2.5e-1", .double(-0.25)),
-            ("0.0", .double(0)), ("\"\"", ""), ("\"abc\"", "abc"), ("[]", []), ("{}", [:]), (" [ 1 , 2 ] ", [1, 2]), ("\t\r\n{\"a\" : {\"b\":[]}}\n", ["a": ["b": []]]),
+            ("0.0", .double(0)), ("\"\"", ""), ("\"abc\"", "abc"), ("[]", []), ("{}", [:]), (" [ 1 , 2 ] ", [1, 2]),
+            ("\t\r\n{\"a\" : {\"b\":[]}}\n", ["a": ["b": []]]),
         ] as [(String, JSON)]
     )
     func everyKindOfValueIsRead(text: String, value: JSON) throws {
@@ -20,19 +21,26 @@ struct JSONReaderTests {
     @Test(
         "What is not JSON is refused",
         arguments: [
-            "", " ", "nul", "nulll", "True", "truefalse", "NaN", "Infinity", "+1", "01", "-", "-a", "1.", ".5", "1e", "1e+", "0x10", "1 2", "'a'", "\"", "\"a", "\"\\\"",
-            "\"\\x\"", "\"\\u12\"", "\"\\u12g4\"", "\"\u{1}\"", "\"a\nb\"", "\"\t\"", "[", "]", "[1", "[1,", "[1,]", "[,1]", "[1 2]", "{", "}", "{\"a\"}", "{\"a\":}",
-            "{\"a\":1,}", "{,}", "{a:1}", "{1:1}", "{\"a\":1 \"b\":2}", "{\"a\" 1}", "[1}", "{\"a\":1]", "// x\n1", "/**/1", "\u{feff}1", "[1]]", "1e999", "-1e999",
+            "", " ", "nul", "nulll", "True", "truefalse", "NaN", "Infinity", "+1", "01", "-", "-a", "1.", ".5", "1e", "1e+", "0x10", "1 2", "'a'",
+            "\"", "\"a", "\"\\\"",
+            "\"\\x\"", "\"\\u12\"", "\"\\u12g4\"", "\"\u{1}\"", "\"a\nb\"", "\"\t\"", "[", "]", "[1", "[1,", "[1,]", "[,1]", "[1 2]", "{", "}",
+            "{\"a\"}", "{\"a\":}",
+            "{\"a\":1,}", "{,}", "{a:1}", "{1:1}", "{\"a\":1 \"b\":2}", "{\"a\" 1}", "[1}", "{\"a\":1]", "// x\n1", "/**/1", "\u{feff}1", "[1]]",
+            "1e999", "-1e999",
         ]
     )
     func whatIsNotJSONIsRefused(text: String) {
         #expect(throws: JSONError.self) { try JSON.parse(text) }
+        // Passing over a value is as strict as reading it.
+        #expect(throws: JSONError.self) { try JSONMembers("{\"x\":\(text)}".bytes) }
+        #expect(throws: JSONError.self) { try JSONMembers("{\"x\":[\(text),1]}".bytes) }
     }
 
     @Test(
         "Escapes are replaced (§7)",
         arguments: [
-            (#""\"\\\/\b\f\n\r\t""#, "\"\\/\u{8}\u{c}\n\r\t"), (#""\u0041\u00e9\u20AC""#, "Aé€"), (#""\ud83d\ude00!""#, "😀!"), (#""a\u0000b""#, "a\0b"),
+            (#""\"\\\/\b\f\n\r\t""#, "\"\\/\u{8}\u{c}\n\r\t"), (#""\u0041\u00e9\u20AC""#, "Aé€"), (#""\ud83d\ude00!""#, "😀!"),
+            (#""a\u0000b""#, "a\0b"),
             (#""\uD834\uDD1E""#, "𝄞"), ("\"ação 😀\"", "ação 😀"), ("\"\u{7f}\u{2028}\"", "\u{7f}\u{2028}"),
         ]
     )
@@ -42,7 +50,9 @@ struct JSONReaderTests {
 
     @Test(
         "Half of a surrogate pair is refused (§8.2)",
-        arguments: [#""\ud83d""#, #""\ud83dx""#, #""\ud83d\n""#, #""\ud83d\u0041""#, #""\ud83d\ud83d""#, #""\ude00""#, #""\ude00\ud83d""#, #""\ud83d\u""#]
+        arguments: [
+            #""\ud83d""#, #""\ud83dx""#, #""\ud83d\n""#, #""\ud83d\u0041""#, #""\ud83d\ud83d""#, #""\ude00""#, #""\ude00\ud83d""#, #""\ud83d\u""#,
+        ]
     )
     func halfOfASurrogatePairIsRefused(text: String) {
         #expect(throws: JSONError.self) { try JSON.parse(text) }
@@ -50,7 +60,9 @@ struct JSONReaderTests {
 
     @Test(
         "A string that is not UTF-8 is refused (§8.1)",
-        arguments: [[0x80], [0xc0, 0x80], [0xe0, 0x80, 0x80], [0xed, 0xa0, 0x80], [0xf4, 0x90, 0x80, 0x80], [0xff], [0xe2, 0x82], [0xf0, 0x9f, 0x98]] as [[UInt8]]
+        arguments: [
+            [0x80], [0xc0, 0x80], [0xe0, 0x80, 0x80], [0xed, 0xa0, 0x80], [0xf4, 0x90, 0x80, 0x80], [0xff], [0xe2, 0x82], [0xf0, 0x9f, 0x98],
+        ] as [[UInt8]]
     )
     func aStringThatIsNotUTF8IsRefused(bytes: [UInt8]) {
         #expect(throws: JSONError.self) { try JSON.parse([0x22] + bytes + [0x22]) }

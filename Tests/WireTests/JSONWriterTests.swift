@@ -24,7 +24,10 @@ struct JSONWriterTests {
             $0.field("h", nil as String?)
             $0.field("i", nil as Int?)
         }
-        #expect(String(decoding: writer.bytes, as: UTF8.self) == #"{"a":1,"b":[],"c":{"d":true},"e":["x","y"],"f":[1],"g":[null,{},[0.5],false],"h":null,"i":null}"#)
+        #expect(
+            String(decoding: writer.bytes, as: UTF8.self)
+                == #"{"a":1,"b":[],"c":{"d":true},"e":["x","y"],"f":[1],"g":[null,{},[0.5],false],"h":null,"i":null}"#
+        )
     }
 
     @Test("Only what must be escaped is (RFC 8259 §7)")

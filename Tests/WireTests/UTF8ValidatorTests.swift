@@ -25,11 +25,15 @@ struct UTF8ValidatorTests {
         var random = SeededGenerator.fresh()
         for _ in 0..<20_000 {
             var bytes = Array("olá, 😀 plantão — ".utf8.prefix(Int.random(in: 0...30, using: &random)))
-            if Bool.random(using: &random) { bytes.insert(UInt8.random(in: 0x70 ... 0xff, using: &random), at: Int.random(in: 0...bytes.count, using: &random)) }
+            if Bool.random(using: &random) {
+                bytes.insert(UInt8.random(in: 0x70...0xff, using: &random), at: Int.random(in: 0...bytes.count, using: &random))
+            }
             let expected = String(validating: bytes, as: UTF8.self) != nil
             let cut = Int.random(in: 0...bytes.count, using: &random)
             var validator = UTF8Validator()
-            let isValid = bytes[..<cut].withUnsafeBytes { validator.consume($0) } && bytes[cut...].withUnsafeBytes { validator.consume($0) } && validator.isComplete
+            let isValid =
+                bytes[..<cut].withUnsafeBytes { validator.consume($0) } && bytes[cut...].withUnsafeBytes { validator.consume($0) }
+                && validator.isComplete
             #expect(isValid == expected, "PLANTAO_SEED=\(random.seed) \(bytes) at \(cut)")
         }
     }

@@ -21,7 +21,9 @@ struct WebSocketFrameParserTests {
     @Test("What the encoder writes is read, at every length where the header changes", arguments: [0, 1, 7, 8, 125, 126, 127, 65535, 65536, 70000])
     func whatIsWrittenIsRead(length: Int) throws {
         let bytes = (0..<length).map { UInt8(truncatingIfNeeded: $0 &* 31) }
-        for (role, mask) in [(.client, nil), (.server, WebSocketMask(key: 0x1234_5678)), (.server, WebSocketMask(key: 0))] as [(WebSocketFrameParser.Role, WebSocketMask?)] {
+        for (role, mask) in [(.client, nil), (.server, WebSocketMask(key: 0x1234_5678)), (.server, WebSocketMask(key: 0))]
+            as [(WebSocketFrameParser.Role, WebSocketMask?)]
+        {
             #expect(try read(WebSocketFrame.binary(bytes, mask: mask), role: role, max: 70000) == [.binary(ByteBuffer(bytes: bytes))])
         }
     }
@@ -72,6 +74,20 @@ struct WebSocketFrameParserTests {
         #expect(try read(stream) == texts.map { .text($0) })
     }
 
+    @Test("A large buffer is not kept for the few bytes left in it", arguments: [1, 5, 7])
+    func aLargeBufferIsNotKept(left: Int) throws {
+        let ping = masked(0x89, "still here".bytes)
+        var buffer = ByteBufferAllocator().buffer(capacity: 1 << 16)
+        buffer.writeBytes(masked(0x81, "a".bytes) + ping.prefix(left))
+        var parser = WebSocketFrameParser()
+        parser.append(buffer)
+        #expect(try parser.next() == .text("a"))
+        #expect(try parser.next() == nil)
+        #expect(parser.heldBytes == left)
+        parser.append(ByteBuffer(bytes: ping.dropFirst(left)))
+        #expect(try parser.next() == .ping(ByteBuffer(string: "still here")))
+    }
+
     @Test("No more is held than the limits allow")
     func noMoreIsHeldThanTheLimits() throws {
         var parser = WebSocketFrameParser(maxFrameBytes: 1000, maxMessageBytes: 2000)
@@ -114,7 +130,8 @@ func masked(_ first: UInt8, _ payload: some Collection<UInt8>, key: [UInt8] = [0
     return bytes
 }
 
-func read(_ bytes: some Sequence<UInt8>, role: WebSocketFrameParser.Role = .server, max: Int = 65536) throws(WebSocketViolation) -> [WebSocketMessage] {
+func read(_ bytes: some Sequence<UInt8>, role: WebSocketFrameParser.Role = .server, max: Int = 65536) throws(WebSocketViolation) -> [WebSocketMessage]
+{
     try read(ByteBuffer(bytes: bytes), role: role, max: max)
 }
 

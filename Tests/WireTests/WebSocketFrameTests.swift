@@ -8,9 +8,17 @@ struct WebSocketFrameTests {
     @Test("The examples of RFC 6455 §5.7 are written")
     func theExamplesAreWritten() {
         #expect(bytes(WebSocketFrame.text("Hello")) == [0x81, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f])
-        #expect(bytes(WebSocketFrame.text("Hello".bytes, mask: WebSocketMask(key: 0x37fa_213d))) == [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58])
+        #expect(
+            bytes(WebSocketFrame.text("Hello".bytes, mask: WebSocketMask(key: 0x37fa_213d))) == [
+                0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58,
+            ]
+        )
         #expect(bytes(WebSocketFrame.ping(ByteBuffer(string: "Hello"))) == [0x89, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f])
-        #expect(bytes(WebSocketFrame.pong(ByteBuffer(string: "Hello"), mask: WebSocketMask(key: 0x37fa_213d))) == [0x8a, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58])
+        #expect(
+            bytes(WebSocketFrame.pong(ByteBuffer(string: "Hello"), mask: WebSocketMask(key: 0x37fa_213d))) == [
+                0x8a, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58,
+            ]
+        )
         #expect(bytes(WebSocketFrame.binary([UInt8](repeating: 1, count: 256))).prefix(4) == [0x82, 0x7e, 0x01, 0x00])
         #expect(bytes(WebSocketFrame.binary([UInt8](repeating: 1, count: 65536))).prefix(10) == [0x82, 0x7f, 0, 0, 0, 0, 0, 1, 0, 0])
     }

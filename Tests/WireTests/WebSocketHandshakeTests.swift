@@ -29,13 +29,17 @@ struct WebSocketHandshakeTests {
         guard case .accept = decide(headers) else { return #expect(Bool(false), "refused") }
     }
 
-    @Test("What is missing or wrong is refused with the status that says so", arguments: [
-        ("upgrade", [], 426), ("upgrade", ["h2c"], 426), ("upgrade", ["websockets"], 426), ("connection", [], 426), ("connection", ["keep-alive"], 426),
-        ("sec-websocket-version", [], 426), ("sec-websocket-version", ["8"], 426), ("sec-websocket-version", ["13, 8"], 426),
-        ("sec-websocket-key", [], 400), ("sec-websocket-key", [""], 400), ("sec-websocket-key", ["dGhlIHNhbXBsZSBub25jZQ"], 400),
-        ("sec-websocket-key", ["dGhlIHNhbXBsZSBub25jZTE="], 400), ("sec-websocket-key", ["dGhlIHNhbXBsZSBub25j!Q=="], 400),
-        ("sec-websocket-key", ["dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZQ=="], 400),
-    ] as [(String, [String], Int)])
+    @Test(
+        "What is missing or wrong is refused with the status that says so",
+        arguments: [
+            ("upgrade", [], 426), ("upgrade", ["h2c"], 426), ("upgrade", ["websockets"], 426), ("connection", [], 426),
+            ("connection", ["keep-alive"], 426),
+            ("sec-websocket-version", [], 426), ("sec-websocket-version", ["8"], 426), ("sec-websocket-version", ["13, 8"], 426),
+            ("sec-websocket-key", [], 400), ("sec-websocket-key", [""], 400), ("sec-websocket-key", ["dGhlIHNhbXBsZSBub25jZQ"], 400),
+            ("sec-websocket-key", ["dGhlIHNhbXBsZSBub25jZTE="], 400), ("sec-websocket-key", ["dGhlIHNhbXBsZSBub25j!Q=="], 400),
+            ("sec-websocket-key", ["dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZQ=="], 400),
+        ] as [(String, [String], Int)]
+    )
     func whatIsWrongIsRefused(header: String, values: [String], status: Int) {
         var headers = Self.good
         headers[header] = values
@@ -56,7 +60,14 @@ struct WebSocketHandshakeTests {
         var headers = Self.good
         headers["sec-websocket-protocol"] = ["soap, centrifuge-json", "centrifuge-protobuf"]
         let chosen = { (ours: [String]) -> String? in
-            guard case .accept(_, let subprotocol) = WebSocketHandshake.decide(method: "GET", headers: { headers[$0] ?? [] }, subprotocols: ours, sha1: Self.sha1) else {
+            guard
+                case .accept(_, let subprotocol) = WebSocketHandshake.decide(
+                    method: "GET",
+                    headers: { headers[$0] ?? [] },
+                    subprotocols: ours,
+                    sha1: Self.sha1
+                )
+            else {
                 return "refused"
             }
             return subprotocol
@@ -76,7 +87,10 @@ struct WebSocketHandshakeTests {
         }
     }
 
-    @Test("Base64 is RFC 4648's (§10)", arguments: [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("fooba", "Zm9vYmE="), ("foobar", "Zm9vYmFy")])
+    @Test(
+        "Base64 is RFC 4648's (§10)",
+        arguments: [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("fooba", "Zm9vYmE="), ("foobar", "Zm9vYmFy")]
+    )
     func base64IsRFC4648s(text: String, encoded: String) {
         #expect(Base64.encode(text.bytes) == encoded)
     }

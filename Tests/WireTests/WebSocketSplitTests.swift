@@ -15,9 +15,12 @@ struct WebSocketSplitTests {
     static let streams: [[UInt8]] = {
         var lengths = masked(0x82, (0..<126).map { UInt8($0) }) + masked(0x81, String(repeating: "é", count: 100).bytes)
         lengths += masked(0x82, [UInt8](repeating: 3, count: 300))
-        let talk = masked(0x81, "{}".bytes) + masked(0x01, "pão ".bytes.dropLast(2)) + masked(0x89, "?".bytes) + masked(0x80, [0xa3, 0x6f, 0x20]) + masked(0x88, [0x03, 0xe9] + "até".bytes)
+        let talk =
+            masked(0x81, "{}".bytes) + masked(0x01, "pão ".bytes.dropLast(2)) + masked(0x89, "?".bytes) + masked(0x80, [0xa3, 0x6f, 0x20])
+            + masked(0x88, [0x03, 0xe9] + "até".bytes)
         return [
-            lengths, talk, masked(0x81, [0x61, 0xff]) + masked(0x81, "x".bytes), masked(0x81, "ok".bytes) + [0x91, 0x80], masked(0x01, "a".bytes) + masked(0x81, "b".bytes),
+            lengths, talk, masked(0x81, [0x61, 0xff]) + masked(0x81, "x".bytes), masked(0x81, "ok".bytes) + [0x91, 0x80],
+            masked(0x01, "a".bytes) + masked(0x81, "b".bytes),
             masked(0x88, [0x03]),
         ]
     }()
@@ -40,11 +43,15 @@ struct WebSocketSplitTests {
         for _ in 0..<3000 {
             var stream: [UInt8] = []
             for _ in 0..<Int.random(in: 1...6, using: &random) {
-                let first = Bool.random(using: &random) ? [0x81, 0x82, 0x01, 0x80, 0x00, 0x89, 0x88].randomElement(using: &random)! : UInt8.random(in: .min ... .max, using: &random)
+                let first =
+                    Bool.random(using: &random)
+                    ? [0x81, 0x82, 0x01, 0x80, 0x00, 0x89, 0x88].randomElement(using: &random)! : UInt8.random(in: .min ... .max, using: &random)
                 let payload = (0..<[0, 1, 2, 5, 130].randomElement(using: &random)!).map { _ in UInt8.random(in: 0...0x7f, using: &random) }
                 stream += masked(first, payload, key: (0..<4).map { _ in UInt8.random(in: .min ... .max, using: &random) })
             }
-            if Int.random(in: 0..<4, using: &random) == 0 { stream[Int.random(in: 0..<stream.count, using: &random)] ^= 1 << UInt8.random(in: 0..<8, using: &random) }
+            if Int.random(in: 0..<4, using: &random) == 0 {
+                stream[Int.random(in: 0..<stream.count, using: &random)] ^= 1 << UInt8.random(in: 0..<8, using: &random)
+            }
             var pieces: [[UInt8]] = []
             var rest = stream[...]
             while !rest.isEmpty {

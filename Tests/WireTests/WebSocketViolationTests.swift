@@ -5,15 +5,19 @@ import Testing
 
 @Suite("WebSocket frames, refused")
 struct WebSocketViolationTests {
-    @Test("A protocol error is closed with 1002", arguments: [
-        ("reserved bit 1", masked(0xc1, [])), ("reserved bit 2", masked(0xa1, [])), ("reserved bit 3", masked(0x91, [])),
-        ("opcode 3", masked(0x83, [])), ("opcode 7", masked(0x87, [])), ("opcode 11", masked(0x8b, [])), ("opcode 15", masked(0x8f, [])),
-        ("a bare frame from a client", [0x81, 0x00]), ("a ping cut in fragments", masked(0x09, [])), ("a close cut in fragments", masked(0x08, [])),
-        ("a ping of 126 bytes", [0x89, 0xfe]), ("a pong with a 64-bit length", [0x8a, 0xff]), ("a continuation of nothing", masked(0x80, [])),
-        ("a text inside a text", masked(0x01, []) + masked(0x81, [])), ("a binary inside a text", masked(0x01, []) + masked(0x02, [])),
-        ("125 in 16 bits", [0x81, 0xfe, 0, 125]), ("65535 in 64 bits", [0x81, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff]),
-        ("the high bit of a length", [0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0]), ("half a close code", masked(0x88, [0x03])),
-    ] as [(String, [UInt8])])
+    @Test(
+        "A protocol error is closed with 1002",
+        arguments: [
+            ("reserved bit 1", masked(0xc1, [])), ("reserved bit 2", masked(0xa1, [])), ("reserved bit 3", masked(0x91, [])),
+            ("opcode 3", masked(0x83, [])), ("opcode 7", masked(0x87, [])), ("opcode 11", masked(0x8b, [])), ("opcode 15", masked(0x8f, [])),
+            ("a bare frame from a client", [0x81, 0x00]), ("a ping cut in fragments", masked(0x09, [])),
+            ("a close cut in fragments", masked(0x08, [])),
+            ("a ping of 126 bytes", [0x89, 0xfe]), ("a pong with a 64-bit length", [0x8a, 0xff]), ("a continuation of nothing", masked(0x80, [])),
+            ("a text inside a text", masked(0x01, []) + masked(0x81, [])), ("a binary inside a text", masked(0x01, []) + masked(0x02, [])),
+            ("125 in 16 bits", [0x81, 0xfe, 0, 125]), ("65535 in 64 bits", [0x81, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff]),
+            ("the high bit of a length", [0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0]), ("half a close code", masked(0x88, [0x03])),
+        ] as [(String, [UInt8])]
+    )
     func aProtocolErrorIs1002(what: String, stream: [UInt8]) {
         #expect(code(stream) == 1002, "\(what)")
     }
@@ -40,10 +44,13 @@ struct WebSocketViolationTests {
         }
     }
 
-    @Test("Text that is not UTF-8 is closed with 1007 (§8.1)", arguments: [
-        masked(0x81, [0xff]), masked(0x81, [0xe2, 0x82]), masked(0x81, [0xed, 0xa0, 0x80]), masked(0x01, [0xe2]) + masked(0x80, [0x28]),
-        masked(0x01, [0xe2]) + masked(0x80, []), masked(0x88, [0x03, 0xe8, 0xff]), masked(0x88, [0x03, 0xe8, 0xe2, 0x82]),
-    ])
+    @Test(
+        "Text that is not UTF-8 is closed with 1007 (§8.1)",
+        arguments: [
+            masked(0x81, [0xff]), masked(0x81, [0xe2, 0x82]), masked(0x81, [0xed, 0xa0, 0x80]), masked(0x01, [0xe2]) + masked(0x80, [0x28]),
+            masked(0x01, [0xe2]) + masked(0x80, []), masked(0x88, [0x03, 0xe8, 0xff]), masked(0x88, [0x03, 0xe8, 0xe2, 0x82]),
+        ]
+    )
     func textThatIsNotUTF8Is1007(stream: [UInt8]) {
         #expect(code(stream) == 1007)
     }

@@ -66,8 +66,13 @@ extension JSON {
 extension InboundMedia {
     fileprivate init(reading json: JSON, kind: Kind) throws(UnreadableElement) {
         self.init(
-            kind: kind, id: try json.required("id"), mimeType: json.optional("mime_type"), sha256: json.optional("sha256"),
-            caption: json.optional("caption"), filename: json.optional("filename"), isVoice: json["voice"]?.bool == true
+            kind: kind,
+            id: try json.required("id"),
+            mimeType: json.optional("mime_type"),
+            sha256: json.optional("sha256"),
+            caption: json.optional("caption"),
+            filename: json.optional("filename"),
+            isVoice: json["voice"]?.bool == true
         )
     }
 }
@@ -75,7 +80,9 @@ extension InboundMedia {
 extension InboundLocation {
     fileprivate init(reading json: JSON) throws(UnreadableElement) {
         self.init(
-            latitude: try json.requiredNumber("latitude"), longitude: try json.requiredNumber("longitude"), name: json.optional("name"),
+            latitude: try json.requiredNumber("latitude"),
+            longitude: try json.requiredNumber("longitude"),
+            name: json.optional("name"),
             address: json.optional("address")
         )
     }
@@ -100,7 +107,9 @@ extension InboundOrder {
                 }
             items.append(
                 Item(
-                    productID: try item.required("product_retailer_id"), quantity: item.optional("quantity").flatMap { Int64($0) } ?? 1, price: price,
+                    productID: try item.required("product_retailer_id"),
+                    quantity: item.optional("quantity").flatMap { Int64($0) } ?? 1,
+                    price: price,
                     currency: item.optional("currency")
                 )
             )
@@ -112,8 +121,13 @@ extension InboundOrder {
 extension SystemNotice {
     fileprivate init(reading json: JSON) {
         self.init(
-            kind: json.optional("type") ?? "", body: json.optional("body"),
-            newIdentity: WhatsAppIdentity(waID: json.optional("wa_id"), bsuid: json.optional("user_id"), parentBSUID: json.optional("parent_user_id")),
+            kind: json.optional("type") ?? "",
+            body: json.optional("body"),
+            newIdentity: WhatsAppIdentity(
+                waID: json.optional("wa_id"),
+                bsuid: json.optional("user_id"),
+                parentBSUID: json.optional("parent_user_id")
+            ),
             previousBSUID: json.optional("previous_user_id")
         )
     }

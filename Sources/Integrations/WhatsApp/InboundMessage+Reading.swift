@@ -14,9 +14,12 @@ struct ContactProfiles {
         profiles = (json?.array ?? []).map {
             Profile(
                 identity: WhatsAppIdentity(
-                    waID: $0.optional("wa_id"), bsuid: $0.optional("user_id"), parentBSUID: $0.optional("parent_user_id")
+                    waID: $0.optional("wa_id"),
+                    bsuid: $0.optional("user_id"),
+                    parentBSUID: $0.optional("parent_user_id")
                 ),
-                name: $0["profile"]?.optional("name"), username: $0["profile"]?.optional("username")
+                name: $0["profile"]?.optional("name"),
+                username: $0["profile"]?.optional("username")
             )
         }
     }
@@ -34,7 +37,9 @@ struct ContactProfiles {
 extension InboundMessage {
     init(reading json: JSON, profiles: ContactProfiles, deliveryErrors: JSON?) throws(UnreadableElement) {
         var customer = WhatsAppIdentity(
-            number: json.optional("from"), bsuid: json.optional("from_user_id"), parentBSUID: json.optional("from_parent_user_id")
+            number: json.optional("from"),
+            bsuid: json.optional("from_user_id"),
+            parentBSUID: json.optional("from_parent_user_id")
         )
         if customer.isEmpty, let system = json["system"] {
             customer = WhatsAppIdentity(number: system.optional("customer"), bsuid: system.optional("previous_user_id") ?? system.optional("user_id"))
@@ -44,7 +49,9 @@ extension InboundMessage {
 
     init(readingEcho json: JSON, profiles: ContactProfiles) throws(UnreadableElement) {
         let customer = WhatsAppIdentity(
-            number: json.optional("to"), bsuid: json.optional("to_user_id"), parentBSUID: json.optional("to_parent_user_id")
+            number: json.optional("to"),
+            bsuid: json.optional("to_user_id"),
+            parentBSUID: json.optional("to_parent_user_id")
         )
         try self.init(json, customer: customer, profiles: profiles, deliveryErrors: nil)
     }
@@ -53,7 +60,8 @@ extension InboundMessage {
         guard json.object != nil else { throw UnreadableElement(reason: "the element is not an object") }
         let profile = customer.isEmpty ? profiles.only : profiles.profile(of: customer)
         let identity = WhatsAppIdentity(
-            waID: customer.waID ?? profile?.identity.waID, bsuid: customer.bsuid ?? profile?.identity.bsuid,
+            waID: customer.waID ?? profile?.identity.waID,
+            bsuid: customer.bsuid ?? profile?.identity.bsuid,
             parentBSUID: customer.parentBSUID ?? profile?.identity.parentBSUID
         )
         guard !identity.isEmpty else { throw UnreadableElement(reason: "nobody is named as the other end") }
@@ -66,12 +74,16 @@ extension InboundMessage {
         self.content = try InboundContent(reading: json, type: type, deliveryErrors: deliveryErrors)
         let context = json["context"]
         self.context = MessageContext(
-            quotedWamid: context?.optional("id"), isForwarded: context?["forwarded"]?.bool == true || context?["frequently_forwarded"]?.bool == true
+            quotedWamid: context?.optional("id"),
+            isForwarded: context?["forwarded"]?.bool == true || context?["frequently_forwarded"]?.bool == true
         )
         self.referral = json["referral"].map {
             Referral(
-                sourceURL: $0.optional("source_url"), sourceID: $0.optional("source_id"), sourceType: $0.optional("source_type"),
-                headline: $0.optional("headline"), clickID: $0.optional("ctwa_clid")
+                sourceURL: $0.optional("source_url"),
+                sourceID: $0.optional("source_id"),
+                sourceType: $0.optional("source_type"),
+                headline: $0.optional("headline"),
+                clickID: $0.optional("ctwa_clid")
             )
         }
     }
@@ -91,11 +103,16 @@ extension WhatsAppIdentity {
 extension StatusUpdate {
     init(reading json: JSON) throws(UnreadableElement) {
         guard json.object != nil else { throw UnreadableElement(reason: "the element is not an object") }
-        guard let status = Status(rawValue: try json.required("status")) else { throw UnreadableElement(reason: "status is not one of the known ones") }
+        guard let status = Status(rawValue: try json.required("status")) else {
+            throw UnreadableElement(reason: "status is not one of the known ones")
+        }
         self.init(
-            wamid: try json.required("id"), status: status, timestamp: try json.requiredTime("timestamp"),
+            wamid: try json.required("id"),
+            status: status,
+            timestamp: try json.requiredTime("timestamp"),
             recipient: WhatsAppIdentity(number: json.optional("recipient_id"), bsuid: json.optional("recipient_user_id")),
-            callbackData: json.optional("biz_opaque_callback_data"), errors: json["errors"]?.whatsAppErrors ?? []
+            callbackData: json.optional("biz_opaque_callback_data"),
+            errors: json["errors"]?.whatsAppErrors ?? []
         )
     }
 }

@@ -54,7 +54,8 @@ extension JSON {
         (array ?? []).compactMap { error in
             guard let code = error.optional("code").flatMap({ Int($0) }) else { return nil }
             return WhatsAppError(
-                code: code, title: error.optional("title") ?? error.optional("message") ?? "",
+                code: code,
+                title: error.optional("title") ?? error.optional("message") ?? "",
                 details: error["error_data"]?.optional("details") ?? error.optional("details")
             )
         }

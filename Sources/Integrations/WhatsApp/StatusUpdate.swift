@@ -30,7 +30,11 @@ package struct StatusUpdate: Sendable, Hashable {
     package let errors: [WhatsAppError]
 
     package init(
-        wamid: String, status: Status, timestamp: Timestamp, recipient: WhatsAppIdentity = WhatsAppIdentity(), callbackData: String? = nil,
+        wamid: String,
+        status: Status,
+        timestamp: Timestamp,
+        recipient: WhatsAppIdentity = WhatsAppIdentity(),
+        callbackData: String? = nil,
         errors: [WhatsAppError] = []
     ) {
         self.wamid = wamid

@@ -22,7 +22,9 @@ package struct WhatsAppCloudClient: WhatsAppSender {
             var parts = apiURL.split(separator: "/", omittingEmptySubsequences: false)
             while parts.last?.isEmpty == true { parts.removeLast() }
             guard parts.count >= 3, parts[0] == "https:" || parts[0] == "http:", parts[1].isEmpty, !parts[2].isEmpty else { return nil }
-            if parts.count > 3, let last = parts.last, last.first == "v", last.dropFirst().first?.isNumber == true { version = String(parts.removeLast()) }
+            if parts.count > 3, let last = parts.last, last.first == "v", last.dropFirst().first?.isNumber == true {
+                version = String(parts.removeLast())
+            }
             baseURL = parts.joined(separator: "/")
         }
     }
@@ -39,7 +41,8 @@ package struct WhatsAppCloudClient: WhatsAppSender {
     /// How the HTTP client is to be set up for sending.
     package static var httpConfiguration: HTTPClient.Configuration {
         var configuration = HTTPClient.Configuration(
-            redirectConfiguration: .disallow, timeout: HTTPClient.Configuration.Timeout(connect: .seconds(5))
+            redirectConfiguration: .disallow,
+            timeout: HTTPClient.Configuration.Timeout(connect: .seconds(5))
         )
         // Trying again is for the job to decide, which knows about the breaker.
         configuration.connectionPool.retryConnectionEstablishment = false
@@ -65,6 +68,10 @@ package struct WhatsAppCloudClient: WhatsAppSender {
     private func post(_ json: [UInt8], credentials: WhatsAppCredentials) async -> SendOutcome {
         guard !credentials.phoneNumberID.isEmpty, credentials.phoneNumberID.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else {
             return .refused(code: 100, title: "O phone_number_id configurado não é um número", action: .fixConfiguration)
+        }
+        // Such as the end of a line that came with it from a file: no header can hold it.
+        guard !credentials.accessToken.isEmpty, credentials.accessToken.utf8.allSatisfy({ (0x21...0x7e).contains($0) }) else {
+            return .refused(code: 190, title: "O token de acesso configurado está vazio ou tem caracteres inválidos", action: .stopTenant)
         }
         let body = AnnouncedBody(ByteBuffer(bytes: json))
         var request = HTTPClientRequest(url: "\(configuration.baseURL)/\(configuration.version)/\(credentials.phoneNumberID)/messages")
@@ -101,7 +108,8 @@ package struct WhatsAppCloudClient: WhatsAppSender {
         do {
             // A little more than our own, which is the one to decide.
             let response = try await http.execute(request, timeout: .nanoseconds(Int64(configuration.timeout / .nanoseconds(1)) + 1_000_000_000))
-            let retryAfter = response.headers.first(name: "Retry-After").flatMap { Int64($0) }.map { Duration.seconds(max(0, $0)) }
+            // Seconds; a day is as good as any longer time.
+            let retryAfter = response.headers.first(name: "Retry-After").flatMap { Int64($0) }.map { Duration.seconds(min(max(0, $0), 86_400)) }
             let body = try await response.body.collect(upTo: Self.maxAnswerBytes)
             return .answered(WhatsAppAnswer.outcome(status: Int(response.status.code), retryAfter: retryAfter, body: Array(body.readableBytesView)))
         } catch let error as HTTPClientError {

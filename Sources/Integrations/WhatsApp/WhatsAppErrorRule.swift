@@ -71,7 +71,12 @@ package struct WhatsAppErrorRule: Sendable, Hashable {
     package static let table: [WhatsAppErrorRule] = [
         WhatsAppErrorRule(0...0, 190...190, meaning: "O token de acesso do WhatsApp é inválido ou expirou", action: .stopTenant),
         WhatsAppErrorRule(
-            3...3, 10...10, 200...299, 131_005...131_005, meaning: "A conta não tem permissão para esta operação no WhatsApp", action: .stopTenant
+            3...3,
+            10...10,
+            200...299,
+            131_005...131_005,
+            meaning: "A conta não tem permissão para esta operação no WhatsApp",
+            action: .stopTenant
         ),
         WhatsAppErrorRule(131_042...131_042, meaning: "Há um problema de pagamento na conta do WhatsApp", action: .stopTenant),
         WhatsAppErrorRule(131_031...131_031, meaning: "A conta do WhatsApp está bloqueada", action: .stopTenant),
@@ -80,7 +85,11 @@ package struct WhatsAppErrorRule: Sendable, Hashable {
         WhatsAppErrorRule(130_429...130_429, meaning: "O limite de mensagens por segundo do número foi atingido", action: .slowNumber),
         WhatsAppErrorRule(131_056...131_056, meaning: "Mensagens demais para o mesmo contato em pouco tempo", action: .parkConversation),
         WhatsAppErrorRule(
-            2...2, 131_000...131_000, 131_016...131_016, meaning: "O WhatsApp está temporariamente indisponível", action: .retry,
+            2...2,
+            131_000...131_000,
+            131_016...131_016,
+            meaning: "O WhatsApp está temporariamente indisponível",
+            action: .retry,
             countsAgainstBreaker: true
         ),
         WhatsAppErrorRule(131_057...131_057, meaning: "O número do WhatsApp está em manutenção", action: .retryShortly),
@@ -90,17 +99,29 @@ package struct WhatsAppErrorRule: Sendable, Hashable {
         WhatsAppErrorRule(131_047...131_047, meaning: "A janela de 24 horas está fechada; use um modelo de mensagem", action: .offerTemplate),
         WhatsAppErrorRule(131_026...131_026, meaning: "O contato não pode receber mensagens no WhatsApp", action: .markContact),
         WhatsAppErrorRule(
-            100...100, 131_008...131_009, meaning: "O pedido de envio ao WhatsApp tem um parâmetro ausente ou inválido", action: .fixRequest
+            100...100,
+            131_008...131_009,
+            meaning: "O pedido de envio ao WhatsApp tem um parâmetro ausente ou inválido",
+            action: .fixRequest
         ),
         WhatsAppErrorRule(131_062...131_062, meaning: "Este tipo de mensagem exige o número de telefone do contato", action: .fixRequest),
         WhatsAppErrorRule(
-            132_000...132_001, 132_005...132_005, 132_007...132_008, 132_012...132_012, 132_015...132_016,
-            meaning: "O modelo de mensagem não existe, está pausado ou foi desativado, ou seus parâmetros estão errados", action: .fixRequest
+            132_000...132_001,
+            132_005...132_005,
+            132_007...132_008,
+            132_012...132_012,
+            132_015...132_016,
+            meaning: "O modelo de mensagem não existe, está pausado ou foi desativado, ou seus parâmetros estão errados",
+            action: .fixRequest
         ),
         WhatsAppErrorRule(131_030...131_030, meaning: "O contato não está na lista de destinatários do número de teste", action: .fixConfiguration),
         WhatsAppErrorRule(131_051...131_051, meaning: "Tipo de mensagem não suportado pelo WhatsApp", action: .showAgent),
         WhatsAppErrorRule(131_052...131_052, meaning: "Não foi possível baixar a mídia", action: .showAgent),
         WhatsAppErrorRule(131_053...131_053, meaning: "Não foi possível enviar a mídia", action: .showAgent),
-        WhatsAppErrorRule(130_472...130_472, meaning: "O contato participa de um experimento do WhatsApp e não recebe esta mensagem", action: .giveUp),
+        WhatsAppErrorRule(
+            130_472...130_472,
+            meaning: "O contato participa de um experimento do WhatsApp e não recebe esta mensagem",
+            action: .giveUp
+        ),
     ]
 }

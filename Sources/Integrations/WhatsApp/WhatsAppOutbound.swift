@@ -50,7 +50,11 @@ package struct OutboundText: Sendable, Hashable {
     package var previewsLink: Bool
 
     package init(
-        to recipient: OutboundEnvelope.Recipient, body: String, replyingTo: String? = nil, previewsLink: Bool = false, callbackData: String
+        to recipient: OutboundEnvelope.Recipient,
+        body: String,
+        replyingTo: String? = nil,
+        previewsLink: Bool = false,
+        callbackData: String
     ) {
         self.envelope = OutboundEnvelope(to: recipient, replyingTo: replyingTo, callbackData: callbackData)
         self.body = body

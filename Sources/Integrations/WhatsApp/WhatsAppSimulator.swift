@@ -58,7 +58,11 @@ package struct WhatsAppSimulator: WhatsAppSender {
             case .bsuid(let id): WhatsAppIdentity(bsuid: id)
             }
         return StatusUpdate(
-            wamid: sent.wamid, status: status, timestamp: environment.now(), recipient: recipient, callbackData: sent.message.envelope.callbackData
+            wamid: sent.wamid,
+            status: status,
+            timestamp: environment.now(),
+            recipient: recipient,
+            callbackData: sent.message.envelope.callbackData
         )
     }
 }

@@ -66,7 +66,8 @@ struct CentrifugeFields {
         case .int(let value):
             guard let number = Number(exactly: value) else { fallthrough }
             return number
-        default: throw CentrifugeProtocolError(reason: "\(name) must be an integer from \(Number.min) to \(min(UInt64(Number.max), UInt64(Int64.max)))")
+        default:
+            throw CentrifugeProtocolError(reason: "\(name) must be an integer from \(Number.min) to \(min(UInt64(Number.max), UInt64(Int64.max)))")
         }
     }
 
@@ -83,9 +84,14 @@ extension CentrifugeProtocolError {
     /// The lines of a frame. Blank ones are nothing: an intermediary may send them to keep a stream alive.
     static func lines(of frame: [UInt8], max: Int, of what: String) throws(CentrifugeProtocolError) -> [Range<Int>] {
         var lines: [Range<Int>] = []
-        for line in frame.split(separator: UInt8(ascii: "\n")) where !line.allSatisfy({ $0 == 0x20 || $0 == 0x09 || $0 == 0x0d }) {
-            guard lines.count < max else { throw CentrifugeProtocolError(reason: "more than \(max) \(what) in a frame") }
-            lines.append(line.indices)
+        var start = 0
+        while start < frame.count {
+            let end = frame[start...].firstIndex(of: UInt8(ascii: "\n")) ?? frame.count
+            if frame[start..<end].contains(where: { $0 != 0x20 && $0 != 0x09 && $0 != 0x0d }) {
+                guard lines.count < max else { throw CentrifugeProtocolError(reason: "more than \(max) \(what) in a frame") }
+                lines.append(start..<end)
+            }
+            start = end + 1
         }
         guard !lines.isEmpty else { throw CentrifugeProtocolError(reason: "an empty frame") }
         return lines

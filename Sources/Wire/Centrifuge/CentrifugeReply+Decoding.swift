@@ -10,7 +10,9 @@ extension CentrifugeReply {
         return replies
     }
 
-    package static func decode(_ frame: ByteBuffer) throws(CentrifugeProtocolError) -> [CentrifugeReply] { try decode(Array(frame.readableBytesView)) }
+    package static func decode(_ frame: ByteBuffer) throws(CentrifugeProtocolError) -> [CentrifugeReply] {
+        try decode(Array(frame.readableBytesView))
+    }
 
     private static func read(_ fields: CentrifugeFields) throws(CentrifugeProtocolError) -> CentrifugeReply? {
         if fields.members.isEmpty { return .serverPing }

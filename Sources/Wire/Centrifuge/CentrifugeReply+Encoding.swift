@@ -18,7 +18,9 @@ extension CentrifugeReply {
         case .publish: writer.object("publish") { _ in }
         case .presence(_, let clients):
             writer.object("presence") {
-                $0.object("presence") { for (client, info) in clients.sorted(by: { $0.key < $1.key }) { $0.object(client) { info.write(into: &$0) } } }
+                $0.object("presence") {
+                    for (client, info) in clients.sorted(by: { $0.key < $1.key }) { $0.object(client) { info.write(into: &$0) } }
+                }
             }
         case .presenceStats(_, let clients, let users):
             writer.object("presence_stats") {

@@ -12,6 +12,8 @@ package enum JSON: Sendable, Hashable {
     /// Members in their order; of members with the same name, the last one.
     case object(OrderedDictionary<String, JSON>)
 
+    package static let emptyObject = JSON.object([:])
+
     package subscript(name: String) -> JSON? {
         if case .object(let members) = self { members[name] } else { nil }
     }
@@ -47,4 +49,13 @@ package struct JSONError: Error, Equatable, CustomStringConvertible {
     package let offset: Int
     package let reason: String
     package var description: String { "byte \(offset): \(reason)" }
+}
+
+extension JSON {
+    /// An object with one more member, or with another value for one that it has.
+    package func adding(_ name: String, _ value: JSON) -> JSON {
+        guard case .object(var members) = self else { return self }
+        members[name] = value
+        return .object(members)
+    }
 }

@@ -126,10 +126,19 @@ struct JSONReader {
     mutating func number() throws(JSONError) -> JSON {
         let start = position
         let isInteger = try numberShape()
+        if isInteger, position - start <= 18 { return .int(shortInteger(start..<position)) }
         let text = String(decoding: bytes[start..<position], as: UTF8.self)
         if isInteger, let value = Int64(text) { return .int(value) }
         guard let value = Double(text), value.isFinite else { throw failure("a number too large to hold") }
         return .double(value)
+    }
+
+    /// The value of at most 18 digits and a sign, which cannot overflow.
+    private func shortInteger(_ range: Range<Int>) -> Int64 {
+        let isNegative = bytes[range.lowerBound] == UInt8(ascii: "-")
+        var value: Int64 = 0
+        for byte in bytes[(isNegative ? range.dropFirst() : range)] { value = value * 10 + Int64(byte - UInt8(ascii: "0")) }
+        return isNegative ? -value : value
     }
 
     /// Passes over the digits and signs of a number (RFC 8259 §6). True if it has neither fraction nor exponent.
@@ -236,7 +245,7 @@ struct JSONReader {
     }
 
     func utf8(_ bytes: Slice<UnsafeBufferPointer<UInt8>>) throws(JSONError) -> String {
-        guard let text = String(validating: bytes, as: UTF8.self) else { throw failure("a string that is not UTF-8") }
+        guard let text = String(validating: UnsafeBufferPointer(rebasing: bytes), as: UTF8.self) else { throw failure("a string that is not UTF-8") }
         return text
     }
 }

@@ -40,7 +40,9 @@ package enum WebSocketFrame {
     }
 
     private static func control(_ opcode: WebSocketOpcode, _ payload: ByteBuffer, mask: WebSocketMask?) -> ByteBuffer {
-        payload.withUnsafeReadableBytes { frame(opcode, UnsafeRawBufferPointer(rebasing: $0.prefix(WebSocketFrameHeader.maxControlLength)), mask: mask) }
+        payload.withUnsafeReadableBytes {
+            frame(opcode, UnsafeRawBufferPointer(rebasing: $0.prefix(WebSocketFrameHeader.maxControlLength)), mask: mask)
+        }
     }
 
     // MARK: Layout

@@ -48,7 +48,8 @@ package struct WebSocketFrameParser: Sendable {
     /// Bytes kept for later: the message being assembled and what has not been looked at.
     package var heldBytes: Int { received.readableBytes + (message?.payload.readableBytes ?? 0) }
 
-    /// Takes what the peer sent. Hand over the only reference to the buffer, so that it can be unmasked where it lies.
+    /// Takes what the peer sent. Hand over the only reference to the buffer, so that it can be unmasked where it lies: NIO holds one while it
+    /// calls `channelRead`, so append there and take the messages in `channelReadComplete`. A second reference costs one copy, no more.
     package mutating func append(_ buffer: consuming ByteBuffer) {
         guard end == nil, buffer.readableBytes > 0 else { return }
         guard received.readableBytes > 0 else {

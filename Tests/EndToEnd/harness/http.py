@@ -5,6 +5,7 @@ import json as jsonlib
 import select
 import socket
 import threading
+import time
 
 
 class Reply:
@@ -69,22 +70,25 @@ def _is_readable(sock):
 
 
 def raw_exchange(host, port, data, timeout=10.0):
-    """Sends bytes as they are and reads until the server closes, says enough for one reply, or time is up."""
+    """Sends bytes as they are, and reads until the server closes, has said enough for one answer, or time is up. An answer ends the sending."""
+    deadline = time.monotonic() + timeout
+    received, unsent = b"", memoryview(data)
     with socket.create_connection((host, port), timeout=timeout) as sock:
-        try:
-            sock.sendall(data)
-        except OSError:
-            pass  # The server has answered before the end and closed.
-        received = b""
-        try:
-            while chunk := sock.recv(65536):
-                received += chunk
-                head, separator, rest = received.partition(b"\r\n\r\n")
-                if separator and len(rest) >= _content_length(head):
-                    break
-        except OSError:
-            pass
-        return received
+        sock.setblocking(False)
+        while (left := deadline - time.monotonic()) > 0:
+            readable, writable, _ = select.select([sock], [sock] if unsent else [], [], left)
+            try:
+                if readable:
+                    chunk = sock.recv(65536)
+                    received += chunk
+                    head, separator, rest = received.partition(b"\r\n\r\n")
+                    if not chunk or separator and len(rest) >= _content_length(head):
+                        break
+                elif writable:
+                    unsent = unsent[sock.send(unsent[:65536]) :]
+            except OSError:
+                break
+    return received
 
 
 def status_of(received):

@@ -1,0 +1,58 @@
+# make run    install what is missing, build, and start the server on an embedded store in ./data
+# make test   install what tests need and run all of them
+# make loadtest   measure the change path of a server started for the purpose
+
+.DEFAULT_GOAL := run
+.PHONY: run build test test-swift test-e2e deps deps-test format lint loadtest clean
+
+SYSTEM_PACKAGES = libsqlite3-dev libcrypt-dev libssl-dev zlib1g-dev pkg-config
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+VENV := .build/venv
+PYTEST = PLANTAO_BIN="$(CURDIR)/.build/debug/plantao" $(VENV)/bin/python -m pytest -c Tests/EndToEnd/pytest.ini Tests/EndToEnd
+
+# Installs the Debian packages that are missing; asks apt only when there are any.
+define install_packages
+	@missing=$$(for p in $(1); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'install ok' || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+		echo "installing $$missing"; \
+		$(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $$missing; \
+	fi
+endef
+
+deps:
+	$(call install_packages,$(SYSTEM_PACKAGES))
+
+deps-test: deps
+	@python3 -m venv --help >/dev/null 2>&1 && python3 -c 'import ensurepip' 2>/dev/null \
+		|| { $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends python3 python3-venv; }
+	@[ -x $(VENV)/bin/python ] || python3 -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r Tests/EndToEnd/requirements.txt
+
+build: deps
+	swift build -c release --product plantao
+
+run: build
+	.build/release/plantao serve
+
+test: test-swift test-e2e
+
+test-swift: deps
+	swift build --build-tests
+	swift test --skip-build
+
+test-e2e: deps-test
+	swift build --product plantao
+	$(PYTEST)
+
+loadtest: build
+	swift build -c release --product loadtest
+	.build/release/loadtest --server .build/release/plantao
+
+format:
+	swift format -i -r --configuration .swift-format Package.swift Sources Tests loadtest
+
+lint:
+	swift format lint -r --configuration .swift-format Package.swift Sources Tests loadtest
+
+clean:
+	rm -rf .build

@@ -1,0 +1,26 @@
+package import Hummingbird
+import Kernel
+import Logging
+import Synchronization
+
+/// What goes with one request: its id, and what may be said of it in the log.
+package struct APIContext: RequestContext {
+    package var coreContext: CoreRequestContextStorage
+    /// Eight hexadecimal digits, as in contracts/consultores.md "Formato dos Logs". Also the header `X-Request-ID`.
+    package let requestID: String
+    /// Ids and numbers for the log's response line. Never what somebody wrote.
+    package let notes = RequestNotes()
+
+    package init(source: Source) {
+        coreContext = CoreRequestContextStorage(source: source)
+        let digits = String(UInt32.random(in: .min ... .max), radix: 16)
+        requestID = String(repeating: "0", count: 8 - digits.count) + digits
+    }
+}
+
+package final class RequestNotes: Sendable {
+    private let values = Mutex<Logger.Metadata>([:])
+
+    package func note(_ name: String, _ value: some CustomStringConvertible) { values.withLock { $0[name] = .string(value.description) } }
+    var all: Logger.Metadata { values.withLock { $0 } }
+}

@@ -1,0 +1,83 @@
+import HTTPTypes
+import Hummingbird
+import Kernel
+import Logging
+import Wire
+
+/// Gives every request its id, and writes the log's lines about it in the shape of contracts/consultores.md "Formato dos Logs": `request`, then `response`
+/// or `error`. Of parameters only those that say nothing about people are shown; bodies and credentials never.
+struct RequestLog: RouterMiddleware {
+    private static let shownParameters: Set<String> = [
+        "idioma", "page", "per_page", "limit", "skip", "before", "state", "assignee", "status_online", "consultor_id", "month", "hub.mode",
+    ]
+
+    func handle(_ request: Request, context: APIContext, next: @concurrent (Request, APIContext) async throws -> Response) async throws -> Response {
+        let start = ContinuousClock.now
+        let path = request.uri.path
+        let id = Logger.MetadataValue.string(context.requestID)
+        var parameters: Logger.Metadata = [:]
+        for (name, value) in request.uri.queryParameters {
+            parameters[String(name)] = .string(Self.shownParameters.contains(String(name)) ? String(value) : "***")
+        }
+        context.logger.info(
+            "request",
+            metadata: [
+                "request": .dictionary([
+                    "id": id, "method": .string(request.method.rawValue), "path": .string(path), "params": .dictionary(parameters),
+                ])
+            ]
+        )
+        var response = try await next(request, context)
+        let seconds = Double((ContinuousClock.now - start).inMicroseconds) / 1_000_000
+        response.headers[Self.requestID] = context.requestID
+        response.headers[Self.processTime] = "\(seconds)"
+        var line: Logger.Metadata = [
+            "id": id, "status": .stringConvertible(response.status.code), "time": .string("\(seconds)s"), "data": .dictionary(context.notes.all),
+        ]
+        if let error = context.notes.all["error"] {
+            line["method"] = .string(request.method.rawValue)
+            line["path"] = .string(path)
+            line["error"] = error
+            line["data"] = nil
+            context.logger.log(level: response.status.code >= 500 ? .error : .warning, "error", metadata: ["error": .dictionary(line)])
+        } else {
+            context.logger.info("response", metadata: ["response": .dictionary(line)])
+        }
+        return response
+    }
+
+    private static let requestID = HTTPField.Name("X-Request-ID")!
+    private static let processTime = HTTPField.Name("X-Process-Time")!
+}
+
+/// Renders what was refused or went wrong. An error of ours that nobody foresaw shows nothing of itself to the client.
+struct RefusalsAsResponses: RouterMiddleware {
+    func handle(_ request: Request, context: APIContext, next: @concurrent (Request, APIContext) async throws -> Response) async throws -> Response {
+        do {
+            return try await next(request, context)
+        } catch let refusal as Refusal {
+            context.notes.note("error", refusal.code)
+            return .refusal(refusal)
+        } catch let error as HTTPError {
+            let detail =
+                switch error.status {
+                case .notFound: "Endereço não encontrado"
+                case .methodNotAllowed: "Método não permitido neste endereço"
+                default: error.status.reasonPhrase
+                }
+            context.notes.note("error", detail)
+            return .json(status: error.status) { $0.field("detail", detail) }
+        } catch {
+            context.notes.note("error", "unexpected \(type(of: error))")
+            context.logger.error("a request failed unexpectedly", metadata: ["id": .string(context.requestID), "reason": "\(error)"])
+            return .json(status: .internalServerError) {
+                $0.field("detail", "Erro interno; informe o X-Request-ID ao suporte.")
+                $0.field("code", "internal_error")
+            }
+        }
+    }
+}
+
+extension Duration {
+    var inMicroseconds: Int64 { components.seconds * 1_000_000 + components.attoseconds / 1_000_000_000_000 }
+}

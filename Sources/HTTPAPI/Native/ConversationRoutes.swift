@@ -1,0 +1,81 @@
+import Conversations
+import HTTPTypes
+import Hummingbird
+import Kernel
+import Tenancy
+import Wire
+
+extension API {
+    func addConversations(to router: Router<APIContext>) {
+        let base = "/api/v1/conversations"
+        router.get("\(base)") { request, context -> Response in
+            let principal = try await principal(request, context)
+            return .json(try await operations.conversations(try await filter(request, principal), try request.page(), for: principal))
+        }
+        router.get("\(base)/:id") { request, context -> Response in
+            let principal = try await principal(request, context)
+            return .json(try await operations.conversation(try context.identifier("Conversa"), for: principal))
+        }
+        router.get("\(base)/:id/messages") { request, context -> Response in
+            let principal = try await principal(request, context)
+            let id: ConversationID = try context.identifier("Conversa")
+            var before: MessageID?
+            if let text = request.query("before") {
+                guard let message = MessageID(text) else { throw Refusal.invalid([.init(["query", "before"], "deve ser o id de uma mensagem", type: "uuid_parsing")]) }
+                before = message
+            }
+            let limit = try request.integer("limit", in: 1...200, default: 50)
+            return .json(try await operations.messages(of: id, before: before, limit: limit, for: principal))
+        }
+        router.post("\(base)/:id/typing") { request, context -> Response in
+            let principal = try await principal(request, context)
+            let id: ConversationID = try context.identifier("Conversa")
+            var fields = try await request.fields()
+            let isTyping = fields.optionalBool("typing") ?? true
+            try fields.check()
+            try await operations.typing(isTyping, on: id, by: principal)
+            return .json { _ in }
+        }
+        router.post("\(base)/:id/:verb") { request, context -> Response in
+            let principal = try await principal(request, context)
+            let id: ConversationID = try context.identifier("Conversa")
+            let body = try await request.json()
+            guard let verb = context.parameters.get("verb"), let command = try AgentCommand.read(verb: verb, body) else { throw HTTPError(.notFound) }
+            let answer = try await operations.act(command, on: id, by: principal)
+            return .json(answer.json, status: answer.isNew ? .created : .ok)
+        }
+    }
+
+    private func filter(_ request: Request, _ principal: Principal) async throws -> ConversationFilter {
+        var filter = ConversationFilter()
+        if let states = request.query("state") {
+            for state in states.split(separator: ",").map(String.init) {
+                if state == "open" {
+                    filter.states += ConversationFilter.stateNames.filter { $0 != "resolved" }
+                } else if ConversationFilter.stateNames.contains(state) {
+                    filter.states.append(state)
+                } else {
+                    throw Refusal.invalid([
+                        .init(["query", "state"], "deve ser um destes: open, \(ConversationFilter.stateNames.joined(separator: ", "))", type: "enum")
+                    ])
+                }
+            }
+        }
+        switch request.query("assignee") {
+        case nil: break
+        case "none"?: filter.assignee = ConversationFilter.Assignee.none
+        case "me"?:
+            filter.assignee = try await operations.consultorID(of: principal.user, principal.tenant).map { .consultor($0) } ?? .nobody
+        case let text?:
+            if let id = Int64(text) {
+                filter.assignee = .consultor(id)
+            } else if let user = UserID(text) {
+                filter.assignee = try await operations.consultorID(of: user, principal.tenant).map { .consultor($0) } ?? .nobody
+            } else {
+                throw Refusal.invalid([.init(["query", "assignee"], "deve ser o id de um consultor ou usuário, me ou none", type: "enum")])
+            }
+        }
+        if let text = request.query("q") { filter.text = String(text.prefix(100)) }
+        return filter
+    }
+}

@@ -1,0 +1,62 @@
+import Hummingbird
+import Identity
+import Kernel
+import Tenancy
+import Wire
+
+extension API {
+    func addUsers(to router: Router<APIContext>) {
+        router.get("/api/v1/users") { request, context -> Response in
+            let principal = try await principal(request, context)
+            let page = try request.page()
+            let users = try await directory.users(of: principal.tenant)
+            let start = min((page.number - 1) * page.size, users.count)
+            return .json {
+                $0.list("items") { for user in users[start..<min(start + page.size, users.count)] { user.write(to: &$0) } }
+                $0.page(page, total: users.count)
+            }
+        }
+        router.post("/api/v1/users") { request, context -> Response in
+            let principal = try await principal(request, context)
+            try requireAdministrator(principal)
+            var fields = try await request.fields()
+            let email = fields.text("email", max: 254)
+            let name = fields.text("name", max: 120)
+            let role = Self.role(fields.text("role", max: 16), &fields)
+            let password = fields.text("password", max: 256)
+            try fields.check()
+            return .json(try await directory.createUser(by: principal, email: email, name: name, role: role, password: password).json, status: .created)
+        }
+        router.get("/api/v1/users/:id") { request, context -> Response in
+            let principal = try await principal(request, context)
+            guard let user = try await directory.user(principal.tenant, try context.identifier("Usuário")) else { throw Refusal.notFound("Usuário") }
+            return .json(user.json)
+        }
+        router.put("/api/v1/users/:id") { request, context -> Response in
+            let principal = try await principal(request, context)
+            let id: UserID = try context.identifier("Usuário")
+            try requireAdministrator(principal)
+            var fields = try await request.fields()
+            var changes = UserChanges()
+            changes.name = fields.optionalText("name", min: 1, max: 120)
+            if let role = fields.optionalText("role", max: 16) { changes.role = Self.role(role, &fields) }
+            changes.password = fields.optionalText("password", min: 1, max: 256)
+            changes.isActive = fields.optionalBool("is_active")
+            try fields.check()
+            return .json(try await directory.updateUser(by: principal, id, changes).json)
+        }
+        router.delete("/api/v1/users/:id") { request, context -> Response in
+            let principal = try await principal(request, context)
+            let id: UserID = try context.identifier("Usuário")
+            try requireAdministrator(principal)
+            try await directory.deleteUser(by: principal, id)
+            return Response(status: .noContent)
+        }
+    }
+
+    private static func role(_ text: String, _ fields: inout RequestFields) -> Role {
+        if let role = Role(rawValue: text) { return role }
+        if !text.isEmpty { fields.refuse("role", "deve ser owner, admin, agent ou viewer", type: "enum") }
+        return .viewer
+    }
+}

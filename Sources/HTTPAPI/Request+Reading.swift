@@ -1,0 +1,107 @@
+import HTTPTypes
+import Hummingbird
+import Kernel
+import NIOCore
+import Tenancy
+import Wire
+
+extension Request {
+    /// A JSON body, at the most. Larger ones are refused with 413 before they are read.
+    static let maxBodyBytes = 1 << 20
+
+    func bytes(upTo max: Int) async throws -> [UInt8] {
+        if let length = headers[.contentLength].flatMap({ Int($0) }), length > max { throw Self.tooLarge(max) }
+        do {
+            let buffer = try await body.collect(upTo: max)
+            return Array(buffer.readableBytesView)
+        } catch is NIOTooManyBytesError { throw Self.tooLarge(max) }
+    }
+
+    private static func tooLarge(_ max: Int) -> Refusal {
+        Refusal(.tooLarge, "body_too_large", "O corpo da requisição passa do limite de \(max) bytes.", facts: ["limit": String(max)])
+    }
+
+    /// `nil` for an empty body.
+    func json() async throws -> JSON? {
+        try Self.json(try await bytes(upTo: Self.maxBodyBytes))
+    }
+
+    static func json(_ bytes: [UInt8]) throws(Refusal) -> JSON? {
+        guard !bytes.isEmpty else { return nil }
+        do throws(JSONError) { return try JSON.parse(bytes) } catch {
+            throw Refusal.invalid([.init(["body", String(error.offset)], "JSON inválido", type: "json_invalid")])
+        }
+    }
+
+    func fields() async throws -> RequestFields { try RequestFields(try await json()) }
+
+    /// `a=1&b=two`, as HTML forms send it (WHATWG URL "application/x-www-form-urlencoded").
+    static func form(_ bytes: [UInt8]) -> JSON {
+        var fields = JSON.emptyObject
+        for pair in String(decoding: bytes, as: UTF8.self).split(separator: "&").prefix(100) {
+            let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            func decoded(_ text: Substring) -> String {
+                let spaced = text.replacing("+", with: " ")
+                return spaced.removingURLPercentEncoding() ?? String(spaced)
+            }
+            fields = fields.adding(decoded(parts[0]), .string(parts.count > 1 ? decoded(parts[1]) : ""))
+        }
+        return fields
+    }
+
+    // MARK: Query
+
+    func query(_ name: String) -> String? { uri.queryParameters[Substring(name)].map(String.init).flatMap { $0.isEmpty ? nil : $0 } }
+
+    func integer(_ name: String, in range: ClosedRange<Int>, default value: Int) throws(Refusal) -> Int {
+        guard let text = query(name) else { return value }
+        guard let number = Int(text), range.contains(number) else {
+            throw .invalid([.init(["query", name], "deve ser um inteiro de \(range.lowerBound) a \(range.upperBound)", type: "int_parsing")])
+        }
+        return number
+    }
+
+    func page(defaultSize: Int = 50) throws(Refusal) -> Page {
+        Page(
+            number: try integer("page", in: 1...Page.maxNumber, default: 1), size: try integer("per_page", in: 1...Page.maxSize, default: defaultSize)
+        )
+    }
+}
+
+extension Substring {
+    /// RFC 3986 §2.1, and only where it gives UTF-8.
+    fileprivate func removingURLPercentEncoding() -> String? { String(self).removingURLPercentEncoding() }
+}
+
+extension String {
+    fileprivate func removingURLPercentEncoding() -> String? {
+        var bytes: [UInt8] = []
+        var rest = utf8[...]
+        while let byte = rest.popFirst() {
+            guard byte == UInt8(ascii: "%") else {
+                bytes.append(byte)
+                continue
+            }
+            guard let high = rest.popFirst().flatMap({ Character(Unicode.Scalar($0)).hexDigitValue }),
+                let low = rest.popFirst().flatMap({ Character(Unicode.Scalar($0)).hexDigitValue })
+            else { return nil }
+            bytes.append(UInt8(high << 4 | low))
+        }
+        return String(validating: bytes, as: UTF8.self)
+    }
+}
+
+extension APIContext {
+    /// An id from the path. What is no id identifies nothing: 404.
+    func identifier<Kind>(_ what: String, _ name: String = "id") throws(Refusal) -> Identifier<Kind> {
+        guard let id = parameters.get(name).flatMap({ Identifier<Kind>($0) }) else { throw .notFound(what) }
+        notes.note(name == "id" ? "id" : name, id)
+        return id
+    }
+
+    func number(_ what: String, _ name: String = "id") throws(Refusal) -> Int64 {
+        guard let id = parameters.get(name).flatMap({ Int64($0) }) else { throw .notFound(what) }
+        notes.note("\(what.lowercased())_id", id)
+        return id
+    }
+}

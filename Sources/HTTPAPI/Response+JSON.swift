@@ -1,0 +1,51 @@
+import HTTPTypes
+import Hummingbird
+import Kernel
+import NIOCore
+import Wire
+
+extension Response {
+    static func json(_ bytes: [UInt8], status: HTTPResponse.Status = .ok) -> Response {
+        Response(
+            status: status, headers: [.contentType: "application/json; charset=utf-8", .cacheControl: "no-store"],
+            body: ResponseBody(byteBuffer: ByteBuffer(bytes: bytes))
+        )
+    }
+
+    static func json(status: HTTPResponse.Status = .ok, _ members: (inout JSONWriter) -> Void) -> Response {
+        var writer = JSONWriter()
+        writer.object(members)
+        return .json(writer.bytes, status: status)
+    }
+
+    static func text(_ text: String, status: HTTPResponse.Status = .ok) -> Response {
+        Response(
+            status: status, headers: [.contentType: "text/plain; charset=utf-8", .cacheControl: "no-store"],
+            body: ResponseBody(byteBuffer: ByteBuffer(string: text))
+        )
+    }
+
+    /// `{"detail": …, "code": …}`, or FastAPI's list of fields.
+    static func refusal(_ refusal: Refusal) -> Response {
+        var response = Response.json(status: .init(code: refusal.kind.status)) { body in
+            guard refusal.fields.isEmpty else {
+                body.list("detail") { list in
+                    for field in refusal.fields {
+                        list.object {
+                            $0.field("loc", strings: field.location)
+                            $0.field("msg", field.message)
+                            $0.field("type", field.type)
+                        }
+                    }
+                }
+                return
+            }
+            body.field("detail", refusal.message)
+            body.field("code", refusal.code)
+            for (name, value) in refusal.facts.sorted(by: { $0.key < $1.key }) { body.field(name, value) }
+        }
+        if let seconds = refusal.retryAfterSeconds { response.headers[.retryAfter] = String(seconds) }
+        if refusal.kind == .unauthenticated { response.headers[.wwwAuthenticate] = "Bearer" }
+        return response
+    }
+}

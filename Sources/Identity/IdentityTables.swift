@@ -1,0 +1,35 @@
+package import Kernel
+
+package enum IdentityTables {
+    package static let tenants = Table(
+        "tenants", since: 1, key: ["id"],
+        columns: [
+            Column("id", .uuid), Column("name", .text), Column("slug", .text), Column("timezone", .text), .optional("phone_number_id", .text),
+            .optional("waba_id", .text), Column("created_at", .timestamp),
+        ],
+        indexes: [
+            Index("tenants_by_slug", on: ["slug"], isUnique: true), Index("tenants_by_phone_number_id", on: ["phone_number_id"], isUnique: true),
+        ]
+    )
+
+    package static let users = Table(
+        "users", since: 1, key: ["tenant_id", "id"],
+        columns: [
+            Column("tenant_id", .uuid), Column("id", .uuid), Column("email", .text), Column("name", .text), Column("role", .text),
+            Column("password_hash", .text), Column("is_active", .boolean), Column("created_at", .timestamp), Column("updated_at", .timestamp),
+            .optional("last_login_at", .timestamp),
+        ],
+        indexes: [Index("users_by_email", on: ["email"], isUnique: true)]
+    )
+
+    /// Logins that can be refreshed. A row goes when the login ends.
+    package static let loginSessions = Table(
+        "login_sessions", since: 1, key: ["tenant_id", "id"],
+        columns: [
+            Column("tenant_id", .uuid), Column("id", .uuid), Column("user_id", .uuid), Column("refresh_id", .text), Column("created_at", .timestamp),
+            Column("expires_at", .timestamp),
+        ]
+    )
+
+    package static let all = [tenants, users, loginSessions]
+}

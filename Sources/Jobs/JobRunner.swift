@@ -1,0 +1,196 @@
+package import Kernel
+package import Logging
+package import Storage
+import Synchronization
+
+// Carries out the durable intentions that changes leave behind (the transactional outbox, DESIGN §1).
+//
+// Jobs of one lane run one at a time, by `order`; lanes run beside one another, up to a limit. A job that is to be tried again holds its lane up, and no other:
+// order within a conversation matters more than speed, and one conversation's trouble is not another's.
+//
+// The rows are the truth. What is in memory is the beginning of them: when more are waiting than memory should hold, the rest is read in once there is room.
+
+/// Carries out jobs of one kind.
+package protocol JobWorker: Sendable {
+    /// One attempt. The worker itself commits what came of it.
+    func attempt(_ job: Job) async -> JobProgress
+    /// The job was found in the middle of an attempt whose outcome nobody knows, after a crash.
+    func foundInterrupted(_ job: Job) async -> JobProgress
+}
+
+package enum JobProgress: Sendable {
+    /// Over, and no longer stored.
+    case ended
+    /// To be attempted again, at `job.runAt`.
+    case again(Job)
+}
+
+package final class JobRunner: Sendable {
+    package struct Limits: Sendable {
+        /// Attempts under way at once.
+        package var concurrency = 64
+        /// Jobs in memory, at the most.
+        package var inMemory = 20_000
+
+        package init() {}
+    }
+
+    private struct Lane {
+        var jobs: [Job] = []
+        var isRunning = false
+        var notBefore: Timestamp?
+    }
+
+    private struct State {
+        var lanes: [String: Lane] = [:]
+        var known: Set<JobID> = []
+        var running = 0
+        /// Rows that are not in memory.
+        var hasMoreInStore = true
+        var isStopping = false
+        var startable: [String] = []
+    }
+
+    private let state = Mutex(State())
+    private let workers: [String: any JobWorker]
+    private let environment: Environment
+    private let store: any Store
+    private let limits: Limits
+    private let logger: Logger
+    private let starts: AsyncStream<Job>
+    private let starter: AsyncStream<Job>.Continuation
+
+    package init(workers: [String: any JobWorker], store: any Store, environment: Environment, limits: Limits = Limits(), logger: Logger) {
+        self.workers = workers
+        self.store = store
+        self.environment = environment
+        self.limits = limits
+        self.logger = logger
+        // Never holds more than `concurrency`: a job is put in only when there is room for it to run.
+        (starts, starter) = AsyncStream.makeStream(bufferingPolicy: .unbounded)
+    }
+
+    package var waiting: Int { state.withLock { $0.known.count } }
+
+    /// Jobs that a change has just stored. Called from the gate, in its order.
+    package func add(_ jobs: [Job]) {
+        state.withLock { state in
+            for job in jobs where job.state == .ready { add(job, &state) }
+            pump(&state)
+        }
+    }
+
+    private func add(_ job: Job, _ state: inout State) {
+        guard !state.known.contains(job.id) else { return }
+        // Once there is more in the store than here, new ones stay there too: else they would overtake.
+        guard !state.hasMoreInStore || state.known.isEmpty, state.known.count < limits.inMemory else {
+            state.hasMoreInStore = true
+            return
+        }
+        insert(job, &state)
+    }
+
+    private func insert(_ job: Job, _ state: inout State) {
+        guard state.known.insert(job.id).inserted else { return }
+        var lane = state.lanes[job.lane] ?? Lane()
+        // Nearly always last. Behind the one that runs in any case.
+        var place = lane.jobs.count
+        while place > (lane.isRunning ? 1 : 0), lane.jobs[place - 1].order > job.order { place -= 1 }
+        lane.jobs.insert(job, at: place)
+        state.lanes[job.lane] = lane
+        state.startable.append(job.lane)
+    }
+
+    private func pump(_ state: inout State) {
+        guard !state.isStopping else { return }
+        let now = environment.now()
+        var postponed: [String] = []
+        while state.running < limits.concurrency, let name = state.startable.popLast() {
+            guard var lane = state.lanes[name], !lane.isRunning, let job = lane.jobs.first else { continue }
+            if let time = lane.notBefore ?? (job.runAt > now ? job.runAt : nil), time > now {
+                lane.notBefore = time
+                state.lanes[name] = lane
+                postponed.append(name)
+                continue
+            }
+            lane.isRunning = true
+            lane.notBefore = nil
+            state.lanes[name] = lane
+            state.running += 1
+            starter.yield(job)
+        }
+    }
+
+    // MARK: Running
+
+    /// Carries out jobs until cancelled, then lets the attempts under way end.
+    package func run() async {
+        await withDiscardingTaskGroup { group in
+            group.addTask {
+                // Looks for what has fallen due, and for rows that are not in memory yet.
+                while !Task.isCancelled {
+                    await self.readStore()
+                    self.wakePostponed()
+                    try? await Task.sleep(for: .milliseconds(100))
+                }
+                self.starter.finish()
+            }
+            for await job in starts { group.addTask { await self.carryOut(job) } }
+        }
+    }
+
+    /// No attempt begins from now on.
+    package func stop() { state.withLock { $0.isStopping = true } }
+
+    private func wakePostponed() {
+        let now = environment.now()
+        state.withLock { state in
+            for (name, lane) in state.lanes where !lane.isRunning && lane.notBefore.map({ $0 <= now }) ?? true { state.startable.append(name) }
+            pump(&state)
+        }
+    }
+
+    private func readStore() async {
+        guard state.withLock({ $0.hasMoreInStore && $0.known.count < limits.inMemory / 2 }) else { return }
+        do throws(Refusal) {
+            let rows = try await store.rows(
+                .select(from: StorageTables.jobs, "ORDER BY lane, position LIMIT ?", [.integer(Int64(limits.inMemory))])
+            )
+            state.withLock { state in
+                state.hasMoreInStore = rows.count >= limits.inMemory
+                for row in rows { insert(Job(row), &state) }
+                pump(&state)
+            }
+        } catch {
+            logger.warning("jobs could not be read from the store", metadata: ["reason": "\(error.code)"])
+        }
+    }
+
+    private func carryOut(_ job: Job) async {
+        var progress: JobProgress
+        if let worker = workers[job.kind] {
+            progress = job.state == .attempting ? await worker.foundInterrupted(job) : await worker.attempt(job)
+        } else {
+            logger.error("nobody carries out jobs of this kind", metadata: ["kind": "\(job.kind)"])
+            var later = job
+            later.runAt = environment.now() + .seconds(60)
+            progress = .again(later)
+        }
+        state.withLock { state in
+            state.running -= 1
+            guard var lane = state.lanes[job.lane] else { return }
+            lane.isRunning = false
+            switch progress {
+            case .ended:
+                lane.jobs.removeFirst()
+                state.known.remove(job.id)
+            case .again(let next):
+                lane.jobs[0] = next
+                lane.notBefore = next.runAt
+            }
+            state.lanes[job.lane] = lane.jobs.isEmpty ? nil : lane
+            state.startable.append(job.lane)
+            pump(&state)
+        }
+    }
+}

@@ -1,0 +1,16 @@
+import ArgumentParser
+
+@main
+struct Plantao: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "plantao",
+        abstract: "A realtime customer-operations server.",
+        discussion: "Configured by environment variables; see docs/configuration.md.",
+        version: Version.current,
+        subcommands: [Serve.self, Demo.self]
+    )
+}
+
+enum Version {
+    static let current = "0.1.0"
+}

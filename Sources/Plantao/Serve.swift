@@ -1,0 +1,20 @@
+import ArgumentParser
+import Foundation
+import Logging
+import Storage
+
+struct Serve: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Start the server (settings: environment variables, docs/configuration.md).")
+
+    func run() async throws {
+        do {
+            let settings = try Settings(environment: ProcessInfo.processInfo.environment)
+            let level = Logger.Level(rawValue: settings.logLevel) ?? .info
+            LoggingSystem.bootstrap { label in JSONLogHandler(logLevel: level, label: label) }
+            try await Server(settings: settings, logger: Logger(label: "plantao")).run()
+        } catch let error as StartupError {
+            FileHandle.standardError.write(Data("plantao: \(error.description)\n".utf8))
+            throw ExitCode(78)
+        }
+    }
+}

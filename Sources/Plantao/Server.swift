@@ -1,0 +1,237 @@
+import AsyncHTTPClient
+import Consultores
+import Conversations
+import Foundation
+import HTTPAPI
+import Hummingbird
+import HummingbirdCore
+import Identity
+import Integrations
+import Jobs
+import Kernel
+import Logging
+import NIOCore
+import NIOPosix
+import Realtime
+import ServiceLifecycle
+import Storage
+import Synchronization
+import Tenancy
+import Transports
+import UnixSignals
+
+/// Everything the server consists of, put together. The only place that knows all of it.
+struct Server {
+    static let schema = Schema(StorageTables.all + IdentityTables.all + ConsultorTables.all + ConversationTables.all)
+
+    let settings: Settings
+    let logger: Logger
+
+    /// Starts, serves until told to stop, and stops in order: no new commands, sockets told to come back, everything decided on disk.
+    func run() async throws {
+        let environment = Kernel.Environment.system
+        let store = try SQLiteStore(directory: settings.dataDirectory, schema: Self.schema)
+        let group = MultiThreadedEventLoopGroup.singleton
+        let loops = Array(group.makeIterator())
+        let hub = StreamHub(loops: loops, environment: environment)
+
+        // The gate releases to those who themselves need the gate; they are put in once they exist.
+        let outlet = Junction(hub: hub)
+        let gate = Gate(journal: store, outlet: outlet, logger: logger, activationEnded: { outlet.activationEnded($0) })
+
+        let hasher = PasswordHasher(rounds: settings.bcryptRounds)
+        let tokens = try await TokenIssuer(
+            secret: try secretKey(), accessMinutes: settings.accessTokenMinutes, environment: environment
+        )
+        let directory = Directory(store: store, gate: gate, environment: environment, hasher: hasher, tokens: tokens)
+        try await directory.load()
+        let welcome = try await firstTenant(directory)
+
+        var deskSettings = ConversationDesk.Settings()
+        deskSettings.offerTimeout = settings.offerTimeout
+        let alarms = AlarmClock()
+        let tenants = Tenants(
+            .init(gate: gate, store: store, environment: environment, alarms: alarms, settings: deskSettings), logger: logger,
+            isWatched: { hub.hasSubscribers($0) }, flow: { id in await directory.tenant(id).map { .standard(businessName: $0.name) } }
+        )
+        let operations = Operations(tenants: tenants, gate: gate, store: store, hub: hub)
+
+        let http = HTTPClient(eventLoopGroup: group, configuration: WhatsAppCloudClient.httpConfiguration)
+        let statuses = SimulatedStatuses(operations: operations, logger: logger)
+        let simulator = WhatsAppSimulator(environment: environment) { statuses.put($0) }
+        let runner = JobRunner(
+            workers: [
+                ConversationDesk.sendJobKind: OutboxWorker(
+                    tenants: tenants, store: store, sender: bridge(directory, http, simulator), environment: environment, logger: logger
+                )
+            ], store: store, environment: environment, logger: logger
+        )
+        outlet.connect(runner: runner, tenants: tenants)
+
+        try await wakeThoseWhoWait(store, alarms)
+
+        var apiSettings = API.Settings()
+        apiSettings.version = Version.current
+        apiSettings.isSimulated = settings.whatsapp == nil
+        apiSettings.whatsappVerifyToken = settings.whatsappVerifyToken
+        apiSettings.whatsappSignature = settings.whatsappAppSecret.map(WhatsAppSignature.init(appSecret:))
+        if let key = settings.apiKey, let tenant = await directory.tenants.first { apiSettings.apiKey = (key, tenant.id) }
+        let api = API(operations: operations, directory: directory, settings: apiSettings, environment: environment)
+
+        var socketSettings = SocketSettings()
+        socketSettings.pingInterval = settings.pingInterval
+        socketSettings.pongTimeout = settings.pongTimeout
+        socketSettings.allowedOrigins = settings.allowedOrigins
+        let services = SessionServices(
+            operations: operations,
+            authenticate: { token throws(Refusal) in
+                let claims = try await directory.authenticate(accessToken: token)
+                return Credential(principal: claims.principal, session: claims.session, expiresAt: claims.expiresAt)
+            }, environment: environment, settings: socketSettings, version: "Plantao \(Version.current)"
+        )
+        let registries = LoopRegistries(loops: loops, environment: environment)
+        let application = Application(
+            router: api.router(),
+            server: HTTPServerBuilder { responder in RealtimeChannel(responder: responder, services: services, registries: registries) },
+            configuration: ApplicationConfiguration(address: .hostname(settings.host, port: settings.port), serverName: "Plantao", backlog: 1024),
+            onServerRunning: { _ in announce(welcome) }, eventLoopGroupProvider: .shared(group), logger: logger
+        )
+        let housekeeping = Housekeeping(
+            tenants: tenants, alarms: alarms, hub: hub, gate: gate, directory: directory, environment: environment, logger: logger
+        )
+        var members: [any Service] = [housekeeping, JobService(runner: runner)]
+        if settings.whatsapp == nil { members.append(SimulatorService(simulator: simulator, statuses: statuses)) }
+        var configuration = ServiceGroupConfiguration(
+            services: members + [application], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger
+        )
+        configuration.maximumGracefulShutdownDuration = .seconds(10)
+        configuration.maximumCancellationDuration = .seconds(5)
+        defer { store.close() }
+        do {
+            try await ServiceGroup(configuration: configuration).run()
+        } catch {
+            await gate.stop()
+            try? await http.shutdown()
+            throw error
+        }
+        await gate.stop()
+        try? await http.shutdown()
+        logger.notice("stopped; everything acknowledged is on disk")
+    }
+
+    // MARK: Parts
+
+    private func bridge(_ directory: Directory, _ http: HTTPClient, _ simulator: WhatsAppSimulator) -> WhatsAppBridge {
+        guard let whatsapp = settings.whatsapp else {
+            return WhatsAppBridge(
+                sender: simulator, credentials: { WhatsAppCredentials(phoneNumberID: $0.description, accessToken: "") }, logger: logger
+            )
+        }
+        return WhatsAppBridge(
+            sender: WhatsAppCloudClient(http: http, configuration: whatsapp.client),
+            credentials: { tenant in
+                await directory.tenant(tenant)?.phoneNumberID.map { WhatsAppCredentials(phoneNumberID: $0, accessToken: whatsapp.token) }
+            }, logger: logger
+        )
+    }
+
+    /// Outside production a key is made up once and kept with the data, so that tokens outlive a restart.
+    private func secretKey() throws -> String {
+        if let key = settings.secretKey { return key }
+        let path = settings.dataDirectory + "/secret.key"
+        if let kept = try? String(contentsOfFile: path, encoding: .utf8), kept.utf8.count >= 32 { return kept }
+        var generator = SystemRandomNumberGenerator()
+        let key = (0..<4).map { _ in String(generator.next(), radix: 16) }.joined()
+        guard FileManager.default.createFile(atPath: path, contents: Data(key.utf8), attributes: [.posixPermissions: 0o600]) else {
+            throw StartupError("PLANTAO_DATA: '\(path)' cannot be written. Set SECRET_KEY, or free some space.")
+        }
+        return key
+    }
+
+    /// What the start prints for a newcomer.
+    struct Welcome {
+        let tenant: String
+        let email: String
+        /// Only when it was made up just now.
+        let password: String?
+    }
+
+    /// On an empty store, the first business and its owner.
+    private func firstTenant(_ directory: Directory) async throws -> Welcome {
+        var madeUp: String?
+        if await directory.isEmpty {
+            let password: String
+            if let given = settings.adminPassword {
+                password = given
+            } else {
+                var generator = SystemRandomNumberGenerator()
+                password = "Pl4-" + String(generator.next() as UInt64, radix: 36) + "#"
+                madeUp = password
+            }
+            do {
+                _ = try await directory.createTenant(
+                    name: settings.tenantName, slug: nil, ownerEmail: settings.adminEmail, ownerName: "Administrador", password: password
+                )
+            } catch { throw StartupError("ADMIN_EMAIL, ADMIN_PASSWORD: the first user cannot be made: \(error.message)") }
+        }
+        guard let tenant = await directory.tenants.first else { throw StartupError("there is no tenant") }
+        if let whatsapp = settings.whatsapp, tenant.phoneNumberID != whatsapp.phoneNumberID {
+            try await directory.setWhatsApp(tenant: tenant.id, phoneNumberID: whatsapp.phoneNumberID, wabaID: whatsapp.businessAccountID)
+        }
+        return Welcome(tenant: tenant.name, email: settings.adminEmail, password: madeUp)
+    }
+
+    /// Sets the alarm of every tenant that has somebody waiting, on offer, or snoozed: time goes on while the server is down.
+    private func wakeThoseWhoWait(_ store: SQLiteStore, _ alarms: AlarmClock) async throws {
+        let rows = try await store.rows(
+            Query(
+                "SELECT tenant_id, MIN(COALESCE(snoozed_until, 0)) FROM conversations WHERE state IN ('queued', 'offered', 'snoozed') GROUP BY tenant_id",
+                kinds: [.uuid, .timestamp]
+            )
+        )
+        for var row in rows { alarms.set(row.id(), at: row.timestamp()) }
+    }
+
+    private func announce(_ welcome: Welcome) {
+        let url = "http://\(settings.host):\(settings.port)"
+        let mode = settings.whatsapp == nil ? "simulador embutido (defina WHATSAPP_API_TOKEN e WHATSAPP_PHONE_NUMBER_ID)" : "Cloud API"
+        let password = welcome.password ?? "(a que você definiu)"
+        let text = """
+
+            Plantão \(Version.current) no ar em \(url)
+              empresa   \(welcome.tenant)
+              login     \(welcome.email)  senha \(password)
+              dados     \(settings.dataDirectory)
+              WhatsApp  \(mode)
+
+            Experimente:
+              curl \(url)/health
+              curl -s \(url)/api/v1/auth/login -H 'content-type: application/json' -d '{"email":"\(welcome.email)","password":"\(welcome.password ?? "…")"}'
+              .build/release/plantao demo --email \(welcome.email) --password '\(welcome.password ?? "…")'
+
+
+            """
+        FileHandle.standardOutput.write(Data(text.utf8))
+    }
+}
+
+/// What the gate releases, on its way to those who are put together after the gate.
+private final class Junction: Outlet {
+    private struct Ends {
+        var runner: JobRunner?
+        var tenants: Tenants?
+    }
+
+    private let hub: StreamHub
+    private let ends = Mutex(Ends())
+
+    init(hub: StreamHub) { self.hub = hub }
+
+    func connect(runner: JobRunner, tenants: Tenants) { ends.withLock { $0 = Ends(runner: runner, tenants: tenants) } }
+
+    func publish(_ events: [Event], tenant: TenantID) { hub.publish(events, tenant: tenant) }
+    /// Before the runner exists nothing is lost: it reads what is stored when it starts.
+    func runnable(_ jobs: [Job]) { ends.withLock { $0.runner }?.add(jobs) }
+    func batchReleased() { hub.wake() }
+    func activationEnded(_ activation: Activation) { ends.withLock { $0.tenants }?.drop(activation) }
+}

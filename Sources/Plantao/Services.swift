@@ -1,0 +1,99 @@
+import Identity
+import Integrations
+import Jobs
+import Kernel
+import HTTPAPI
+import Logging
+import Realtime
+import ServiceLifecycle
+import Storage
+import Conversations
+import Tenancy
+
+/// What runs beside the doors: alarms, and now and then the putting away of what is no longer needed.
+struct Housekeeping: Service {
+    let tenants: Tenants
+    let alarms: AlarmClock
+    let hub: StreamHub
+    let gate: Gate
+    let directory: Directory
+    let environment: Environment
+    let logger: Logger
+
+    func run() async throws {
+        await cancelWhenGracefulShutdown {
+            await withDiscardingTaskGroup { group in
+                var ticks = 0
+                while !Task.isCancelled {
+                    for tenant in alarms.due(at: environment.now()) { group.addTask { await wake(tenant) } }
+                    ticks += 1
+                    if ticks % 600 == 0 {
+                        await tenants.sweep()
+                        hub.sweep()
+                    }
+                    if ticks % 36_000 == 0 { gate.forgetOldMarks(now: environment.now()) }
+                    try? await Task.sleep(for: .milliseconds(100))
+                }
+            }
+        }
+    }
+
+    private func wake(_ tenant: TenantID) async {
+        do throws(Refusal) {
+            try await tenants.use(tenant) { cell throws(Refusal) in await cell.timePassed() }
+        } catch {
+            // The alarm stands until it has been heard.
+            alarms.set(tenant, at: environment.now() + .seconds(1))
+            logger.warning("a tenant could not be woken", metadata: ["tenant": "\(tenant)", "reason": "\(error.code)"])
+        }
+    }
+}
+
+struct JobService: Service {
+    let runner: JobRunner
+
+    func run() async throws {
+        await cancelWhenGracefulShutdown {
+            await runner.run()
+        }
+    }
+}
+
+struct SimulatorService: Service {
+    let simulator: WhatsAppSimulator
+    let statuses: SimulatedStatuses
+
+    func run() async throws {
+        await cancelWhenGracefulShutdown {
+            await withDiscardingTaskGroup { group in
+                group.addTask { await simulator.run() }
+                group.addTask { await statuses.run() }
+            }
+        }
+    }
+}
+
+/// The simulator's statuses, on their way in: it names the tenant where WhatsApp would name the number.
+struct SimulatedStatuses {
+    private let operations: Operations
+    private let logger: Logger
+    private let stream: AsyncStream<WhatsAppItem>
+    private let continuation: AsyncStream<WhatsAppItem>.Continuation
+
+    init(operations: Operations, logger: Logger) {
+        self.operations = operations
+        self.logger = logger
+        (stream, continuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingOldest(WhatsAppSimulator.maxPendingReports))
+    }
+
+    func put(_ item: WhatsAppItem) { continuation.yield(item) }
+
+    func run() async {
+        for await item in stream {
+            guard case .status(let update) = item.content, let tenant = item.phoneNumberID.flatMap({ TenantID($0) }) else { continue }
+            do throws(Refusal) { try await operations.report([StatusReport(update)], tenant: tenant) } catch {
+                logger.info("a simulated status was lost", metadata: ["reason": "\(error.code)"])
+            }
+        }
+    }
+}

@@ -1,0 +1,125 @@
+import Foundation
+import Integrations
+import Kernel
+import Storage
+
+/// The server's configuration, read from environment variables once, here. Every key stands in docs/configuration.md; a bad value stops the start with its
+/// name, what was given and what is allowed.
+struct Settings {
+    var host: String
+    var port: Int
+    var dataDirectory: String
+    var isProduction: Bool
+    var secretKey: String?
+    var accessTokenMinutes: Int
+    var bcryptRounds: Int
+    var adminEmail: String
+    var adminPassword: String?
+    var tenantName: String
+    var apiKey: String?
+    var allowedOrigins: Set<String>
+    var offerTimeout: Duration
+    var pingInterval: Duration
+    var pongTimeout: Duration
+    var logLevel: String
+    var whatsapp: WhatsApp?
+    var whatsappAppSecret: String?
+    var whatsappVerifyToken: String?
+
+    struct WhatsApp {
+        var client: WhatsAppCloudClient.Configuration
+        var token: String
+        var phoneNumberID: String
+        var businessAccountID: String?
+    }
+
+    /// The contracts' own examples, which everybody knows.
+    private static let publicSecrets: Set<String> = ["your-super-secret-key-change-in-production", "your-secret-key-here"]
+
+    init(environment: [String: String]) throws {
+        let reader = EnvironmentReader(environment)
+        host = reader.text("HOST") ?? "127.0.0.1"
+        port = try reader.integer("PORT", default: 8080, in: 1...65535)
+        dataDirectory = reader.text("PLANTAO_DATA") ?? "data"
+        isProduction = try reader.choice("ENVIRONMENT", default: "development", among: ["development", "test", "production"]) == "production"
+        secretKey = reader.text("SECRET_KEY")
+        accessTokenMinutes = try reader.integer("ACCESS_TOKEN_EXPIRE_MINUTES", default: 1440, in: 1...525_600)
+        bcryptRounds = try reader.integer("BCRYPT_ROUNDS", default: 12, in: 4...16)
+        adminEmail = reader.text("ADMIN_EMAIL") ?? "admin@plantao.local"
+        adminPassword = reader.text("ADMIN_PASSWORD")
+        tenantName = reader.text("TENANT_NAME") ?? "Minha Empresa"
+        apiKey = reader.text("AUTHENTICATION_API_KEY")
+        allowedOrigins = Set(try reader.list("ALLOWED_ORIGINS") ?? ["http://localhost:3000"])
+        offerTimeout = .seconds(try reader.integer("OFFER_TIMEOUT_SECONDS", default: 30, in: 1...3600))
+        pingInterval = .seconds(try reader.integer("PLANTAO_PING_SECONDS", default: 25, in: 1...600))
+        pongTimeout = .seconds(try reader.integer("PLANTAO_PONG_TIMEOUT_SECONDS", default: 8, in: 1...600))
+        logLevel = try reader.choice("LOG_LEVEL", default: "info", among: ["trace", "debug", "info", "notice", "warning", "error", "critical"])
+        whatsappAppSecret = reader.text("WHATSAPP_APP_SECRET")
+        whatsappVerifyToken = reader.text("WHATSAPP_VERIFY_TOKEN")
+
+        if isProduction {
+            guard let secretKey, !Self.publicSecrets.contains(secretKey), secretKey.utf8.count >= 32 else {
+                throw StartupError(
+                    "SECRET_KEY: in production a secret of at least 32 characters is needed, and not the documentation's example. Make one: openssl rand -hex 32"
+                )
+            }
+            guard bcryptRounds >= 12 else { throw StartupError("BCRYPT_ROUNDS: '\(bcryptRounds)' is too weak for production; 12 to 16 are allowed.") }
+        }
+        whatsapp = try Self.whatsapp(reader)
+    }
+
+    private static func whatsapp(_ reader: EnvironmentReader) throws -> WhatsApp? {
+        switch (reader.text("WHATSAPP_API_TOKEN"), reader.text("WHATSAPP_PHONE_NUMBER_ID")) {
+        case (nil, nil): return nil
+        case (_?, nil): throw StartupError("WHATSAPP_PHONE_NUMBER_ID: not set, but WHATSAPP_API_TOKEN is. Set both for WhatsApp, or neither for the simulator.")
+        case (nil, _?): throw StartupError("WHATSAPP_API_TOKEN: not set, but WHATSAPP_PHONE_NUMBER_ID is. Set both for WhatsApp, or neither for the simulator.")
+        case (let token?, let number?):
+            let client: WhatsAppCloudClient.Configuration
+            if let url = reader.text("WHATSAPP_API_URL") {
+                guard let read = WhatsAppCloudClient.Configuration(apiURL: url) else {
+                    throw StartupError("WHATSAPP_API_URL: '\(url)' is not such a URL as https://graph.facebook.com/v23.0.")
+                }
+                client = read
+            } else {
+                client = WhatsAppCloudClient.Configuration()
+            }
+            return WhatsApp(client: client, token: token, phoneNumberID: number, businessAccountID: reader.text("WHATSAPP_BUSINESS_ACCOUNT_ID"))
+        }
+    }
+}
+
+/// Reads environment variables, and says what is wrong with them. An empty one counts as unset.
+struct EnvironmentReader {
+    private let environment: [String: String]
+
+    init(_ environment: [String: String]) { self.environment = environment }
+
+    func text(_ name: String) -> String? {
+        guard let value = environment[name]?.trimmingCharacters(in: .whitespaces), !value.isEmpty else { return nil }
+        return value
+    }
+
+    func integer(_ name: String, default value: Int, in range: ClosedRange<Int>) throws -> Int {
+        guard let text = text(name) else { return value }
+        guard let number = Int(text), range.contains(number) else {
+            throw StartupError("\(name): '\(text)' is not allowed; a whole number from \(range.lowerBound) to \(range.upperBound) is.")
+        }
+        return number
+    }
+
+    func choice(_ name: String, default value: String, among choices: [String]) throws -> String {
+        guard let text = text(name)?.lowercased() else { return value }
+        guard choices.contains(text) else { throw StartupError("\(name): '\(text)' is not allowed; one of \(choices.joined(separator: ", ")) is.") }
+        return text
+    }
+
+    /// `["a", "b"]`, as the contracts write lists, or `a,b`.
+    func list(_ name: String) throws -> [String]? {
+        guard let text = text(name) else { return nil }
+        guard text.hasPrefix("[") else { return text.split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) } }
+        guard let list = try? JSONDecoder().decode([String].self, from: Data(text.utf8)) else {
+            throw StartupError("\(name): '\(text)' is not a list; write [\"https://a.example\", \"https://b.example\"] or https://a.example,https://b.example.")
+        }
+        return list
+    }
+}

@@ -1,0 +1,70 @@
+import DequeModule
+package import Kernel
+import Wire
+
+/// One channel of one tenant.
+package struct StreamKey: Sendable, Hashable {
+    package let tenant: TenantID
+    package let channel: String
+
+    package init(tenant: TenantID, channel: String) {
+        self.tenant = tenant
+        self.channel = channel
+    }
+}
+
+/// What a stream remembers (DESIGN §1, invariant 3): its position, and the last publications, so that a client who was away gets exactly what it
+/// missed.
+///
+/// The epoch names one life of the stream: a client that comes with another epoch, or with an offset that is ahead, or behind what is
+/// remembered, cannot be given everything and gets nothing but the verdict.
+struct Stream: Sendable {
+    let epoch: String
+    private(set) var offset: UInt64 = 0
+    private var remembered: Deque<Publication> = []
+    private var rememberedBytes = 0
+    var subscribers: [ConnectionID: ClientInfo] = [:]
+    /// When the last subscriber left, if there is none now.
+    var emptySince: Timestamp?
+
+    init(epoch: String) { self.epoch = epoch }
+
+    var position: StreamPosition { StreamPosition(epoch: epoch, offset: offset) }
+
+    mutating func publish(_ data: [UInt8], limits: StreamHub.Limits) -> Publication {
+        offset += 1
+        let publication = Publication(data: data, offset: offset)
+        remembered.append(publication)
+        rememberedBytes += data.count
+        while remembered.count > limits.rememberedPublications || (rememberedBytes > limits.rememberedBytes && remembered.count > 1) {
+            rememberedBytes -= remembered.removeFirst().data.count
+        }
+        return publication
+    }
+
+    /// Everything after `position`, or `nil` when that cannot be proved to be everything.
+    func publications(since position: StreamPosition) -> [Publication]? {
+        guard position.epoch == epoch, position.offset <= offset else { return nil }
+        let missed = Int(clamping: offset - position.offset)
+        guard missed <= remembered.count else { return nil }
+        return Array(remembered.suffix(missed))
+    }
+
+    /// - Parameter limit: 0 for none, negative for all.
+    func history(limit: Int32, since: StreamPosition?, reverse: Bool) -> [Publication]? {
+        var found: [Publication]
+        if let since {
+            guard since.epoch == epoch else { return nil }
+            if reverse {
+                found = remembered.filter { ($0.offset ?? 0) < since.offset }
+            } else {
+                guard let after = publications(since: since) else { return nil }
+                found = after
+            }
+        } else {
+            found = Array(remembered)
+        }
+        if reverse { found.reverse() }
+        return limit < 0 ? found : Array(found.prefix(Int(limit)))
+    }
+}

@@ -1,0 +1,204 @@
+package import Kernel
+package import NIOCore
+import Synchronization
+package import Wire
+
+/// All streams of all tenants: what was published, who is subscribed, who is present.
+///
+/// Publications and subscriptions come in one order, that of the gate, and reach each event loop in that order. So a subscription that is registered
+/// by its own release at the gate sees exactly the publications after its snapshot: none twice, none missing.
+package final class StreamHub: Sendable {
+    package struct Limits: Sendable {
+        /// What a stream remembers for those who were away.
+        package var rememberedPublications = 512
+        package var rememberedBytes = 1 << 20
+        /// How long a stream without subscribers is remembered.
+        package var emptyStreamIsKeptFor = Duration.seconds(600)
+        /// Publications given to one client who was away; who missed more gets a snapshot.
+        package var recoveredPublications = 512
+
+        package init() {}
+    }
+
+    fileprivate struct State {
+        var streams: [StreamKey: Stream] = [:]
+        var subscriptions: [ConnectionID: Set<StreamKey>] = [:]
+        var loops: [ObjectIdentifier: LoopHub] = [:]
+        var lastConnection: UInt64 = 0
+    }
+
+    private let state: Mutex<State>
+    private let environment: Environment
+    package let limits: Limits
+
+    package init(loops: some Sequence<any EventLoop>, environment: Environment, limits: Limits = Limits()) {
+        var state = State()
+        for loop in loops { state.loops[ObjectIdentifier(loop)] = LoopHub(loop: loop) }
+        self.state = Mutex(state)
+        self.environment = environment
+        self.limits = limits
+    }
+
+    // MARK: Connections. On the connection's own loop.
+
+    package func attach(_ subscriber: any Subscriber, on loop: any EventLoop) -> ConnectionID {
+        let (id, hub) = state.withLock { state in
+            state.lastConnection += 1
+            state.subscriptions[ConnectionID(state.lastConnection)] = []
+            return (ConnectionID(state.lastConnection), state.loops[ObjectIdentifier(loop)])
+        }
+        guard let hub else { preconditionFailure("the hub was not given this event loop") }
+        hub.attach(subscriber, id)
+        return id
+    }
+
+    package func detach(_ id: ConnectionID, on loop: any EventLoop) {
+        let now = environment.now()
+        let (streams, hub) = state.withLock { state in
+            let streams = state.subscriptions.removeValue(forKey: id) ?? []
+            for stream in streams { state.leave(id, stream, now) }
+            return (streams, state.loops[ObjectIdentifier(loop)])
+        }
+        hub?.detach(id, from: streams)
+    }
+
+    package func unsubscribe(_ id: ConnectionID, _ stream: StreamKey, on loop: any EventLoop) {
+        let now = environment.now()
+        let hub = state.withLock { state in
+            state.subscriptions[id]?.remove(stream)
+            state.leave(id, stream, now)
+            return state.loops[ObjectIdentifier(loop)]
+        }
+        hub?.leave(id, stream)
+    }
+
+    // MARK: Subscribing
+
+    /// Whether everything after `position` is still remembered, as far as can be told now.
+    package func canRecover(_ stream: StreamKey, since position: StreamPosition) -> Bool {
+        state.withLock { $0.streams[stream]?.publications(since: position).map { $0.count <= limits.recoveredPublications } ?? false }
+    }
+
+    /// Registers a subscription, and answers the client with its position and either what it missed or the snapshot. Called from the gate.
+    /// - Parameter snapshot: what the turn saw; `nil` only when `since` was thought to be recoverable.
+    package func subscribe(
+        _ id: ConnectionID, on loop: any EventLoop, to stream: StreamKey, command: UInt32, info: ClientInfo, since: StreamPosition?, snapshot: [UInt8]?
+    ) {
+        let hub = state.withLock { state -> LoopHub? in
+            // A connection may have gone while its subscription waited at the gate.
+            guard state.subscriptions[id] != nil, let hub = state.loops[ObjectIdentifier(loop)] else { return nil }
+            var entry = state.streams[stream] ?? Stream(epoch: Self.newEpoch(environment))
+            let missed = since.flatMap { entry.publications(since: $0) }.flatMap { $0.count <= limits.recoveredPublications ? $0 : nil }
+            guard missed != nil || snapshot != nil else {
+                // It was recoverable a moment ago and is no longer. The client asks again, and is given a snapshot then.
+                hub.put(.refused(id, stream, command: command, .internalServerError))
+                return hub
+            }
+            entry.subscribers[id] = info
+            entry.emptySince = nil
+            state.streams[stream] = entry
+            state.subscriptions[id, default: []].insert(stream)
+
+            var result = SubscribeResult(position: entry.position)
+            result.recoverable = true
+            result.positioned = true
+            result.wasRecovering = since != nil
+            if let missed {
+                result.recovered = true
+                result.publications = missed
+            } else {
+                result.data = snapshot
+            }
+            hub.put(.subscribed(id, stream, command: command, result))
+            return hub
+        }
+        hub?.wake()
+    }
+
+    /// Answers a subscription that the gate refused.
+    package func refuse(_ id: ConnectionID, on loop: any EventLoop, _ stream: StreamKey, command: UInt32, _ error: CentrifugeError) {
+        let hub = state.withLock { $0.loops[ObjectIdentifier(loop)] }
+        hub?.put(.refused(id, stream, command: command, error))
+        hub?.wake()
+    }
+
+    // MARK: Publishing
+
+    /// Puts publications on their way, in order. `wake` sends them.
+    package func publish(_ events: [Event], tenant: TenantID) {
+        state.withLock { state in
+            for event in events {
+                let key = StreamKey(tenant: tenant, channel: event.channel)
+                // A stream nobody ever subscribed to has nobody to remember anything for.
+                guard state.streams[key] != nil, let publication = state.streams[key]?.publish(event.payload, limits: limits) else { continue }
+                state.send(publication, on: key)
+            }
+        }
+    }
+
+    /// Tells the subscribers of now and is forgotten: typing, and other things that are stale before they could be recovered. Not in any order with the gate.
+    package func publishUnstored(_ event: Event, tenant: TenantID) {
+        let key = StreamKey(tenant: tenant, channel: event.channel)
+        state.withLock { state in
+            if state.streams[key] != nil { state.send(Publication(data: event.payload), on: key) }
+        }
+        wake()
+    }
+
+    /// Lets every loop send what it has been given.
+    package func wake() {
+        for hub in state.withLock({ Array($0.loops.values) }) { hub.wake() }
+    }
+
+    // MARK: Asking
+
+    package func presence(_ stream: StreamKey) -> [String: ClientInfo] {
+        state.withLock { state in
+            Dictionary(uniqueKeysWithValues: (state.streams[stream]?.subscribers ?? [:]).values.map { ($0.client, $0) })
+        }
+    }
+
+    /// - Returns: `nil` when `since` is of another epoch, or no longer remembered.
+    package func history(_ request: HistoryRequest, of stream: StreamKey) -> HistoryResult? {
+        state.withLock { state in
+            guard let entry = state.streams[stream] else { return HistoryResult(publications: [], position: StreamPosition(epoch: "", offset: 0)) }
+            guard let found = entry.history(limit: request.limit, since: request.since, reverse: request.reverse) else { return nil }
+            return HistoryResult(publications: found, position: entry.position)
+        }
+    }
+
+    package func hasSubscribers(_ tenant: TenantID) -> Bool {
+        state.withLock { state in state.streams.contains { $0.key.tenant == tenant && !$0.value.subscribers.isEmpty } }
+    }
+
+    package struct Counters: Sendable {
+        package let streams: Int
+        package let connections: Int
+    }
+
+    package var counters: Counters { state.withLock { Counters(streams: $0.streams.count, connections: $0.subscriptions.count) } }
+
+    /// Forgets streams that have had no subscribers for long. To be called now and then.
+    package func sweep() {
+        let past = environment.now() - limits.emptyStreamIsKeptFor
+        state.withLock { state in
+            state.streams = state.streams.filter { $0.value.emptySince.map { $0 > past } ?? true }
+        }
+    }
+
+    private static func newEpoch(_ environment: Environment) -> String { String(environment.randomBits().0, radix: 36) }
+}
+
+extension StreamHub.State {
+    mutating func leave(_ id: ConnectionID, _ stream: StreamKey, _ now: Timestamp) {
+        streams[stream]?.subscribers[id] = nil
+        if streams[stream]?.subscribers.isEmpty == true { streams[stream]?.emptySince = now }
+    }
+
+    /// Encodes and frames once. Each loop gets a buffer of its own: two threads that count references to one pay more than the copy costs.
+    func send(_ publication: Publication, on key: StreamKey) {
+        guard streams[key]?.subscribers.isEmpty == false else { return }
+        let json = CentrifugeReply.push(.publication(channel: key.channel, publication)).bytes
+        for hub in loops.values { hub.put(.deliver(key, WebSocketFrame.text(json))) }
+    }
+}

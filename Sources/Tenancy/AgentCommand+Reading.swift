@@ -1,0 +1,37 @@
+package import Conversations
+package import Kernel
+package import Wire
+
+extension AgentCommand {
+    /// WhatsApp refuses longer texts (research/conversations.md §5.5).
+    package static let maxTextCharacters = 4096
+
+    /// The command that a verb of REST's path or of an RPC method's name stands for, with its fields from the body (protocol/README.md "Conversations").
+    /// - Throws: 422 naming the fields at fault. `nil` when there is no such verb.
+    package static func read(verb: String, _ body: JSON?) throws(Refusal) -> AgentCommand? {
+        var fields = try RequestFields(body)
+        let command: AgentCommand
+        switch verb {
+        case "messages":
+            command = .write(
+                text: fields.text("text", max: maxTextCharacters), clientMessageID: fields.optionalText("client_message_id", min: 1, max: 128)
+            )
+        case "notes":
+            command = .note(
+                text: fields.text("text", max: maxTextCharacters), clientMessageID: fields.optionalText("client_message_id", min: 1, max: 128)
+            )
+        case "claim": command = .claim
+        case "decline": command = .decline
+        case "transfer": command = .transfer(consultor: fields.integer("consultor_id", in: 1...Int64(Int32.max)))
+        case "return-to-bot": command = .returnToBot
+        case "resolve": command = .resolve
+        case "reopen": command = .reopen
+        case "snooze": command = .snooze(until: fields.time("until"))
+        case "read": command = .read
+        case "labels": command = .label(fields.texts("labels", maxCount: 32, maxLength: 64))
+        default: return nil
+        }
+        try fields.check()
+        return command
+    }
+}

@@ -1,0 +1,125 @@
+import Conversations
+package import Kernel
+import Storage
+import Wire
+
+// What is read from the store, behind what was committed. Everything that was acknowledged is there.
+
+/// What a list of conversations is narrowed down to.
+package struct ConversationFilter: Sendable {
+    package enum Assignee: Sendable {
+        case none
+        case consultor(Int64)
+        /// A user who is not a consultor has nothing.
+        case nobody
+    }
+
+    package var states: [String] = []
+    package var assignee: Assignee?
+    /// A part of the name, the number or the protocol.
+    package var text: String?
+
+    package static let stateNames = ["bot", "queued", "offered", "active", "snoozed", "resolved"]
+
+    package init() {}
+}
+
+package struct Page: Sendable {
+    package var number: Int
+    package var size: Int
+
+    package static let maxSize = 200
+    package static let maxNumber = 100_000
+
+    package init(number: Int = 1, size: Int = 50) {
+        self.number = number
+        self.size = size
+    }
+}
+
+extension Operations {
+    /// `{items, total, page, per_page, total_pages}`, the latest first.
+    package func conversations(_ filter: ConversationFilter, _ page: Page, for principal: Principal) async throws(Refusal) -> [UInt8] {
+        var conditions = ["tenant_id = ?"]
+        var arguments: [SQLValue] = [.id(principal.tenant)]
+        if !filter.states.isEmpty {
+            conditions.append("state IN (\(filter.states.map { _ in "?" }.joined(separator: ", ")))")
+            arguments += filter.states.map { .text($0) }
+        }
+        switch filter.assignee {
+        case nil: break
+        case .none?: conditions.append("state IN ('bot', 'queued', 'offered')")
+        case .nobody?: conditions.append("1 = 0")
+        case .consultor(let id)?:
+            conditions.append("consultor_id = ? AND state IN ('active', 'snoozed')")
+            arguments.append(.integer(id))
+        }
+        if let text = filter.text, !text.isEmpty {
+            let pattern = "%" + text.lowercased().map { "\\%_".contains($0) ? "\\\($0)" : String($0) }.joined() + "%"
+            conditions.append(
+                "(LOWER(contact_name) LIKE ? ESCAPE '\\' OR contact_number LIKE ? ESCAPE '\\' OR protocolo LIKE ? ESCAPE '\\')"
+            )
+            arguments += [.text(pattern), .text(pattern), .text(pattern)]
+        }
+        let rest = "WHERE " + conditions.joined(separator: " AND ")
+        let counted = try await store.rows(Query("SELECT COUNT(*) FROM conversations \(rest)", arguments, kinds: [.integer]))
+        var total = 0
+        if var row = counted.first { total = Int(row.integer()) }
+        let rows = try await store.rows(
+            .select(
+                from: ConversationTables.conversations, rest + " ORDER BY updated_at DESC, id DESC LIMIT ? OFFSET ?",
+                arguments + [.integer(Int64(page.size)), .integer(Int64((page.number - 1) * page.size))]
+            )
+        )
+        let conversations = rows.map(Conversation.init)
+        let items = try await tenants.use(principal.tenant) { cell throws(Refusal) in await cell.json(conversations) }
+        var writer = JSONWriter(capacity: items.count + 128)
+        writer.object {
+            $0.field("items", raw: items)
+            $0.page(page, total: total)
+        }
+        return writer.bytes
+    }
+
+    /// `{items, has_more}`, oldest first: the last `limit` messages before the message `before`, or the very last.
+    package func messages(
+        of id: ConversationID, before: MessageID?, limit: Int, for principal: Principal
+    ) async throws(Refusal) -> [UInt8] {
+        let exists = try await store.rows(
+            Query("SELECT 1 FROM conversations WHERE tenant_id = ? AND id = ?", [.id(principal.tenant), .id(id)], kinds: [.integer])
+        )
+        guard !exists.isEmpty else { throw .notFound("Conversa") }
+        var condition = ""
+        var arguments: [SQLValue] = [.id(principal.tenant), .id(id)]
+        if let before {
+            guard let message = try await ConversationDesk.message(before, tenant: principal.tenant, from: store), message.conversation == id else {
+                throw .notFound("Mensagem")
+            }
+            condition = "AND seq < ?"
+            arguments.append(.integer(message.seq))
+        }
+        let rows = try await store.rows(
+            .select(
+                from: ConversationTables.messages, "WHERE tenant_id = ? AND conversation_id = ? \(condition) ORDER BY seq DESC LIMIT ?",
+                arguments + [.integer(Int64(limit + 1))]
+            )
+        )
+        let messages = rows.prefix(limit).reversed().map(Message.init)
+        var writer = JSONWriter(capacity: 512 * messages.count + 64)
+        writer.object {
+            $0.list("items") { for message in messages { message.write(to: &$0) } }
+            $0.field("has_more", rows.count > limit)
+        }
+        return writer.bytes
+    }
+}
+
+extension JSONWriter {
+    /// What follows the items of every list of ours.
+    package mutating func page(_ page: Page, total: Int) {
+        field("total", total)
+        field("page", page.number)
+        field("per_page", page.size)
+        field("total_pages", (total + page.size - 1) / page.size)
+    }
+}

@@ -1,0 +1,187 @@
+package import Consultores
+package import Conversations
+package import Kernel
+package import Realtime
+package import Storage
+package import Wire
+
+/// Everything that can be asked of the business, whichever door it comes through: REST and RPC call the same functions here.
+///
+/// Each one reads beforehand what is not in memory, takes one turn of the tenant's live actors, and answers when what was decided is on disk.
+package struct Operations: Sendable {
+    package let tenants: Tenants
+    package let gate: Gate
+    package let store: any Store
+    package let hub: StreamHub
+
+    package init(tenants: Tenants, gate: Gate, store: any Store, hub: StreamHub) {
+        self.tenants = tenants
+        self.gate = gate
+        self.store = store
+        self.hub = hub
+    }
+
+    // MARK: Agents
+
+    package struct Answer: Sendable {
+        package let json: [UInt8]
+        /// Something was made: REST answers 201.
+        package let isNew: Bool
+
+        package init(_ json: [UInt8], isNew: Bool = false) {
+            self.json = json
+            self.isNew = isNew
+        }
+    }
+
+    package func act(_ command: AgentCommand, on id: ConversationID, by principal: Principal) async throws(Refusal) -> Answer {
+        try gate.admit()
+        var earlier: String?
+        if let clientMessageID = command.clientMessageID {
+            let key = ConversationDesk.mark(id, clientMessageID: clientMessageID, tenant: principal.tenant)
+            earlier = try await store.marks([key])[key]
+        }
+        let seen = earlier
+        let answer = try await tenants.use(principal.tenant) { cell throws(Refusal) in
+            try await bringIn(id, cell)
+            return try await cell.perform(command, on: id, by: principal, earlier: seen).committed()
+        }
+        switch answer {
+        case .conversation(let json): return Answer(json)
+        case .message(let json): return Answer(json, isNew: true)
+        case .earlier(let message):
+            guard let stored = try await ConversationDesk.message(message, tenant: principal.tenant, from: store) else { throw .notFound("Mensagem") }
+            return Answer(stored.json, isNew: true)
+        }
+    }
+
+    package func typing(_ isTyping: Bool, on id: ConversationID, by principal: Principal) async throws(Refusal) {
+        let event = try await tenants.use(principal.tenant) { cell throws(Refusal) in
+            try await bringIn(id, cell)
+            return try await cell.typing(isTyping, on: id, by: principal)
+        }
+        hub.publishUnstored(event, tenant: principal.tenant)
+    }
+
+    package func conversation(_ id: ConversationID, for principal: Principal) async throws(Refusal) -> [UInt8] {
+        try await tenants.use(principal.tenant) { cell throws(Refusal) in
+            try await bringIn(id, cell)
+            return try await cell.conversation(id).committed()
+        }
+    }
+
+    /// Reads a conversation that is not in memory: one that was resolved a while ago, or none at all.
+    private func bringIn(_ id: ConversationID, _ cell: TenantCell) async throws(Refusal) {
+        guard await !cell.has(id) else { return }
+        await cell.adopt(try await ConversationDesk.load(id, tenant: cell.tenant, from: store))
+    }
+
+    // MARK: Customers
+
+    /// Takes in what customers wrote. Returns when all of it is on disk.
+    package func receive(_ messages: [CustomerMessage], tenant: TenantID) async throws(Refusal) {
+        try gate.admit()
+        let seen = try await store.marks(messages.map { $0.mark(tenant: tenant) })
+        try await tenants.use(tenant) { cell throws(Refusal) in
+            let missing = await cell.missing(messages.map(\.from))
+            if !missing.isEmpty { await cell.adopt(try await ConversationDesk.contacts(missing, tenant: tenant, from: store)) }
+            var pending: [Pending<ConversationDesk.Reception>] = []
+            for message in messages {
+                pending.append(try await cell.received(message, seenBefore: seen[message.mark(tenant: tenant)] != nil))
+            }
+            for answer in pending { _ = try await answer.committed() }
+        }
+    }
+
+    /// Takes in what became of messages that we sent.
+    package func report(_ reports: [StatusReport], tenant: TenantID) async throws(Refusal) {
+        try gate.admit()
+        try await tenants.use(tenant) { cell throws(Refusal) in
+            for report in reports {
+                if let id = report.message, await !cell.hasMessage(id) {
+                    if let stored = try await ConversationDesk.message(id, tenant: tenant, from: store) { await cell.adopt(stored) }
+                } else if report.message == nil, await !cell.hasMessage(externalID: report.externalID) {
+                    if let stored = try await ConversationDesk.message(externalID: report.externalID, tenant: tenant, from: store) {
+                        await cell.adopt(stored)
+                    }
+                }
+                try await cell.reported(report).committed()
+            }
+        }
+    }
+
+    // MARK: Consultores
+
+    package func consultores(_ tenant: TenantID) async throws(Refusal) -> [UInt8] {
+        try await tenants.use(tenant) { cell throws(Refusal) in try await cell.consultores().committed() }
+    }
+    package func consultor(_ id: Int64, _ tenant: TenantID) async throws(Refusal) -> [UInt8] {
+        try await tenants.use(tenant) { cell throws(Refusal) in try await cell.consultor(id).committed() }
+    }
+    package func addConsultor(_ profile: ConsultorProfile, _ tenant: TenantID) async throws(Refusal) -> [UInt8] {
+        try gate.admit()
+        return try await tenants.use(tenant) { cell throws(Refusal) in try await cell.addConsultor(profile).committed() }
+    }
+    package func updateConsultor(_ id: Int64, _ changes: ConsultorChanges, _ tenant: TenantID) async throws(Refusal) -> [UInt8] {
+        try gate.admit()
+        return try await tenants.use(tenant) { cell throws(Refusal) in try await cell.updateConsultor(id, changes).committed() }
+    }
+    package func removeConsultor(_ id: Int64, _ tenant: TenantID) async throws(Refusal) {
+        try gate.admit()
+        try await tenants.use(tenant) { cell throws(Refusal) in try await cell.removeConsultor(id).committed() }
+    }
+    package func takeTurn(idioma: String, _ tenant: TenantID) async throws(Refusal) -> [UInt8] {
+        try gate.admit()
+        return try await tenants.use(tenant) { cell throws(Refusal) in try await cell.takeTurn(idioma: idioma).committed() }
+    }
+    package func consultorID(of user: UserID, _ tenant: TenantID) async throws(Refusal) -> Int64? {
+        try await tenants.use(tenant) { cell throws(Refusal) in await cell.consultorID(of: user) }
+    }
+
+    // MARK: Sockets
+
+    /// - Parameters:
+    ///   - canRecover: asked within the turn: whether the client can be given what it missed, and needs no snapshot.
+    ///   - register: called once, from the gate, in its order.
+    package func subscribe(
+        _ principal: Principal, to channel: TenantCell.Channel, canRecover: @Sendable () -> Bool,
+        register: @escaping @Sendable (Result<[UInt8]?, Refusal>) -> Void
+    ) async throws(Refusal) {
+        try await tenants.use(principal.tenant) { cell throws(Refusal) in
+            if case .conversation(let id) = channel { try await bringIn(id, cell) }
+            try await cell.subscribe(to: channel, needsSnapshot: { !canRecover() }, register: register)
+        }
+    }
+
+    /// A remote procedure call: the twin of a REST call, with `conversation_id` among its fields. `nil` when there is no such method.
+    package func call(_ method: String, _ data: JSON, by principal: Principal) async throws(Refusal) -> [UInt8]? {
+        if method == "echo" { return data.bytes }
+        if method == "consultor.connection" {
+            var fields = try RequestFields(data)
+            var changes = ConsultorChanges()
+            changes.statusOnline = fields.bool("status_online")
+            try fields.check()
+            guard let id = try await consultorID(of: principal.user, principal.tenant) else { throw .notFound("Consultor") }
+            return try await updateConsultor(id, changes, principal.tenant)
+        }
+        guard method.hasPrefix("conversation.") else { return nil }
+        let verb = String(method.dropFirst("conversation.".count))
+        var fields = try RequestFields(data)
+        if verb == "typing" {
+            let id = try Self.conversationID(&fields)
+            let isTyping = fields.optionalBool("typing") ?? true
+            try fields.check()
+            try await typing(isTyping, on: id, by: principal)
+            return Array("{}".utf8)
+        }
+        guard let command = try AgentCommand.read(verb: verb, data) else { return nil }
+        return try await act(command, on: try Self.conversationID(&fields), by: principal).json
+    }
+
+    private static func conversationID(_ fields: inout RequestFields) throws(Refusal) -> ConversationID {
+        let text = fields.text("conversation_id", max: 64)
+        try fields.check()
+        guard let id = ConversationID(text) else { throw .notFound("Conversa") }
+        return id
+    }
+}

@@ -1,0 +1,253 @@
+package import Consultores
+package import Conversations
+package import Kernel
+package import Storage
+import Wire
+
+/// The live actors of one tenant, and the place where their turns become changes.
+///
+/// All of them share one executor (`TenantTurn`). Each method here is one turn: it asks the actors, hands what they decided to the gate, sets the
+/// alarm, and answers with a `Pending` that opens when the change is on disk. None awaits.
+package actor TenantCell {
+    package let tenant: TenantID
+    package let activation: Activation
+    private let turn: TenantTurn
+    private let queue: ConsultorQueue
+    private let desk: ConversationDesk
+    private let gate: Gate
+    private let environment: Environment
+    private let alarms: AlarmClock
+
+    package nonisolated var unownedExecutor: UnownedSerialExecutor { turn.unownedExecutor }
+
+    package struct Surroundings: Sendable {
+        package let gate: Gate
+        package let store: any Store
+        package let environment: Environment
+        package let alarms: AlarmClock
+        package let settings: ConversationDesk.Settings
+
+        package init(gate: Gate, store: any Store, environment: Environment, alarms: AlarmClock, settings: ConversationDesk.Settings) {
+            self.gate = gate
+            self.store = store
+            self.environment = environment
+            self.alarms = alarms
+            self.settings = settings
+        }
+    }
+
+    /// Reads a tenant's open state from the store and brings it to life.
+    package static func load(_ tenant: TenantID, flow: BotFlow, _ surroundings: Surroundings) async throws(Refusal) -> TenantCell {
+        let conversations = try await ConversationDesk.load(tenant: tenant, from: surroundings.store)
+        let consultores = try await ConsultorQueue.load(tenant: tenant, openProtocols: conversations.openProtocols, from: surroundings.store)
+        let turn = TenantTurn()
+        let queue = ConsultorQueue(executor: turn, tenant: tenant, loaded: consultores)
+        for conversation in conversations.conversations {
+            if let consultor = conversation.assignee ?? conversation.offer?.consultor { await queue.resume(conversation.id, consultor) }
+        }
+        let desk = ConversationDesk(
+            executor: turn, tenant: tenant, pool: queue, flow: flow, settings: surroundings.settings, loaded: conversations
+        )
+        let cell = TenantCell(tenant: tenant, turn: turn, queue: queue, desk: desk, surroundings)
+        // Offers may have run out while nobody was awake, and people in line may find somebody.
+        await cell.timePassed()
+        return cell
+    }
+
+    private init(tenant: TenantID, turn: TenantTurn, queue: ConsultorQueue, desk: ConversationDesk, _ surroundings: Surroundings) {
+        self.tenant = tenant
+        self.turn = turn
+        self.queue = queue
+        self.desk = desk
+        activation = Activation(tenant: tenant)
+        gate = surroundings.gate
+        environment = surroundings.environment
+        alarms = surroundings.alarms
+    }
+
+    // MARK: Turns
+
+    private func commit(_ change: Change) -> Ticket {
+        let ticket = gate.enqueue(change, activation)
+        if let deadline = desk.assumeIsolated({ $0.nextDeadline }) { alarms.set(tenant, at: deadline) }
+        return ticket
+    }
+
+    /// Runs part of the turn on another of the tenant's actors. They share the executor, so this is a plain call.
+    private func onDesk<T: Sendable>(_ body: @Sendable (isolated ConversationDesk) throws(Refusal) -> T) throws(Refusal) -> T {
+        try desk.assumeIsolated { desk -> Result<T, Refusal> in
+            do throws(Refusal) { return .success(try body(desk)) } catch { return .failure(error) }
+        }.get()
+    }
+
+    private func onQueue<T: Sendable>(_ body: @Sendable (isolated ConsultorQueue) throws(Refusal) -> T) throws(Refusal) -> T {
+        try queue.assumeIsolated { queue -> Result<T, Refusal> in
+            do throws(Refusal) { return .success(try body(queue)) } catch { return .failure(error) }
+        }.get()
+    }
+
+    package func timePassed() {
+        let moment = environment.moment()
+        let change = desk.assumeIsolated { $0.timePassed(moment) }
+        if !change.isDurablyEmpty || !change.events.isEmpty { _ = commit(change) } else if let next = desk.assumeIsolated({ $0.nextDeadline }) {
+            alarms.set(tenant, at: next)
+        }
+    }
+
+    /// What live state says, held back until everything it says is on disk.
+    private func reading<T: Sendable>(_ answer: T) -> Pending<T> { Pending(answer, gate.enqueue(Change(), activation)) }
+
+    // MARK: Conversations
+
+    package func received(_ message: CustomerMessage, seenBefore: Bool) throws(Refusal) -> Pending<ConversationDesk.Reception> {
+        let moment = environment.moment()
+        let (answer, change) = try onDesk { desk throws(Refusal) in try desk.received(message, seenBefore: seenBefore, moment) }
+        return Pending(answer, commit(change))
+    }
+
+    package func reported(_ report: StatusReport) -> Pending<Void> {
+        let moment = environment.moment()
+        let change = desk.assumeIsolated { $0.reported(report, moment) }
+        return Pending((), commit(change))
+    }
+
+    package func perform(
+        _ command: AgentCommand, on id: ConversationID, by principal: Principal, earlier: String?
+    ) throws(Refusal) -> Pending<ConversationDesk.Answer> {
+        let moment = environment.moment()
+        let (answer, change) = try onDesk { desk throws(Refusal) in
+            try desk.perform(command, on: id, by: principal, earlier: earlier, moment)
+        }
+        return Pending(answer, commit(change))
+    }
+
+    package func typing(_ isTyping: Bool, on id: ConversationID, by principal: Principal) throws(Refusal) -> Event {
+        try onDesk { desk throws(Refusal) in try desk.typing(isTyping, on: id, by: principal) }
+    }
+
+    package func conversation(_ id: ConversationID) throws(Refusal) -> Pending<[UInt8]> {
+        guard let json = desk.assumeIsolated({ $0.json(id) }) else { throw .notFound("Conversa") }
+        return reading(json)
+    }
+
+    /// A JSON array of conversations that were read from the store, with the names of those who have them.
+    package func json(_ conversations: [Conversation]) -> [UInt8] {
+        var writer = JSONWriter(capacity: 1024 * conversations.count)
+        writer.array { for conversation in conversations { conversation.write(to: &$0, attendant: queue.attendant) } }
+        return writer.bytes
+    }
+
+    package func attemptBegan(_ job: Job) -> Pending<(order: SendOrder?, job: Job)> {
+        let moment = environment.moment()
+        let (order, next, change) = desk.assumeIsolated { $0.attemptBegan(job, moment) }
+        return Pending((order, next), commit(change))
+    }
+
+    package func attemptEnded(_ job: Job, _ result: SendResult) -> Pending<Job?> {
+        let moment = environment.moment()
+        let (next, change) = desk.assumeIsolated { $0.attemptEnded(job, result, moment) }
+        return Pending(next, commit(change))
+    }
+
+    // MARK: Consultores
+
+    package func addConsultor(_ profile: ConsultorProfile) -> Pending<[UInt8]> {
+        let moment = environment.moment()
+        let (json, change) = queue.assumeIsolated { $0.add(profile) }
+        return Pending(json, commit(withDispatch(change, moment)))
+    }
+
+    package func updateConsultor(_ id: Int64, _ changes: ConsultorChanges) throws(Refusal) -> Pending<[UInt8]> {
+        let moment = environment.moment()
+        let (json, change) = try onQueue { queue throws(Refusal) in try queue.update(id, changes) }
+        return Pending(json, commit(withDispatch(change, moment)))
+    }
+
+    package func removeConsultor(_ id: Int64) throws(Refusal) -> Pending<Void> {
+        let moment = environment.moment()
+        let change = try onQueue { queue throws(Refusal) in try queue.remove(id, moment) }
+        return Pending((), commit(change))
+    }
+
+    package func takeTurn(idioma: String) throws(Refusal) -> Pending<[UInt8]> {
+        let moment = environment.moment()
+        let (json, change) = try onQueue { queue throws(Refusal) in try queue.takeTurn(idioma: idioma, moment) }
+        return Pending(json, commit(change))
+    }
+
+    package func consultores() -> Pending<[UInt8]> { reading(queue.assumeIsolated { $0.list() }) }
+    package func consultor(_ id: Int64) throws(Refusal) -> Pending<[UInt8]> {
+        reading(try onQueue { queue throws(Refusal) in try queue.one(id) })
+    }
+    package func consultorID(of user: UserID) -> Int64? { queue.assumeIsolated { $0.id(of: user) } }
+
+    /// Whoever came online, or got capacity, may be who somebody in line waits for.
+    private func withDispatch(_ change: Change, _ moment: Moment) -> Change {
+        var change = change
+        change.append(desk.assumeIsolated { $0.consultoresChanged(moment) })
+        return change
+    }
+
+    // MARK: Subscribing
+
+    package enum Channel: Sendable, Hashable {
+        case conversations
+        case conversation(ConversationID)
+        case queue
+        case consultores
+
+        /// `nil` for a name that no channel has.
+        package init?(_ name: String) {
+            switch name {
+            case "conversations": self = .conversations
+            case "queue": self = .queue
+            case "consultores": self = .consultores
+            default:
+                guard name.hasPrefix("conversation:"), let id = ConversationID(name.dropFirst("conversation:".count)) else { return nil }
+                self = .conversation(id)
+            }
+        }
+    }
+
+    /// Takes a channel's snapshot and lets `register` know when everything in it is on disk: in the order of the gate, between the publications that the snapshot
+    /// holds and those it does not. One turn, no `await` (DESIGN §1, invariant 3).
+    /// - Parameter needsSnapshot: asked within the turn; without one, the client is expected to recover.
+    package func subscribe(
+        to channel: Channel, needsSnapshot: () -> Bool, register: @escaping @Sendable (Result<[UInt8]?, Refusal>) -> Void
+    ) throws(Refusal) {
+        let moment = environment.moment()
+        var snapshot: [UInt8]?
+        switch channel {
+        case .conversation(let id):
+            guard desk.assumeIsolated({ $0.has(id) }) else { throw .notFound("Conversa") }
+            if needsSnapshot() { snapshot = desk.assumeIsolated { $0.snapshot(id, moment) } }
+        case .conversations: if needsSnapshot() { snapshot = desk.assumeIsolated { $0.conversationsSnapshot() } }
+        case .queue: if needsSnapshot() { snapshot = desk.assumeIsolated { $0.queueSnapshot() } }
+        case .consultores: if needsSnapshot() { snapshot = queue.assumeIsolated { $0.snapshot() } }
+        }
+        let seen = snapshot
+        gate.enqueue(Change(), activation) { result in register(result.map { seen }) }
+    }
+
+    // MARK: What is not in memory
+
+    package func has(_ id: ConversationID) -> Bool { desk.assumeIsolated { $0.has(id) } }
+    package func hasMessage(_ id: MessageID) -> Bool { desk.assumeIsolated { $0.hasMessage(id) } }
+    package func hasMessage(externalID: String) -> Bool { desk.assumeIsolated { $0.hasMessage(externalID: externalID) } }
+    package func missing(_ identities: [ContactIdentity]) -> [ContactIdentity] { desk.assumeIsolated { $0.missing(identities) } }
+    package func adopt(_ loaded: ConversationDesk.Loaded) {
+        let moment = environment.moment()
+        desk.assumeIsolated { $0.adopt(loaded, moment) }
+    }
+    package func adopt(_ contacts: [Contact]) {
+        let moment = environment.moment()
+        desk.assumeIsolated { $0.adopt(contacts, moment) }
+    }
+    package func adopt(_ message: Message) {
+        let moment = environment.moment()
+        desk.assumeIsolated { $0.adopt(message, moment) }
+    }
+
+    /// Whether the tenant may be put to sleep: nobody waits for anybody.
+    package var isQuiet: Bool { desk.assumeIsolated { $0.isQuiet } }
+}

@@ -1,0 +1,302 @@
+import DequeModule
+import Kernel
+import NIOCore
+import Realtime
+import Tenancy
+import Wire
+
+// One client's session in the Centrifuge protocol (protocol/README.md "Channels"), whatever carries its frames. Confined to its event loop.
+//
+//     waiting ──connect, token proved──▶ connected ──▶ closed
+//        │ handshake timeout 3502            │ no pong 3012, expired 3005, slow 3008, shutdown 3001, …
+//        └──────────────────────────────────▶┘
+//
+// Commands are carried out one after the other, in the order in which they came: two messages of one agent stay in order. A command that asks the business
+// leaves the loop, and the next one waits for its answer.
+//
+// A subscription's reply does not come back this way. It comes through the hub, from the gate, between the publications that its snapshot holds and those
+// that follow.
+
+/// What carries a session's frames.
+protocol SessionTransport: AnyObject {
+    /// Queues a frame; `flush` sends it.
+    func write(_ frame: ByteBuffer)
+    func write(_ reply: CentrifugeReply)
+    func flush()
+    func close(_ disconnect: CentrifugeDisconnect)
+}
+
+final class ClientSession: Subscriber {
+    private enum State {
+        case waiting(since: Timestamp)
+        /// The token is being proved.
+        case proving
+        case connected(Credential)
+        case closed
+    }
+
+    private enum Subscription {
+        /// Waits at the gate. `isCancelled`: the client has unsubscribed meanwhile.
+        case asked(isCancelled: Bool)
+        case standing
+    }
+
+    let clientID: String
+    private let services: SessionServices
+    private let loop: any EventLoop
+    private unowned let transport: any SessionTransport
+    private var state: State
+    private var connection: ConnectionID?
+    private var subscriptions: [String: Subscription] = [:]
+    private var commands: Deque<ClientCommand> = []
+    private var isWorking = false
+    private var nextPing: Timestamp
+    private var pongExpectedBy: Timestamp?
+
+    init(services: SessionServices, loop: any EventLoop, transport: any SessionTransport) {
+        self.services = services
+        self.loop = loop
+        self.transport = transport
+        let moment = services.environment.moment()
+        let id: Identifier<ClientSession> = moment.id()
+        clientID = id.description
+        state = .waiting(since: moment.now)
+        nextPing = moment.now + services.settings.pingInterval
+    }
+
+    /// Whose session it is, once that is known.
+    var credential: Credential? { if case .connected(let credential) = state { credential } else { nil } }
+
+    // MARK: From the transport
+
+    /// A frame of commands.
+    func received(_ frame: ByteBuffer) {
+        if case .closed = state { return }
+        let arrived: [ClientCommand]
+        do throws(CentrifugeProtocolError) { arrived = try ClientCommand.decode(frame) } catch { return close(error.disconnect) }
+        for command in arrived {
+            if case .pong = command {
+                pongExpectedBy = nil
+                continue
+            }
+            guard commands.count < services.settings.maxWaitingCommands else { return close(.tooManyRequests) }
+            commands.append(command)
+        }
+        work()
+        transport.flush()
+    }
+
+    /// The connection is gone.
+    func ended() {
+        state = .closed
+        commands = []
+        guard let connection else { return }
+        self.connection = nil
+        subscriptions = [:]
+        services.hub.detach(connection, on: loop)
+    }
+
+    /// Called about once a second: everything that has to do with time, without a timer of its own.
+    func timePassed(_ now: Timestamp) {
+        switch state {
+        case .waiting(let since): if since + services.settings.handshakeTimeout <= now { close(.stale) }
+        case .connected(let credential):
+            if let deadline = pongExpectedBy, deadline <= now { return close(.noPong) }
+            if credential.expiresAt + services.settings.expiryGrace <= now { return close(.expired) }
+            if nextPing <= now {
+                nextPing = now + services.settings.pingInterval
+                pongExpectedBy = now + services.settings.pongTimeout
+                transport.write(.serverPing)
+                transport.flush()
+            }
+        case .proving, .closed: break
+        }
+    }
+
+    func close(_ disconnect: CentrifugeDisconnect) {
+        if case .closed = state { return }
+        ended()
+        transport.close(disconnect)
+    }
+
+    // MARK: Commands, one at a time
+
+    private func work() {
+        while !isWorking, let command = commands.popFirst() {
+            switch state {
+            case .closed: return
+            case .waiting:
+                guard case .connect(let id, let request) = command else { return close(.badRequest) }
+                state = .proving
+                leave { services in .connected(id: id, await services.prove(request.token)) }
+            case .proving: preconditionFailure("while a token is being proved no command is taken")
+            case .connected(let credential): carryOut(command, credential)
+            }
+        }
+    }
+
+    private func carryOut(_ command: ClientCommand, _ credential: Credential) {
+        let principal = credential.principal
+        switch command {
+        case .connect: close(.badRequest)
+        case .subscribe(let id, let request): subscribe(id, request, principal)
+        case .unsubscribe(let id, let channel):
+            unsubscribe(channel)
+            transport.write(.unsubscribe(id: id))
+        case .publish(let id, _, _): transport.write(.error(id: id, .permissionDenied))
+        case .send: break
+        case .presence(let id, let channel):
+            asking(channel, id) { transport.write(.presence(id: id, services.hub.presence(StreamKey(tenant: principal.tenant, channel: channel)))) }
+        case .presenceStats(let id, let channel):
+            asking(channel, id) {
+                let present = services.hub.presence(StreamKey(tenant: principal.tenant, channel: channel))
+                transport.write(.presenceStats(id: id, clients: present.count, users: Set(present.values.map(\.user)).count))
+            }
+        case .history(let id, let request):
+            asking(request.channel, id) {
+                let result = services.hub.history(request, of: StreamKey(tenant: principal.tenant, channel: request.channel))
+                transport.write(result.map { .history(id: id, $0) } ?? .error(id: id, .unrecoverablePosition))
+            }
+        case .rpc(let id, let method, let data): leave { services in .reply(await services.call(id: id, method, data, principal)) }
+        case .refresh(let id, let token): leave { services in .refreshed(id: id, await services.prove(token)) }
+        case .subRefresh(let id, _, _): transport.write(.subRefresh(id: id, .never))
+        case .ping(let id): transport.write(.ping(id: id))
+        case .pong: break
+        }
+    }
+
+    /// Who may ask about a channel: who is subscribed to it.
+    private func asking(_ channel: String, _ id: UInt32, _ answer: () -> Void) {
+        if case .standing = subscriptions[channel] {
+            answer()
+        } else {
+            transport.write(.error(id: id, TenantCell.Channel(channel) == nil ? .unknownChannel : .permissionDenied))
+        }
+    }
+
+    // MARK: Subscribing
+
+    private func subscribe(_ id: UInt32, _ request: SubscribeRequest, _ principal: Principal) {
+        guard let connection else { return }
+        guard let channel = TenantCell.Channel(request.channel) else { return transport.write(.error(id: id, .unknownChannel)) }
+        guard subscriptions[request.channel] == nil else { return transport.write(.error(id: id, .alreadySubscribed)) }
+        guard subscriptions.count < services.settings.maxChannels else { return transport.write(.error(id: id, .limitExceeded)) }
+        subscriptions[request.channel] = .asked(isCancelled: false)
+        let registration = Registration(
+            connection: connection, loop: loop, stream: StreamKey(tenant: principal.tenant, channel: request.channel), command: id,
+            info: ClientInfo(user: principal.user.description, client: clientID, connInfo: services.connectionInfo(principal)),
+            since: request.recover ? request.since : nil
+        )
+        leave { services in
+            await services.subscribe(principal, channel, registration)
+            return .nothing
+        }
+    }
+
+    func subscribed(command id: UInt32, channel: String, _ result: SubscribeResult) {
+        guard case .asked(let isCancelled) = subscriptions[channel] else { return }
+        if isCancelled {
+            subscriptions[channel] = nil
+            leaveStream(channel)
+            return
+        }
+        subscriptions[channel] = .standing
+        transport.write(.subscribe(id: id, result))
+    }
+
+    func refused(command id: UInt32, channel: String, _ error: CentrifugeError) {
+        guard case .asked(let isCancelled) = subscriptions[channel] else { return }
+        subscriptions[channel] = nil
+        if !isCancelled { transport.write(.error(id: id, error)) }
+    }
+
+    private func unsubscribe(_ channel: String) {
+        switch subscriptions[channel] {
+        case .standing:
+            subscriptions[channel] = nil
+            leaveStream(channel)
+        case .asked: subscriptions[channel] = .asked(isCancelled: true)
+        case nil: break
+        }
+    }
+
+    private func leaveStream(_ channel: String) {
+        guard let connection, let tenant = credential?.principal.tenant else { return }
+        services.hub.unsubscribe(connection, StreamKey(tenant: tenant, channel: channel), on: loop)
+    }
+
+    func deliver(_ frame: ByteBuffer) { transport.write(frame) }
+    func flush() { transport.flush() }
+
+    // MARK: Off the loop and back
+
+    private enum Outcome: Sendable {
+        case nothing
+        case reply(CentrifugeReply)
+        case connected(id: UInt32, Result<Credential, Refusal>)
+        case refreshed(id: UInt32, Result<Credential, Refusal>)
+    }
+
+    /// Carries out one command elsewhere. The next one waits until its outcome is back.
+    private func leave(_ body: @escaping @Sendable (SessionServices) async -> Outcome) {
+        isWorking = true
+        Self.run(body, services, NIOLoopBound(self, eventLoop: loop), loop)
+    }
+
+    /// The task belongs to the session's command: it ends by handing its outcome back, which a closed session ignores.
+    private static func run(
+        _ body: @escaping @Sendable (SessionServices) async -> Outcome, _ services: SessionServices, _ session: NIOLoopBound<ClientSession>,
+        _ loop: any EventLoop
+    ) {
+        Task {
+            let outcome = await body(services)
+            loop.execute { session.value.cameBack(outcome) }
+        }
+    }
+
+    private func cameBack(_ outcome: Outcome) {
+        isWorking = false
+        if case .closed = state { return }
+        switch outcome {
+        case .nothing: break
+        case .reply(let reply): transport.write(reply)
+        case .connected(let id, .success(let credential)): connected(id, credential)
+        case .connected(let id, .failure(let refusal)):
+            if refusal.code == "token_expired" {
+                transport.write(.error(id: id, .tokenExpired))
+                state = .waiting(since: services.environment.now())
+            } else {
+                return close(refusal.kind == .unavailable ? .serverError : .invalidToken)
+            }
+        case .refreshed(let id, .success(let credential)): refreshed(id, credential)
+        case .refreshed(let id, .failure(let refusal)):
+            if refusal.code == "token_expired" { transport.write(.error(id: id, .tokenExpired)) } else { return close(.invalidToken) }
+        }
+        work()
+        transport.flush()
+    }
+
+    private func connected(_ id: UInt32, _ credential: Credential) {
+        state = .connected(credential)
+        connection = services.hub.attach(self, on: loop)
+        var result = ConnectResult(
+            client: clientID, version: services.version, ping: UInt32(services.settings.pingInterval.components.seconds), pong: true
+        )
+        result.expiry = expiry(credential)
+        result.session = clientID
+        transport.write(.connect(id: id, result))
+    }
+
+    private func refreshed(_ id: UInt32, _ credential: Credential) {
+        guard case .connected(let before) = state, before.principal.user == credential.principal.user,
+            before.principal.tenant == credential.principal.tenant
+        else { return close(.invalidToken) }
+        state = .connected(credential)
+        transport.write(.refresh(id: id, RefreshResult(client: clientID, version: services.version, expiry: expiry(credential))))
+    }
+
+    private func expiry(_ credential: Credential) -> Expiry {
+        let left = credential.expiresAt - services.environment.now()
+        return .after(seconds: UInt32(clamping: max(left.components.seconds, 1)))
+    }
+}

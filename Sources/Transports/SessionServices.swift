@@ -1,0 +1,86 @@
+package import Kernel
+import NIOCore
+import Realtime
+package import Tenancy
+import Wire
+
+/// What a session needs of the world, and may be called from any thread.
+package struct SessionServices: Sendable {
+    package let operations: Operations
+    package let authenticate: Authenticate
+    package let environment: Environment
+    package let settings: SocketSettings
+    package let version: String
+
+    package init(operations: Operations, authenticate: @escaping Authenticate, environment: Environment, settings: SocketSettings, version: String) {
+        self.operations = operations
+        self.authenticate = authenticate
+        self.environment = environment
+        self.settings = settings
+        self.version = version
+    }
+
+    var hub: StreamHub { operations.hub }
+
+    func prove(_ token: String) async -> Result<Credential, Refusal> {
+        do throws(Refusal) { return .success(try await authenticate(token)) } catch { return .failure(error) }
+    }
+
+    func call(id: UInt32, _ method: String, _ data: JSON, _ principal: Principal) async -> CentrifugeReply {
+        do throws(Refusal) {
+            guard let answer = try await operations.call(method, data, by: principal) else { return .error(id: id, .methodNotFound) }
+            return .rpc(id: id, data: answer)
+        } catch { return .error(id: id, CentrifugeError(error)) }
+    }
+
+    func subscribe(_ principal: Principal, _ channel: TenantCell.Channel, _ registration: Registration) async {
+        let hub = hub
+        do throws(Refusal) {
+            try await operations.subscribe(
+                principal, to: channel,
+                canRecover: { registration.since.map { hub.canRecover(registration.stream, since: $0) } ?? false },
+                register: { result in
+                    switch result {
+                    case .success(let snapshot): registration.register(hub, snapshot)
+                    case .failure(let refusal): registration.refuse(hub, CentrifugeError(refusal))
+                    }
+                }
+            )
+        } catch { registration.refuse(hub, CentrifugeError(error)) }
+    }
+
+    /// What others see of a connection, in presence.
+    func connectionInfo(_ principal: Principal) -> [UInt8] {
+        var writer = JSONWriter()
+        writer.object {
+            $0.field("name", principal.name)
+            $0.field("role", principal.role.rawValue)
+        }
+        return writer.bytes
+    }
+}
+
+/// A subscription on its way through the gate.
+struct Registration: Sendable {
+    let connection: ConnectionID
+    let loop: any EventLoop
+    let stream: StreamKey
+    let command: UInt32
+    let info: ClientInfo
+    let since: StreamPosition?
+
+    func register(_ hub: StreamHub, _ snapshot: [UInt8]?) {
+        hub.subscribe(connection, on: loop, to: stream, command: command, info: info, since: since, snapshot: snapshot)
+    }
+
+    func refuse(_ hub: StreamHub, _ error: CentrifugeError) { hub.refuse(connection, on: loop, stream, command: command, error) }
+}
+
+extension CentrifugeError {
+    /// The code is 1000 + the HTTP status that REST would have answered; what may succeed later is marked temporary, so that SDKs try again.
+    init(_ refusal: Refusal) {
+        self.init(
+            UInt32(1000 + refusal.kind.status), refusal.message, temporary: refusal.kind == .unavailable || refusal.kind == .tooMany
+        )
+    }
+}

@@ -1,0 +1,40 @@
+package import Kernel
+
+/// What a connection may do and how long, each with its default.
+package struct SocketSettings: Sendable {
+    /// A socket that has not said who it is by then is closed (3502).
+    package var handshakeTimeout = Duration.seconds(10)
+    /// How often the server asks whether the client is there.
+    package var pingInterval = Duration.seconds(25)
+    /// How long it waits for the answer before it closes (3012).
+    package var pongTimeout = Duration.seconds(8)
+    /// An expired token may be replaced for as long before the connection is closed (3005).
+    package var expiryGrace = Duration.seconds(25)
+    /// Frames and messages from a client, at the most (close 1009).
+    package var maxMessageBytes = 64 << 10
+    /// Bytes waiting for a client who does not read, at the most (3008).
+    package var maxQueuedBytes = 1 << 20
+    package var maxChannels = 128
+    /// Commands of one connection waiting for their turn, at the most (3013).
+    package var maxWaitingCommands = 256
+    /// Origins that browsers may connect from, besides the server's own.
+    package var allowedOrigins: Set<String> = ["http://localhost:3000"]
+
+    package init() {}
+}
+
+/// What a token proved.
+package struct Credential: Sendable {
+    package let principal: Principal
+    package let session: LoginSessionID
+    package let expiresAt: Timestamp
+
+    package init(principal: Principal, session: LoginSessionID, expiresAt: Timestamp) {
+        self.principal = principal
+        self.session = session
+        self.expiresAt = expiresAt
+    }
+}
+
+/// Proves tokens.
+package typealias Authenticate = @Sendable (String) async throws(Refusal) -> Credential

@@ -1,0 +1,791 @@
+#!/usr/bin/env python3
+"""A stand-in for the WhatsApp Cloud API, for tests and for trying things by hand. Standard library only.
+
+It plays both of Meta's parts:
+
+- the **API** that the server calls: ``POST /v23.0/{phone_number_id}/messages`` with a bearer token, answered with a wamid or with a Graph
+  error, and media upload and download;
+- the **webhooks** that call the server: signed, escaped as Meta escapes, at least once, batched, in whatever order a test wants, delivered
+  again with growing gaps while the answer is not 200.
+
+In a test::
+
+    with FakeWhatsApp(webhook="http://127.0.0.1:8080/api/webhooks/whatsapp", app_secret="s") as whatsapp:
+        whatsapp.deliver(text("5511987654321", "oi", name="Ana"))
+        sent = whatsapp.wait_for(lambda sent: sent.text == "Olá, Ana!", timeout=5)
+        whatsapp.fail_next(131056)
+        whatsapp.drop_after_accept()
+
+By hand (each line typed, ``5511987654321 oi, tudo bem?``, arrives as a message; what the server sends is printed)::
+
+    python3 whatsapp.py --port 9000 --webhook http://127.0.0.1:8080/api/webhooks/whatsapp --app-secret s
+
+What is deliberately as awkward as the original: the answer's ``wa_id`` may lack the ninth digit the request had; ids and timestamps are
+strings; statuses repeat, overtake one another and may come before the answer to the send; and there is no idempotency key, so a send whose
+answer is lost has happened.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import heapq
+import http.client
+import itertools
+import json
+import os
+import random
+import re
+import select
+import socket
+import sys
+import threading
+import time
+import urllib.parse
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+# Beside this file, whether it is imported as part of a package or run by hand.
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from whatsapp_payloads import (  # noqa: E402, F401 - tests take the builders from here
+    batch,
+    button_reply,
+    DEFAULT_NUMBER,
+    DEFAULT_WABA,
+    echo,
+    edit,
+    Item,
+    list_reply,
+    location,
+    media,
+    message,
+    meta_json,
+    new_wamid,
+    person,
+    poison,
+    reaction,
+    revoke,
+    sign,
+    status,
+    text,
+    unsupported,
+    wa_id_of,
+)
+
+DAY = 24 * 60 * 60
+
+
+# --- What was sent to us, and what is to go wrong ------------------------------------------------------------------------------------
+
+
+@dataclass
+class Sent:
+    """One POST to ``/messages``, as it came, and what became of it."""
+
+    path: str
+    headers: dict[str, str]
+    body: Any
+    time: float
+    #: Given when the message was accepted, even if the answer that said so was lost.
+    wamid: str | None = None
+    #: The HTTP status of the answer; ``None`` when there was none.
+    answered: int | None = None
+    #: The Graph error code of a refusal.
+    error: int | None = None
+
+    @property
+    def accepted(self) -> bool:
+        return self.wamid is not None
+
+    @property
+    def number(self) -> str:
+        """The phone_number_id it was sent from."""
+        return self.path.rstrip("/").split("/")[-2]
+
+    @property
+    def recipient(self) -> str | None:
+        return (self.body.get("to") or self.body.get("recipient")) if isinstance(self.body, dict) else None
+
+    @property
+    def text(self) -> str | None:
+        found = self.body.get("text") if isinstance(self.body, dict) else None
+        return found.get("body") if isinstance(found, dict) else None
+
+    @property
+    def callback_data(self) -> str | None:
+        return self.body.get("biz_opaque_callback_data") if isinstance(self.body, dict) else None
+
+
+@dataclass
+class Delivery:
+    """One webhook body and what the server answered at each attempt: an HTTP status, or 0 for no answer at all."""
+
+    body: bytes
+    headers: dict[str, str]
+    answers: list[int] = field(default_factory=list)
+    abandoned: bool = False
+
+    @property
+    def accepted(self) -> bool:
+        return bool(self.answers) and self.answers[-1] == 200
+
+
+@dataclass
+class Fault:
+    """What happens to a send instead of an ordinary answer: used up after ``times``, and only for the recipient ``to`` when given."""
+
+    times: int = 1
+    to: str | None = None
+    #: A Graph error; without ``http_status`` it comes later, by webhook.
+    code: int | None = None
+    #: The answer is a refusal; without ``code`` it has no body.
+    http_status: int | None = None
+    retry_after: int | None = None
+    #: Seconds between accepting the message and answering.
+    delay: float = 0.0
+    #: Close the connection, before or after accepting the message.
+    drop: str | None = None
+
+    def applies_to(self, recipient: str | None) -> bool:
+        return self.times > 0 and (self.to is None or self.to == recipient)
+
+
+class Refused(Exception):
+    """A send that is answered with an error. ``code=None``: no Graph error, and no body."""
+
+    def __init__(self, code: int | None, http_status: int, details: str = "", retry_after: int | None = None):
+        super().__init__(code)
+        self.code, self.http_status, self.details, self.retry_after = code, http_status, details, retry_after
+
+
+SENDABLE = {"text", "image", "video", "audio", "document", "sticker", "location", "contacts", "reaction", "interactive", "template"}
+
+TITLES = {
+    4: "Application request limit reached",
+    100: "Invalid parameter",
+    190: "Error validating access token: Session has expired",
+    130429: "Rate limit hit",
+    131000: "Something went wrong",
+    131008: "Required parameter is missing",
+    131009: "Parameter value is not valid",
+    131016: "Service unavailable",
+    131026: "Message undeliverable",
+    131047: "Re-engagement message",
+    131048: "Spam rate limit hit",
+    131051: "Unsupported message type",
+    131056: "(Business Account, Consumer Account) pair rate limit hit",
+}
+
+
+def graph_error(code: int, details: str = "") -> dict[str, Any]:
+    title = TITLES.get(code, "Error")
+    data = {"messaging_product": "whatsapp", "details": details or title}
+    return {"error": {"message": f"(#{code}) {title}", "type": "OAuthException", "code": code, "error_data": data, "fbtrace_id": "A" * 23}}
+
+
+# --- The server ----------------------------------------------------------------------------------------------------------------------
+
+
+class FakeWhatsApp:
+    """Everything a test may look at is safe to look at from its own thread."""
+
+    def __init__(
+        self,
+        webhook: str | None = None,
+        app_secret: str = "segredo-de-teste",
+        *,
+        port: int = 0,
+        token: str | None = None,
+        numbers: dict[str, str] | None = None,
+        seed: int = 1,
+    ):
+        """``token``: the only one accepted; any when left out. ``numbers``: phone_number_id -> WABA id."""
+        self.webhook = webhook
+        self.app_secret = app_secret
+        self.port = port
+        self.token = token
+        self.numbers = numbers or {DEFAULT_NUMBER: DEFAULT_WABA}
+
+        #: Every POST to ``/messages``, in the order of their arrival, the refused ones too.
+        self.sent: list[Sent] = []
+        #: Read receipts and typing indicators: their bodies.
+        self.receipts: list[Any] = []
+        self.deliveries: list[Delivery] = []
+        #: The most sends in flight at once, per recipient: 1 proves that nobody overtakes.
+        self.max_in_flight: dict[str, int] = {}
+
+        #: Statuses sent by themselves after each accepted message, and the seconds between them. ``()`` for none.
+        self.auto_statuses: tuple[str, ...] = ("sent", "delivered", "read")
+        self.status_gap = 0.05
+        self.reorder_statuses = False
+        self.duplicate_statuses = False
+        #: Deliver the first status before answering the send, as happens.
+        self.status_before_answer = False
+        #: The ``wa_id`` to answer with for a number, where the rule of ``wa_id_of`` is not what a test wants.
+        self.wa_ids: dict[str, str] = {}
+        #: Seconds every answer takes.
+        self.latency = 0.0
+        #: Waits before each redelivery; after the last one a delivery is abandoned (Meta goes on for seven days).
+        self.redelivery_gaps: tuple[float, ...] = (0.2, 0.5, 1, 2, 4, 8, 16, 32)
+        self.webhook_timeout = 20.0
+
+        self._random = random.Random(seed)
+        self._changed = threading.Condition()
+        self._faults: list[Fault] = []
+        self._in_flight: dict[str, int] = {}
+        self._token_expired = False
+        self._pair_rate: tuple[int, float] | None = None
+        self._pair_busy_until: dict[tuple[str, str], float] = {}
+        self._window_enforced = False
+        self._window_by_webhook = False
+        self._last_inbound: dict[tuple[str, str], float] = {}
+        self._clock_offset = 0.0
+        self._media: dict[str, tuple[bytes, str]] = {}
+        self._media_urls: dict[str, tuple[str, float]] = {}
+        self._scheduled: list[tuple[float, int, Delivery]] = []
+        self._sequence = itertools.count()
+        self._connections: set[socket.socket] = set()
+        self._server: ThreadingHTTPServer | None = None
+        self._threads: list[threading.Thread] = []
+        self._stopping = threading.Event()
+
+    # Life
+
+    def start(self) -> FakeWhatsApp:
+        """Listens on the loopback interface. Started again after ``stop``, it keeps its port."""
+        fake = self
+
+        class Handler(_Handler):
+            whatsapp = fake
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+            request_queue_size = 512
+            allow_reuse_address = True
+
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                """A client that hangs up is no news."""
+
+        self._stopping.clear()
+        self._server = Server(("127.0.0.1", self.port), Handler)
+        self.port = self._server.server_address[1]
+        self._threads = [
+            threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True),
+            threading.Thread(target=self._deliver_scheduled, daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Open connections are cut and new ones refused. Deliveries still due wait for the next ``start``."""
+        self._stopping.set()
+        with self._changed:
+            self._changed.notify_all()
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+        with self._changed:
+            for connection in self._connections:
+                try:
+                    connection.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass  # It had ended by itself.
+        for thread in self._threads:
+            thread.join(timeout=5)
+
+    def __enter__(self) -> FakeWhatsApp:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        """What the server is to use in place of ``https://graph.facebook.com``."""
+        return f"http://127.0.0.1:{self.port}"
+
+    # Looking
+
+    @property
+    def accepted(self) -> list[Sent]:
+        with self._changed:
+            return [sent for sent in self.sent if sent.accepted]
+
+    def wait_for(self, predicate: Callable[[Sent], bool], timeout: float | None = 5.0, count: int = 1) -> Any:
+        """The first send, accepted or refused, that ``predicate`` holds for, those of the past included; with ``count``, a list of so many.
+        AssertionError after ``timeout`` seconds."""
+
+        def found() -> list[Sent]:
+            return [sent for sent in self.sent if predicate(sent)]
+
+        with self._changed:
+            if not self._changed.wait_for(lambda: len(found()) >= count, timeout):
+                seen = [(sent.recipient, sent.text, sent.error) for sent in self.sent]
+                raise AssertionError(f"{len(found())} of {count} sends within {timeout} s; seen: {seen}")
+            return found()[0] if count == 1 else found()[:count]
+
+    def wait_until_delivered(self, timeout: float = 5.0) -> None:
+        """Until every delivery so far was answered 200 or abandoned, and none is due."""
+        with self._changed:
+            settled = self._changed.wait_for(
+                lambda: not self._scheduled and all(delivery.accepted or delivery.abandoned for delivery in self.deliveries), timeout
+            )
+            if not settled:
+                raise AssertionError(f"deliveries not settled within {timeout} s: {[delivery.answers for delivery in self.deliveries]}")
+
+    # Webhooks
+
+    def handshake(self, verify_token: str, challenge: str = "1158201444", mode: str = "subscribe") -> tuple[int, str]:
+        """Asks the server to confirm its webhook address, as Meta does when it is registered: the status and the body it answered."""
+        query = urllib.parse.urlencode({"hub.mode": mode, "hub.verify_token": verify_token, "hub.challenge": challenge})
+        connection, path = self._connect()
+        try:
+            connection.request("GET", f"{path}?{query}")
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        finally:
+            connection.close()
+
+    def deliver(
+        self, *items: Item, signature: str | None = "", raw: bytes | None = None, times: int = 1, redeliver: bool = True
+    ) -> Delivery:
+        """Posts the items as one batch and waits for the answer. Answered other than 200, it is delivered again later.
+
+        ``signature``: another header, or ``None`` for no header. ``raw``: other bytes, signed as they are. ``times``: so many copies at
+        the same moment, over as many connections.
+        """
+        delivery = self._prepare(items, signature, raw)
+        if times == 1:
+            self._attempt(delivery, redeliver)
+        else:
+            with ThreadPoolExecutor(times) as pool:
+                list(pool.map(lambda _: self._attempt(delivery, redeliver), range(times)))
+        return delivery
+
+    def deliver_later(self, *items: Item, after: float) -> Delivery:
+        """Posts the items in the background, ``after`` seconds from now."""
+        delivery = self._prepare(items, "", None)
+        self._schedule(delivery, after)
+        return delivery
+
+    def redeliver(self, delivery: Delivery) -> Delivery:
+        """The same bytes once more, as Meta may do hours after they were answered 200."""
+        self._attempt(delivery, redeliver=False)
+        return delivery
+
+    def _prepare(self, items: tuple[Item, ...], signature: str | None, raw: bytes | None) -> Delivery:
+        body = raw if raw is not None else meta_json(batch(items, self.numbers))
+        headers = {"Content-Type": "application/json", "User-Agent": "facebookexternalua", "Accept": "*/*"}
+        if signature is not None:
+            headers["X-Hub-Signature-256"] = signature or sign(self.app_secret, body)
+        delivery = Delivery(body, headers)
+        default = next(iter(self.numbers))
+        with self._changed:
+            self.deliveries.append(delivery)
+            for item in items:
+                if item.into == "messages" and isinstance(item.element, dict):
+                    sender = item.element.get("from") or item.element.get("from_user_id") or ""
+                    self._last_inbound[item.number or default, person(sender)] = self._now()
+        return delivery
+
+    def _connect(self) -> tuple[http.client.HTTPConnection, str]:
+        if self.webhook is None:
+            raise ValueError("this FakeWhatsApp was given no webhook address")
+        url = urllib.parse.urlsplit(self.webhook)
+        return http.client.HTTPConnection(url.hostname or "", url.port or 80, timeout=self.webhook_timeout), url.path
+
+    def _attempt(self, delivery: Delivery, redeliver: bool = True) -> None:
+        connection, path = self._connect()
+        try:
+            connection.request("POST", path, body=delivery.body, headers=delivery.headers)
+            answer = connection.getresponse()
+            answer.read()
+            answered = answer.status
+        except (OSError, http.client.HTTPException):
+            answered = 0
+        finally:
+            connection.close()
+        with self._changed:
+            delivery.answers.append(answered)
+            failures = sum(answer != 200 for answer in delivery.answers)
+            if answered != 200:
+                if redeliver and failures <= len(self.redelivery_gaps):
+                    self._schedule(delivery, self.redelivery_gaps[failures - 1])
+                else:
+                    delivery.abandoned = True
+            self._changed.notify_all()
+
+    def _schedule(self, delivery: Delivery, after: float) -> None:
+        with self._changed:
+            heapq.heappush(self._scheduled, (time.monotonic() + after, next(self._sequence), delivery))
+            self._changed.notify_all()
+
+    def _deliver_scheduled(self) -> None:
+        """One at a time, so that statuses come in order unless they are meant not to."""
+        while not self._stopping.is_set():
+            with self._changed:
+                wait = self._scheduled[0][0] - time.monotonic() if self._scheduled else 1.0
+                if wait > 0:
+                    self._changed.wait(min(wait, 1.0))
+                    continue
+                delivery = heapq.heappop(self._scheduled)[2]
+            self._attempt(delivery)
+
+    # What goes wrong
+
+    def fail_next(
+        self,
+        code: int | None = 131000,
+        http_status: int | None = None,
+        times: int = 1,
+        *,
+        to: str | None = None,
+        by_webhook: bool = False,
+        retry_after: int | None = None,
+    ) -> None:
+        """The next sends are refused with a Graph error; ``code=None`` is a bare ``http_status`` (500) without a body. ``by_webhook``: they
+        are accepted, and reported as failed afterwards."""
+        usual = {190: 401, 10: 403, 131016: 503, 131000: 500, None: 500}.get(code, 400)
+        self._add(Fault(times, to, code, None if by_webhook else http_status or usual, retry_after))
+
+    def slow_next(self, seconds: float, times: int = 1, *, to: str | None = None) -> None:
+        """The next sends are accepted and answered only after ``seconds``."""
+        self._add(Fault(times, to, delay=seconds))
+
+    def drop_after_accept(self, times: int = 1, *, to: str | None = None) -> None:
+        """The next sends are accepted, statuses and all, and the connection closes without an answer."""
+        self._add(Fault(times, to, drop="after"))
+
+    def drop_before_accept(self, times: int = 1, *, to: str | None = None) -> None:
+        """The next sends are read and forgotten, and the connection closes without an answer."""
+        self._add(Fault(times, to, drop="before"))
+
+    def clear_faults(self) -> None:
+        with self._changed:
+            self._faults.clear()
+
+    def expire_token(self) -> None:
+        """Every send is refused with 190 until ``renew_token``."""
+        self._token_expired = True
+
+    def renew_token(self, token: str | None = None) -> None:
+        self._token_expired = False
+        self.token = token or self.token
+
+    def limit_pair_rate(self, burst: int = 45, seconds_per_message: float = 6.0) -> None:
+        """One message per recipient every so many seconds, after a burst that is borrowed from the time to come; else 131056."""
+        self._pair_rate = (burst, seconds_per_message)
+
+    def enforce_window(self, by_webhook: bool = False) -> None:
+        """Free text only within 24 hours of the recipient's last message, else 131047, in the answer or by webhook."""
+        self._window_enforced, self._window_by_webhook = True, by_webhook
+
+    def advance_clock(self, seconds: float) -> None:
+        """For the 24-hour window, the pair rate and the life of media addresses. Timestamps in webhooks keep the real time."""
+        self._clock_offset += seconds
+
+    def _add(self, fault: Fault) -> None:
+        with self._changed:
+            self._faults.append(fault)
+
+    def _now(self) -> float:
+        return time.time() + self._clock_offset
+
+    def _wa_id(self, number: str) -> str:
+        return self.wa_ids.get(number) or wa_id_of(number)
+
+    # Sending
+
+    def _take_fault(self, recipient: str | None) -> Fault:
+        with self._changed:
+            for fault in self._faults:
+                if fault.applies_to(recipient):
+                    fault.times -= 1
+                    return fault
+        return Fault()
+
+    def check_token(self, authorization: str | None) -> None:
+        given = (authorization or "").removeprefix("Bearer ")
+        if not given or self._token_expired or self.token not in (None, given):
+            raise Refused(190, 401)
+
+    def _check(self, sent: Sent) -> None:
+        """What the real API would refuse."""
+        self.check_token(sent.headers.get("authorization"))
+        if sent.number not in self.numbers:
+            raise Refused(100, 400, f"Object with ID '{sent.number}' does not exist")
+        body = sent.body
+        if not isinstance(body, dict) or body.get("messaging_product") != "whatsapp":
+            raise Refused(100, 400, "messaging_product must be 'whatsapp'")
+        if not isinstance(sent.recipient, str) or not sent.recipient:
+            raise Refused(131008, 400, "Parameter 'to' is required")
+        kind = body.get("type", "text")
+        if kind not in SENDABLE:
+            raise Refused(131051, 400)
+        if kind not in body:
+            raise Refused(131008, 400, f"Parameter '{kind}' is required")
+        if kind == "text" and not (isinstance(sent.text, str) and 0 < len(sent.text) <= 4096):
+            raise Refused(100, 400, "Param text['body'] must be 1 to 4096 characters long")
+        if len(sent.callback_data or "") > 512:
+            raise Refused(131009, 400, "biz_opaque_callback_data is longer than 512 characters")
+
+    def _check_limits(self, sent: Sent) -> int | None:
+        """Refuses, or gives the code the message is to fail with later."""
+        pair = (sent.number, person(sent.recipient or ""))
+        with self._changed:
+            now = self._now()
+            if self._window_enforced and sent.body.get("type") != "template" and now - self._last_inbound.get(pair, 0) > DAY:
+                if not self._window_by_webhook:
+                    raise Refused(131047, 400, "More than 24 hours have passed since the customer last replied to this number")
+                return 131047
+            if self._pair_rate is not None:
+                burst, seconds = self._pair_rate
+                busy_until = max(self._pair_busy_until.get(pair, 0), now) + seconds
+                if busy_until - now > burst * seconds:
+                    raise Refused(131056, 400)
+                self._pair_busy_until[pair] = busy_until
+        return None
+
+    def _accept(self, sent: Sent, fails_with: int | None) -> None:
+        with self._changed:
+            sent.wamid = new_wamid()
+            self._changed.notify_all()
+        if self.webhook is None:
+            return
+        wa_id = self._wa_id(sent.recipient or "")
+        common: dict[str, Any] = {"recipient": wa_id, "callback_data": sent.callback_data, "number": sent.number}
+        if fails_with is not None:
+            title = TITLES.get(fails_with, "Error")
+            error = {"code": fails_with, "title": title, "message": title, "error_data": {"details": title}}
+            statuses = [status(sent.wamid, "failed", errors=[error], **common)]
+        else:
+            statuses = [status(sent.wamid, name, **common) for name in self.auto_statuses]
+        if self.duplicate_statuses:
+            statuses = [twice for one in statuses for twice in (one, one)]
+        if self.reorder_statuses:
+            self._random.shuffle(statuses)
+        if self.status_before_answer and statuses:
+            self.deliver(statuses.pop(0))
+        for position, item in enumerate(statuses, start=1):
+            self.deliver_later(item, after=position * self.status_gap)
+
+    def handle_send(self, sent: Sent) -> tuple[Fault, int, Any, int | None]:
+        """Decides about one send: the fault that applies, the HTTP status, the answer and ``Retry-After``."""
+        with self._changed:
+            self.sent.append(sent)
+        fault = Fault()
+        try:
+            self._check(sent)
+            fault = self._take_fault(sent.recipient)
+            if fault.drop == "before":
+                return fault, 0, None, None
+            if fault.http_status is not None:
+                raise Refused(fault.code, fault.http_status, retry_after=fault.retry_after)
+            fails_later = self._check_limits(sent)
+            self._accept(sent, fault.code or fails_later)
+        except Refused as refused:
+            with self._changed:
+                sent.error = refused.code
+                self._changed.notify_all()
+            answer = None if refused.code is None else graph_error(refused.code, refused.details)
+            return fault, refused.http_status, answer, refused.retry_after
+        finally:
+            with self._changed:
+                self._changed.notify_all()
+        contact = {"input": sent.recipient, "wa_id": self._wa_id(sent.recipient or "")}
+        if "to" not in sent.body:
+            contact = {"input": sent.recipient, "user_id": sent.recipient}
+        return fault, 200, {"messaging_product": "whatsapp", "contacts": [contact], "messages": [{"id": sent.wamid}]}, None
+
+    def enter(self, recipient: str | None) -> None:
+        with self._changed:
+            now = self._in_flight[recipient or ""] = self._in_flight.get(recipient or "", 0) + 1
+            self.max_in_flight[recipient or ""] = max(now, self.max_in_flight.get(recipient or "", 0))
+
+    def opened(self, connection: socket.socket) -> None:
+        with self._changed:
+            self._connections.add(connection)
+
+    def closed(self, connection: socket.socket) -> None:
+        with self._changed:
+            self._connections.discard(connection)
+
+    def leave(self, recipient: str | None) -> None:
+        with self._changed:
+            self._in_flight[recipient or ""] -= 1
+
+    # Media
+
+    def add_media(self, content: bytes, mime_type: str) -> str:
+        """Something a customer sent, to be fetched: its media id."""
+        media_id = str(self._random.randrange(10**14, 10**15))
+        with self._changed:
+            self._media[media_id] = (content, mime_type)
+        return media_id
+
+    def media_address(self, media_id: str) -> dict[str, Any]:
+        """What ``GET /{media_id}`` answers: an address that lives for five minutes."""
+        with self._changed:
+            if media_id not in self._media:
+                raise Refused(100, 400, f"Object with ID '{media_id}' does not exist")
+            content, mime_type = self._media[media_id]
+            key = uuid.uuid4().hex
+            self._media_urls[key] = (media_id, self._now() + 300)
+        digest = hashlib.sha256(content).hexdigest()
+        found = {"url": f"{self.url}/whatsapp_business/attachments/{key}", "mime_type": mime_type, "sha256": digest}
+        return found | {"file_size": len(content), "id": media_id, "messaging_product": "whatsapp"}
+
+    def media_content(self, key: str) -> tuple[bytes, str] | None:
+        with self._changed:
+            media_id, until = self._media_urls.get(key, ("", 0.0))
+            return self._media.get(media_id) if self._now() < until else None
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Carries requests to the fake and its decisions back. Decides nothing."""
+
+    whatsapp: FakeWhatsApp
+    protocol_version = "HTTP/1.1"
+    # Small answers must not wait for an acknowledgement.
+    disable_nagle_algorithm = True
+
+    def setup(self) -> None:
+        super().setup()
+        self.whatsapp.opened(self.connection)
+
+    def finish(self) -> None:
+        self.whatsapp.closed(self.connection)
+        super().finish()
+
+    def do_POST(self) -> None:
+        content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        path = urllib.parse.urlsplit(self.path).path
+        if re.fullmatch(r"/v\d+\.\d+/[^/]+/messages/?", path):
+            self._message(path, content)
+        elif re.fullmatch(r"/v\d+\.\d+/[^/]+/media/?", path):
+            self._guarded(lambda: {"id": self.whatsapp.add_media(content, "application/octet-stream")})
+        else:
+            self._answer(404, graph_error(100, "Unknown path components"))
+
+    def do_GET(self) -> None:
+        path = urllib.parse.urlsplit(self.path).path
+        if found := re.fullmatch(r"/v\d+\.\d+/(\d+)/?", path):
+            self._guarded(lambda: self.whatsapp.media_address(found[1]))
+        elif found := re.fullmatch(r"/whatsapp_business/attachments/(\w+)", path):
+            content = self.whatsapp.media_content(found[1])
+            # The token is needed here too, and its absence shows as "not found".
+            if content is None or not self.headers.get("Authorization"):
+                self._answer(404, None)
+            else:
+                self._answer(200, content[0], mime_type=content[1])
+        else:
+            self._answer(404, graph_error(100, "Unknown path components"))
+
+    def _guarded(self, answer: Callable[[], Any]) -> None:
+        try:
+            self.whatsapp.check_token(self.headers.get("Authorization"))
+            self._answer(200, answer())
+        except Refused as refused:
+            self._answer(refused.http_status, graph_error(refused.code or 0, refused.details))
+
+    def _message(self, path: str, content: bytes) -> None:
+        try:
+            body = json.loads(content)
+        except ValueError:
+            body = None
+        if isinstance(body, dict) and body.get("status") == "read":
+            self.whatsapp.receipts.append(body)
+            self._guarded(lambda: {"success": True})
+            return
+        sent = Sent(path, {name.lower(): value for name, value in self.headers.items()}, body, time.time())
+        recipient = sent.recipient
+        self.whatsapp.enter(recipient)
+        try:
+            fault, http_status, answer, retry_after = self.whatsapp.handle_send(sent)
+            is_answered = fault.drop is None and self._client_waits(self.whatsapp.latency + fault.delay)
+        finally:
+            # Before anything goes back: whoever reads the answer may send the next one before this thread runs again.
+            self.whatsapp.leave(recipient)
+        if is_answered:
+            sent.answered = http_status
+            self._answer(http_status, answer, retry_after=retry_after)
+        else:
+            self.close_connection = True
+            try:
+                self.connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # The client had hung up already.
+
+    def _client_waits(self, seconds: float) -> bool:
+        """Waits, unless the client hangs up first: a send it has given up is no longer in flight."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            readable, _, _ = select.select([self.connection], [], [], min(left, 0.1))
+            if readable:
+                if not self.connection.recv(1, socket.MSG_PEEK):
+                    return False
+                time.sleep(min(left, 0.02))
+        return True
+
+    def _answer(
+        self, http_status: int, answer: Any, *, mime_type: str = "application/json; charset=UTF-8", retry_after: int | None = None
+    ) -> None:
+        body = b"" if answer is None else answer if isinstance(answer, bytes) else meta_json(answer)
+        self.send_response(http_status)
+        self.send_header("Content-Type", mime_type)
+        self.send_header("Content-Length", str(len(body)))
+        if retry_after is not None:
+            self.send_header("Retry-After", str(retry_after))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Silent: what matters is recorded."""
+
+
+# --- By hand -------------------------------------------------------------------------------------------------------------------------
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="A stand-in for the WhatsApp Cloud API.")
+    parser.add_argument("--port", type=int, default=9000)
+    parser.add_argument("--webhook", help="where deliveries go, e.g. http://127.0.0.1:8080/api/webhooks/whatsapp")
+    parser.add_argument("--app-secret", default="segredo-de-teste")
+    parser.add_argument("--token", help="the only access token accepted (any when left out)")
+    parser.add_argument("--number", default=DEFAULT_NUMBER, help="phone_number_id")
+    parser.add_argument("--waba", default=DEFAULT_WABA, help="WhatsApp Business Account id")
+    options = parser.parse_args()
+
+    whatsapp = FakeWhatsApp(
+        options.webhook, options.app_secret, port=options.port, token=options.token, numbers={options.number: options.waba}
+    ).start()
+    print(f"listening on {whatsapp.url}; type: <number> <text>", flush=True)
+
+    def show() -> None:
+        shown = 0
+        while True:
+            whatsapp.wait_for(lambda _: True, timeout=None, count=shown + 1)
+            sent = whatsapp.sent[shown]
+            shown += 1
+            print(f"-> {sent.recipient}: {sent.text or sent.body}", flush=True)
+
+    threading.Thread(target=show, daemon=True).start()
+    try:
+        for line in sys.stdin:
+            number, _, body = line.strip().partition(" ")
+            if number and body and options.webhook:
+                print(f"<- answered {whatsapp.deliver(text(number, body)).answers[-1]}", flush=True)
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        whatsapp.stop()
+
+
+if __name__ == "__main__":
+    main()

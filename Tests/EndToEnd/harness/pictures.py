@@ -1,0 +1,158 @@
+"""What a subscriber knows: a snapshot, with publications applied to it as protocol/README.md ("Channels") says."""
+
+
+def picture_of(channel):
+    if channel == "conversations":
+        return Conversations()
+    if channel == "queue":
+        return Queue()
+    if channel == "consultores":
+        return Consultores()
+    if channel.startswith("conversation:"):
+        return OneConversation()
+    # Nothing is known of it; it is there to be refused.
+    return None
+
+
+class Conversations:
+    def __init__(self):
+        self.items = {}
+
+    def replace(self, data):
+        self.items = {c["id"]: c for c in data["conversations"]}
+        assert len(self.items) == len(data["conversations"]), "a conversation is twice in a snapshot"
+        assert not [c for c in self.items.values() if c["state"] == "resolved"], "a snapshot of `conversations` holds none that is resolved"
+
+    def apply(self, event):
+        assert event["type"] == "conversation.changed", f"unknown type on `conversations`: {event}"
+        conversation = event["conversation"]
+        known = self.items.get(conversation["id"])
+        assert known is None or conversation["version"] > known["version"], f"`version` only grows: {known} then {conversation}"
+        if conversation["state"] == "resolved":
+            self.items.pop(conversation["id"], None)
+        else:
+            self.items[conversation["id"]] = conversation
+
+    def differences(self, api):
+        return _differences(self.items, {c["id"]: c for c in api.all_conversations(state="open")})
+
+
+class OneConversation:
+    def __init__(self):
+        self.conversation = None
+        self.messages = {}
+        self.typing = []
+
+    @property
+    def ordered(self):
+        return sorted(self.messages.values(), key=lambda m: m["seq"])
+
+    @property
+    def texts(self):
+        return [m["text"] for m in self.ordered]
+
+    def replace(self, data):
+        self.conversation = data["conversation"]
+        self.messages = {m["id"]: m for m in data["messages"]}
+        seqs = [m["seq"] for m in data["messages"]]
+        assert not seqs or seqs == list(range(seqs[0], seqs[0] + len(seqs))), f"a snapshot's messages are in order and without gaps: {seqs}"
+        assert len(seqs) <= 50, "a snapshot holds the last 50 messages"
+        assert not seqs or data["has_more"] == (seqs[0] > 1), f"has_more tells whether there are older ones: {seqs[:1]}, {data['has_more']}"
+
+    def apply(self, event):
+        kind = event["type"]
+        if kind == "message.created":
+            message = event["message"]
+            assert message["id"] not in self.messages, f"a message is created twice: {message}"
+            last = max((m["seq"] for m in self.messages.values()), default=0)
+            assert message["seq"] == last + 1, f"`seq` has no gaps: {message['seq']} after {last}"
+            self.messages[message["id"]] = message
+        elif kind == "message.changed":
+            message = event["message"]
+            known = self.messages.get(message["id"])
+            # One older than the snapshot's last 50 is not on this screen.
+            if known is not None:
+                assert message["version"] > known["version"], f"`version` only grows: {known} then {message}"
+                self.messages[message["id"]] = message
+        elif kind == "conversation.changed":
+            assert event["conversation"]["version"] > self.conversation["version"], "`version` only grows"
+            self.conversation = event["conversation"]
+        elif kind == "typing":
+            self.typing.append(event)
+        else:
+            raise AssertionError(f"unknown type on `conversation:<id>`: {event}")
+
+    def differences(self, api):
+        id = self.conversation["id"]
+        truth = api.all_messages(id)[-len(self.messages) :] if self.messages else []
+        return _differences({"conversation": self.conversation, **self.messages}, {"conversation": api.conversation(id), **{m["id"]: m for m in truth}})
+
+
+class Queue:
+    def __init__(self):
+        self.items = {}
+
+    @property
+    def waiting(self):
+        """The entries in the order in which they are attended."""
+        return sorted(self.items.values(), key=_place)
+
+    def replace(self, data):
+        self.items = {entry["conversation_id"]: entry for entry in data["waiting"]}
+        assert [_place(e) for e in data["waiting"]] == sorted(_place(e) for e in data["waiting"]), "a snapshot of `queue` is in order"
+
+    def apply(self, event):
+        if event["type"] == "queue.changed":
+            self.items[event["entry"]["conversation_id"]] = event["entry"]
+        elif event["type"] == "queue.left":
+            self.items.pop(event["conversation_id"], None)
+        else:
+            raise AssertionError(f"unknown type on `queue`: {event}")
+
+    def differences(self, api):
+        truth = {
+            c["id"]: {
+                "conversation_id": c["id"], "protocol": c["protocol"], "contact": c["contact"], "language": c["language"], "since": c["queued_at"],
+                "offer": c["offer"],
+            }
+            for c in api.all_conversations(state="queued,offered")
+        }
+        return _differences(self.items, truth)
+
+
+class Consultores:
+    def __init__(self):
+        self.items = {}
+
+    def replace(self, data):
+        self.items = {c["id"]: c for c in data["consultores"]}
+
+    def apply(self, event):
+        if event["type"] == "consultor.changed":
+            self.items[event["consultor"]["id"]] = event["consultor"]
+        elif event["type"] == "consultor.removed":
+            self.items.pop(event["id"], None)
+        else:
+            raise AssertionError(f"unknown type on `consultores`: {event}")
+
+    def differences(self, api):
+        return _differences(self.items, {c["id"]: c for c in api.consultores()})
+
+
+def _place(entry):
+    # Protocols grow past five digits: by length first.
+    return entry["since"], len(entry["protocol"]), entry["protocol"]
+
+
+def _differences(seen, truth):
+    """What is not the same, in words; empty when all is."""
+    found = []
+    for key in seen.keys() | truth.keys():
+        a, b = seen.get(key), truth.get(key)
+        if a != b:
+            if a is None or b is None:
+                found.append(f"{key}: {'not seen' if a is None else 'seen, but not there'}")
+            else:
+                fields = {f: (a.get(f), b.get(f)) for f in a.keys() | b.keys() if a.get(f) != b.get(f)}
+                found.append(f"{key}: seen and true differ in {fields}")
+    return found
