@@ -56,7 +56,7 @@ package actor ConsultorQueue {
     }
 
     package func update(_ id: Int64, _ changes: ConsultorChanges) throws(Refusal) -> (json: [UInt8], Change) {
-        guard fifo.consultores[id] != nil else { throw .notFound("Consultor") }
+        guard fifo.consultores[id] != nil else { throw .notFound(.consultor) }
         let change = fifo.changed(id, changes).map { stored($0) } ?? Change()
         return (json(id), change)
     }
@@ -66,7 +66,7 @@ package actor ConsultorQueue {
         guard fifo.busyCount(id) == 0 else {
             throw Refusal(.conflict, "consultor_busy", "O consultor tem conversas em andamento; transfira ou encerre-as primeiro.")
         }
-        guard var consultor = fifo.removed(id, at: moment.now) else { throw .notFound("Consultor") }
+        guard var consultor = fifo.removed(id, at: moment.now) else { throw .notFound(.consultor) }
         var change = Change()
         change.rows.append(consultor.image(tenant: tenant))
         change.events.append(event("consultor.removed") { $0.field("id", id) })
@@ -75,7 +75,7 @@ package actor ConsultorQueue {
 
     /// The contract's turn-taking: whose turn it is, with a new protocol number. They go to the end of the line.
     package func takeTurn(idioma: String, _ moment: Moment) throws(Refusal) -> (json: [UInt8], Change) {
-        guard let next = fifo.next(idioma: idioma, forDesk: false) else { throw .notFound("Consultor") }
+        guard let next = fifo.next(idioma: idioma, forDesk: false) else { throw .notFound(.consultor) }
         var change = Change()
         if let consultor = fifo.attended(next.id, at: moment.now) { change.append(stored(consultor)) }
         var protocolo = Protocolo(id: fifo.issuedProtocol(), consultor: next.id, conversation: nil, createdAt: moment.now)
@@ -97,7 +97,7 @@ package actor ConsultorQueue {
     }
 
     package func one(_ id: Int64) throws(Refusal) -> [UInt8] {
-        guard fifo.consultores[id] != nil else { throw .notFound("Consultor") }
+        guard fifo.consultores[id] != nil else { throw .notFound(.consultor) }
         return json(id)
     }
 

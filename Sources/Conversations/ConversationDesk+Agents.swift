@@ -44,7 +44,7 @@ extension ConversationDesk {
         earlier: String?,
         _ moment: Moment
     ) throws(Refusal) -> (Answer, Change) {
-        guard let session = sessions[id] else { throw .notFound("Conversa") }
+        guard let session = sessions[id] else { throw .notFound(.conversation) }
         guard principal.role.canAttend else {
             throw Refusal(.forbidden, "role_forbidden", "Seu perfil só permite consultar conversas.")
         }
@@ -200,7 +200,7 @@ extension ConversationDesk {
 
     /// - Returns: the conversation's channel and what to tell on it.
     package func typing(_ isTyping: Bool, on id: ConversationID, by principal: Principal) throws(Refusal) -> Event {
-        guard sessions[id] != nil else { throw .notFound("Conversa") }
+        guard sessions[id] != nil else { throw .notFound(.conversation) }
         guard principal.role.canAttend else { throw Refusal(.forbidden, "role_forbidden", "Seu perfil só permite consultar conversas.") }
         return event("conversation:\(id)", "typing") {
             $0.field("user_id", principal.user.description)

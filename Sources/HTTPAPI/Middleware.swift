@@ -38,6 +38,7 @@ struct RequestLog: RouterMiddleware {
             line["method"] = .string(request.method.rawValue)
             line["path"] = .string(path)
             line["error"] = error
+            line["code"] = context.notes.all["code"]
             line["data"] = nil
             context.logger.log(level: response.status.code >= 500 ? .error : .warning, "error", metadata: ["error": .dictionary(line)])
         } else {
@@ -56,7 +57,8 @@ struct RefusalsAsResponses: RouterMiddleware {
         do {
             return try await next(request, context)
         } catch let refusal as Refusal {
-            context.notes.note("error", refusal.code)
+            context.notes.note("error", refusal.message)
+            context.notes.note("code", refusal.code)
             return .refusal(refusal)
         } catch let error as HTTPError {
             let detail =

@@ -40,18 +40,24 @@ extension Request {
         var fields = JSON.emptyObject
         for pair in String(decoding: bytes, as: UTF8.self).split(separator: "&").prefix(100) {
             let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-            func decoded(_ text: Substring) -> String {
-                let spaced = text.replacing("+", with: " ")
-                return spaced.removingURLPercentEncoding() ?? String(spaced)
-            }
             fields = fields.adding(decoded(parts[0]), .string(parts.count > 1 ? decoded(parts[1]) : ""))
         }
         return fields
     }
 
+    private static func decoded(_ text: Substring) -> String {
+        let spaced = String(text.replacing("+", with: " "))
+        return spaced.removingURLPercentEncoding() ?? spaced
+    }
+
     // MARK: Query
 
-    func query(_ name: String) -> String? { uri.queryParameters[Substring(name)].map(String.init).flatMap { $0.isEmpty ? nil : $0 } }
+    /// One query parameter; an empty one counts as left out. Forms and most clients write a space as `+` (WHATWG URL), which the router leaves alone.
+    func query(_ name: String) -> String? {
+        guard let pair = uri.query?.split(separator: "&").first(where: { $0 == name || $0.hasPrefix(name + "=") }) else { return nil }
+        let value = Self.decoded(pair.dropFirst(name.count + 1))
+        return value.isEmpty ? nil : value
+    }
 
     func integer(_ name: String, in range: ClosedRange<Int>, default value: Int) throws(Refusal) -> Int {
         guard let text = query(name) else { return value }
@@ -68,12 +74,8 @@ extension Request {
     }
 }
 
-extension Substring {
-    /// RFC 3986 §2.1, and only where it gives UTF-8.
-    fileprivate func removingURLPercentEncoding() -> String? { String(self).removingURLPercentEncoding() }
-}
-
 extension String {
+    /// RFC 3986 §2.1, and only where it gives UTF-8.
     fileprivate func removingURLPercentEncoding() -> String? {
         var bytes: [UInt8] = []
         var rest = utf8[...]
@@ -93,15 +95,15 @@ extension String {
 
 extension APIContext {
     /// An id from the path. What is no id identifies nothing: 404.
-    func identifier<Kind>(_ what: String, _ name: String = "id") throws(Refusal) -> Identifier<Kind> {
-        guard let id = parameters.get(name).flatMap({ Identifier<Kind>($0) }) else { throw .notFound(what) }
-        notes.note(name == "id" ? "id" : name, id)
+    func identifier<Kind>(_ thing: Refusal.Thing) throws(Refusal) -> Identifier<Kind> {
+        guard let id = parameters.get("id").flatMap({ Identifier<Kind>($0) }) else { throw .notFound(thing) }
+        notes.note("\(thing.rawValue)_id", id)
         return id
     }
 
-    func number(_ what: String, _ name: String = "id") throws(Refusal) -> Int64 {
-        guard let id = parameters.get(name).flatMap({ Int64($0) }) else { throw .notFound(what) }
-        notes.note("\(what.lowercased())_id", id)
+    func number(_ thing: Refusal.Thing) throws(Refusal) -> Int64 {
+        guard let id = parameters.get("id").flatMap({ Int64($0) }) else { throw .notFound(thing) }
+        notes.note("\(thing.rawValue)_id", id)
         return id
     }
 }

@@ -136,7 +136,7 @@ package actor Directory {
         try await ready()
         var hash: String?
         if let password = changes.password {
-            guard let user = roster.user(principal.tenant, id) else { throw .notFound("Usuário") }
+            guard let user = roster.user(principal.tenant, id) else { throw .notFound(.user) }
             try PasswordStrength.check(password, email: user.email)
             hash = try await hasher.hash(password)
             try await ready()

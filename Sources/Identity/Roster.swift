@@ -59,7 +59,7 @@ struct Roster: Sendable {
     }
 
     mutating func reachable(_ id: TenantID, phoneNumberID: String?, wabaID: String?) throws(Refusal) -> Change {
-        guard var tenant = tenants[id] else { throw .notFound("Empresa") }
+        guard var tenant = tenants[id] else { throw .notFound(.tenant) }
         if let phoneNumberID, let other = tenantsByNumber[phoneNumberID], other != id {
             throw Refusal(.conflict, "number_taken", "Este número do WhatsApp já é de outra empresa.")
         }
@@ -113,7 +113,7 @@ struct Roster: Sendable {
     mutating func changed(
         _ id: UserID, _ changes: UserChanges, passwordHash: String?, by principal: Principal, _ moment: Moment
     ) throws(Refusal) -> (User, ended: [LoginSessionID], Change) {
-        guard var user = user(principal.tenant, id) else { throw .notFound("Usuário") }
+        guard var user = user(principal.tenant, id) else { throw .notFound(.user) }
         try requireMayChange(user, principal)
         let before = user
         if let name = changes.name { user.name = name }
@@ -137,7 +137,7 @@ struct Roster: Sendable {
     }
 
     mutating func removed(_ id: UserID, by principal: Principal) throws(Refusal) -> (ended: [LoginSessionID], Change) {
-        guard let user = user(principal.tenant, id) else { throw .notFound("Usuário") }
+        guard let user = user(principal.tenant, id) else { throw .notFound(.user) }
         try requireMayChange(user, principal)
         if user.role == .owner, user.isActive { try requireAnotherOwner(than: user) }
         users[id] = nil

@@ -69,7 +69,23 @@ package struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
         .invalid([Field(["body"] + location, message, type: type)])
     }
 
-    package static func notFound(_ what: String) -> Refusal { Refusal(.notFound, "not_found", "\(what) não encontrado") }
+    /// What a client may ask for by an id.
+    package enum Thing: String, Sendable {
+        case conversation, message, consultor, user, tenant
+
+        fileprivate var isMissing: String {
+            switch self {
+            case .conversation: "Conversa não encontrada"
+            case .message: "Mensagem não encontrada"
+            case .consultor: "Consultor não encontrado"
+            case .user: "Usuário não encontrado"
+            case .tenant: "Empresa não encontrada"
+            }
+        }
+    }
+
+    /// There is no such thing in the tenant, which is also what is said of another tenant's.
+    package static func notFound(_ thing: Thing) -> Refusal { Refusal(.notFound, "not_found", thing.isMissing) }
 
     /// The change could not be made durable; nothing of it happened.
     package static let journalUnavailable = Refusal(

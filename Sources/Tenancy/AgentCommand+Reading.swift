@@ -6,6 +6,11 @@ extension AgentCommand {
     /// WhatsApp refuses longer texts (research/conversations.md §5.5).
     package static let maxTextCharacters = 4096
 
+    /// The last part of REST's path, and of the RPC method's name.
+    package static let verbs = [
+        "messages", "notes", "claim", "decline", "transfer", "return-to-bot", "resolve", "reopen", "snooze", "read", "labels",
+    ]
+
     /// The command that a verb of REST's path or of an RPC method's name stands for, with its fields from the body (protocol/README.md "Conversations").
     /// - Throws: 422 naming the fields at fault. `nil` when there is no such verb.
     package static func read(verb: String, _ body: JSON?) throws(Refusal) -> AgentCommand? {

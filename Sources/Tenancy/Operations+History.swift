@@ -88,12 +88,12 @@ extension Operations {
         let exists = try await store.rows(
             Query("SELECT 1 FROM conversations WHERE tenant_id = ? AND id = ?", [.id(principal.tenant), .id(id)], kinds: [.integer])
         )
-        guard !exists.isEmpty else { throw .notFound("Conversa") }
+        guard !exists.isEmpty else { throw .notFound(.conversation) }
         var condition = ""
         var arguments: [SQLValue] = [.id(principal.tenant), .id(id)]
         if let before {
             guard let message = try await ConversationDesk.message(before, tenant: principal.tenant, from: store), message.conversation == id else {
-                throw .notFound("Mensagem")
+                throw .notFound(.message)
             }
             condition = "AND seq < ?"
             arguments.append(.integer(message.seq))

@@ -50,17 +50,17 @@ package struct Operations: Sendable {
         case .conversation(let json): return Answer(json)
         case .message(let json): return Answer(json, isNew: true)
         case .earlier(let message):
-            guard let stored = try await ConversationDesk.message(message, tenant: principal.tenant, from: store) else { throw .notFound("Mensagem") }
+            guard let stored = try await ConversationDesk.message(message, tenant: principal.tenant, from: store) else { throw .notFound(.message) }
             return Answer(stored.json, isNew: true)
         }
     }
 
-    package func typing(_ isTyping: Bool, on id: ConversationID, by principal: Principal) async throws(Refusal) {
-        let event = try await tenants.use(principal.tenant) { cell throws(Refusal) in
+    package func typing(_ isTyping: Bool, on id: ConversationID, by principal: Principal) async throws(Refusal) -> [UInt8] {
+        try await tenants.use(principal.tenant) { cell throws(Refusal) in
             try await bringIn(id, cell)
-            return try await cell.typing(isTyping, on: id, by: principal)
+            hub.publishUnstored(try await cell.typing(isTyping, on: id, by: principal), tenant: principal.tenant)
+            return try await cell.conversation(id).committed()
         }
-        hub.publishUnstored(event, tenant: principal.tenant)
     }
 
     package func conversation(_ id: ConversationID, for principal: Principal) async throws(Refusal) -> [UInt8] {
@@ -161,7 +161,7 @@ package struct Operations: Sendable {
             var changes = ConsultorChanges()
             changes.statusOnline = fields.bool("status_online")
             try fields.check()
-            guard let id = try await consultorID(of: principal.user, principal.tenant) else { throw .notFound("Consultor") }
+            guard let id = try await consultorID(of: principal.user, principal.tenant) else { throw .notFound(.consultor) }
             return try await updateConsultor(id, changes, principal.tenant)
         }
         guard method.hasPrefix("conversation.") else { return nil }
@@ -171,8 +171,7 @@ package struct Operations: Sendable {
             let id = try Self.conversationID(&fields)
             let isTyping = fields.optionalBool("typing") ?? true
             try fields.check()
-            try await typing(isTyping, on: id, by: principal)
-            return Array("{}".utf8)
+            return try await typing(isTyping, on: id, by: principal)
         }
         guard let command = try AgentCommand.read(verb: verb, data) else { return nil }
         return try await act(command, on: try Self.conversationID(&fields), by: principal).json
@@ -181,7 +180,7 @@ package struct Operations: Sendable {
     private static func conversationID(_ fields: inout RequestFields) throws(Refusal) -> ConversationID {
         let text = fields.text("conversation_id", max: 64)
         try fields.check()
-        guard let id = ConversationID(text) else { throw .notFound("Conversa") }
+        guard let id = ConversationID(text) else { throw .notFound(.conversation) }
         return id
     }
 }

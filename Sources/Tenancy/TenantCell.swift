@@ -126,7 +126,7 @@ package actor TenantCell {
     }
 
     package func conversation(_ id: ConversationID) throws(Refusal) -> Pending<[UInt8]> {
-        guard let json = desk.assumeIsolated({ $0.json(id) }) else { throw .notFound("Conversa") }
+        guard let json = desk.assumeIsolated({ $0.json(id) }) else { throw .notFound(.conversation) }
         return reading(json)
     }
 
@@ -219,7 +219,7 @@ package actor TenantCell {
         var snapshot: [UInt8]?
         switch channel {
         case .conversation(let id):
-            guard desk.assumeIsolated({ $0.has(id) }) else { throw .notFound("Conversa") }
+            guard desk.assumeIsolated({ $0.has(id) }) else { throw .notFound(.conversation) }
             if needsSnapshot() { snapshot = desk.assumeIsolated { $0.snapshot(id, moment) } }
         case .conversations: if needsSnapshot() { snapshot = desk.assumeIsolated { $0.conversationsSnapshot() } }
         case .queue: if needsSnapshot() { snapshot = desk.assumeIsolated { $0.queueSnapshot() } }

@@ -84,7 +84,7 @@ package final class Tenants: Sendable {
 
     private func load(_ tenant: TenantID) async -> Refusal? {
         do throws(Refusal) {
-            guard let flow = await flow(tenant) else { throw .notFound("Empresa") }
+            guard let flow = await flow(tenant) else { throw .notFound(.tenant) }
             let cell = try await TenantCell.load(tenant, flow: flow, surroundings)
             entries.withLock { entries in
                 // Its first turn, taken while loading, may have failed to be stored already.

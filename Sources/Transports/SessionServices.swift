@@ -42,11 +42,11 @@ package struct SessionServices: Sendable {
                 register: { result in
                     switch result {
                     case .success(let snapshot): registration.register(hub, snapshot)
-                    case .failure(let refusal): registration.refuse(hub, CentrifugeError(refusal))
+                    case .failure(let refusal): registration.refuse(hub, CentrifugeError(subscribing: refusal))
                     }
                 }
             )
-        } catch { registration.refuse(hub, CentrifugeError(error)) }
+        } catch { registration.refuse(hub, CentrifugeError(subscribing: error)) }
     }
 
     /// What others see of a connection, in presence.
@@ -77,10 +77,21 @@ struct Registration: Sendable {
 }
 
 extension CentrifugeError {
-    /// The code is 1000 + the HTTP status that REST would have answered; what may succeed later is marked temporary, so that SDKs try again.
+    /// What a command refused by the business answers: the HTTP status that REST would have given, in the range that the protocol leaves to applications
+    /// (400–1999). What may succeed later is marked temporary, so that SDKs try again.
     init(_ refusal: Refusal) {
-        self.init(
-            UInt32(1000 + refusal.kind.status), refusal.message, temporary: refusal.kind == .unavailable || refusal.kind == .tooMany
-        )
+        self.init(UInt32(refusal.kind.status), refusal.message, temporary: refusal.kind == .unavailable || refusal.kind == .tooMany)
+    }
+
+    /// What a refused subscription answers: one of the protocol's own codes.
+    init(subscribing refusal: Refusal) {
+        self =
+            switch refusal.kind {
+            case .notFound: .unknownChannel
+            case .forbidden, .unauthenticated: .permissionDenied
+            case .tooMany: .tooManyRequests
+            case .unavailable: .internalServerError
+            case .malformed, .conflict, .tooLarge, .invalid: .badRequest
+            }
     }
 }

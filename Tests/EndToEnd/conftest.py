@@ -1,4 +1,14 @@
-"""Fixtures for the tests against the real binary. `harness/` has what they are made of."""
+"""Fixtures for the tests against the real binary. `harness/` has what they are made of.
+
+    python3 -m venv .venv && .venv/bin/pip install -r Tests/EndToEnd/requirements.txt
+    swift build && .venv/bin/pytest Tests/EndToEnd
+
+PLANTAO_BIN     another binary than .build/debug/plantao
+E2E_SEED        repeats the random choices of a run
+E2E_PATIENCE    multiplies all deadlines, for slow machines
+KILL_ROUNDS     rounds of test_kill.py (50)
+CUTS            cut connections in test_realtime.py (1000)
+"""
 
 import os
 import pathlib

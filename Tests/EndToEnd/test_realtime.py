@@ -187,7 +187,7 @@ def test_every_door_of_an_rpc_answers_like_rest(shared_office, maria, talk):
     joao = shared_office.hire("João", online=False)
     with pytest.raises(ReplyError) as refused:
         shared_office.desk(joao).rpc("conversation.claim", {"conversation_id": id})
-    assert refused.value.code == 1409 and refused.value.message
+    assert refused.value.code == 409 and refused.value.message
     desk.leave()
 
 

@@ -41,11 +41,11 @@ extension API {
         }
         router.get("/consultor/:id") { request, context -> Response in
             let tenant = try await tenantOfConsultores(request, context)
-            return .json(try await operations.consultor(try context.number("Consultor"), tenant))
+            return .json(try await operations.consultor(try context.number(.consultor), tenant))
         }
         router.put("/consultor/:id") { request, context -> Response in
             let tenant = try await administeringConsultores(request, context)
-            let id = try context.number("Consultor")
+            let id = try context.number(.consultor)
             var fields = try await request.fields()
             var changes = ConsultorChanges()
             changes.nome = fields.optionalText("nome", min: 1, max: 120)
@@ -61,11 +61,11 @@ extension API {
         }
         router.delete("/consultor/:id") { request, context -> Response in
             let tenant = try await administeringConsultores(request, context)
-            try await operations.removeConsultor(try context.number("Consultor"), tenant)
+            try await operations.removeConsultor(try context.number(.consultor), tenant)
             return Response(status: .noContent)
         }
         router.put("/consultor/:id/connection") { request, context -> Response in
-            let id = try context.number("Consultor")
+            let id = try context.number(.consultor)
             let tenant = try await ofOneself(id, request, context)
             var changes = ConsultorChanges()
             if let text = request.query("status_online") {

@@ -14,11 +14,11 @@ extension API {
         }
         router.get("\(base)/:id") { request, context -> Response in
             let principal = try await principal(request, context)
-            return .json(try await operations.conversation(try context.identifier("Conversa"), for: principal))
+            return .json(try await operations.conversation(try context.identifier(.conversation), for: principal))
         }
         router.get("\(base)/:id/messages") { request, context -> Response in
             let principal = try await principal(request, context)
-            let id: ConversationID = try context.identifier("Conversa")
+            let id: ConversationID = try context.identifier(.conversation)
             var before: MessageID?
             if let text = request.query("before") {
                 guard let message = MessageID(text) else { throw Refusal.invalid([.init(["query", "before"], "deve ser o id de uma mensagem", type: "uuid_parsing")]) }
@@ -29,20 +29,20 @@ extension API {
         }
         router.post("\(base)/:id/typing") { request, context -> Response in
             let principal = try await principal(request, context)
-            let id: ConversationID = try context.identifier("Conversa")
+            let id: ConversationID = try context.identifier(.conversation)
             var fields = try await request.fields()
             let isTyping = fields.optionalBool("typing") ?? true
             try fields.check()
-            try await operations.typing(isTyping, on: id, by: principal)
-            return .json { _ in }
+            return .json(try await operations.typing(isTyping, on: id, by: principal))
         }
-        router.post("\(base)/:id/:verb") { request, context -> Response in
-            let principal = try await principal(request, context)
-            let id: ConversationID = try context.identifier("Conversa")
-            let body = try await request.json()
-            guard let verb = context.parameters.get("verb"), let command = try AgentCommand.read(verb: verb, body) else { throw HTTPError(.notFound) }
-            let answer = try await operations.act(command, on: id, by: principal)
-            return .json(answer.json, status: answer.isNew ? .created : .ok)
+        for verb in AgentCommand.verbs {
+            router.post("\(base)/:id/\(verb)") { request, context -> Response in
+                let principal = try await principal(request, context)
+                let id: ConversationID = try context.identifier(.conversation)
+                guard let command = try AgentCommand.read(verb: verb, try await request.json()) else { throw HTTPError(.notFound) }
+                let answer = try await operations.act(command, on: id, by: principal)
+                return .json(answer.json, status: answer.isNew ? .created : .ok)
+            }
         }
     }
 

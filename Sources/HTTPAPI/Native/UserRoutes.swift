@@ -29,12 +29,12 @@ extension API {
         }
         router.get("/api/v1/users/:id") { request, context -> Response in
             let principal = try await principal(request, context)
-            guard let user = try await directory.user(principal.tenant, try context.identifier("Usuário")) else { throw Refusal.notFound("Usuário") }
+            guard let user = try await directory.user(principal.tenant, try context.identifier(.user)) else { throw Refusal.notFound(.user) }
             return .json(user.json)
         }
         router.put("/api/v1/users/:id") { request, context -> Response in
             let principal = try await principal(request, context)
-            let id: UserID = try context.identifier("Usuário")
+            let id: UserID = try context.identifier(.user)
             try requireAdministrator(principal)
             var fields = try await request.fields()
             var changes = UserChanges()
@@ -47,7 +47,7 @@ extension API {
         }
         router.delete("/api/v1/users/:id") { request, context -> Response in
             let principal = try await principal(request, context)
-            let id: UserID = try context.identifier("Usuário")
+            let id: UserID = try context.identifier(.user)
             try requireAdministrator(principal)
             try await directory.deleteUser(by: principal, id)
             return Response(status: .noContent)
