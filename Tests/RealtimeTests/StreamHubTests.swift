@@ -1,0 +1,150 @@
+import Kernel
+import NIOCore
+import NIOEmbedded
+import Realtime
+import Testing
+import Wire
+
+@Suite struct StreamHubTests {
+    /// Keeps what it is given, on its loop.
+    final class Screen: Subscriber {
+        var shown: [String] = []
+        var flushes = 0
+
+        func subscribed(command id: UInt32, channel: String, _ result: SubscribeResult) {
+            let data = result.data.map { String(decoding: $0, as: UTF8.self) }
+            shown.append("subscribed \(channel) at \(result.position.offset), \(result.recovered ? "recovered \(result.publications.count)" : data ?? "nothing")")
+        }
+        func refused(command id: UInt32, channel: String, _ error: CentrifugeError) { shown.append("refused \(channel) \(error.code)") }
+        func deliver(_ frame: ByteBuffer) {
+            var parser = WebSocketFrameParser(role: .client)
+            parser.append(frame)
+            guard case .text(let json)? = try? parser.next(), let replies = try? CentrifugeReply.decode(json) else { return shown.append("broken frame") }
+            for case .push(.publication(let channel, let publication)) in replies {
+                shown.append("\(channel) \(publication.offset.map(String.init) ?? "-") \(String(decoding: publication.data, as: UTF8.self))")
+            }
+        }
+        func flush() { flushes += 1 }
+    }
+
+    let loop = EmbeddedEventLoop()
+    let hub: StreamHub
+    let tenant = TenantID(UniqueID(high: 1, low: 1))
+    let other = TenantID(UniqueID(high: 1, low: 2))
+    let clock = ManualEnvironment()
+
+    init() { hub = StreamHub(loops: [loop], environment: clock.environment) }
+
+    private func key(_ channel: String = "c") -> StreamKey { StreamKey(tenant: tenant, channel: channel) }
+    private func publish(_ texts: String..., on channel: String = "c", tenant: TenantID? = nil) {
+        hub.publish(texts.map { Event(channel: channel, payload: Array("\"\($0)\"".utf8)) }, tenant: tenant ?? self.tenant)
+        hub.wake()
+    }
+    private func subscribe(_ id: ConnectionID, since: StreamPosition? = nil, snapshot: String? = "\"s\"") {
+        hub.subscribe(
+            id, on: loop, to: key(), command: 1, info: ClientInfo(user: "u\(id.value)", client: "c\(id.value)"), since: since,
+            snapshot: snapshot.map { Array($0.utf8) }
+        )
+    }
+
+    @Test func aSubscriberSeesItsSnapshotAndThenExactlyWhatFollows() {
+        let screen = Screen()
+        let id = hub.attach(screen, on: loop)
+        publish("before")
+        subscribe(id)
+        publish("after", "that")
+        loop.run()
+        #expect(screen.shown == ["subscribed c at 0, \"s\"", "c 1 \"after\"", "c 2 \"that\""])
+        #expect(screen.flushes == 1, "one flush for all of a turn")
+    }
+
+    @Test func whoComesBackGetsWhatItMissedAndNotTheSnapshot() {
+        let first = Screen()
+        let stays = hub.attach(first, on: loop)
+        subscribe(stays)
+        publish("1", "2", "3")
+        loop.run()
+        guard let epoch = hub.history(HistoryRequest(channel: "c"), of: key())?.position.epoch else { return #expect(Bool(false)) }
+        let screen = Screen()
+        let id = hub.attach(screen, on: loop)
+        #expect(hub.canRecover(key(), since: StreamPosition(epoch: epoch, offset: 1)))
+        subscribe(id, since: StreamPosition(epoch: epoch, offset: 1), snapshot: nil)
+        publish("4")
+        loop.run()
+        #expect(screen.shown == ["subscribed c at 3, recovered 2", "c 4 \"4\""])
+    }
+
+    @Test func whoCannotBeGivenEverythingGetsTheSnapshotOrIsToldToAskAgain() {
+        let screen = Screen()
+        let id = hub.attach(screen, on: loop)
+        subscribe(id, since: StreamPosition(epoch: "gone", offset: 7), snapshot: nil)
+        subscribe(id, since: StreamPosition(epoch: "gone", offset: 7))
+        loop.run()
+        #expect(screen.shown == ["refused c 100", "subscribed c at 0, \"s\""])
+    }
+
+    @Test func aConnectionThatLeftWhileItsSubscriptionWaitedIsNotSubscribed() {
+        let screen = Screen()
+        let id = hub.attach(screen, on: loop)
+        hub.detach(id, on: loop)
+        subscribe(id)
+        publish("x")
+        loop.run()
+        #expect(screen.shown.isEmpty)
+        #expect(hub.presence(key()).isEmpty)
+        #expect(!hub.hasSubscribers(tenant))
+    }
+
+    @Test func anotherTenantsChannelOfTheSameNameIsAnotherStream() {
+        let screen = Screen()
+        let id = hub.attach(screen, on: loop)
+        subscribe(id)
+        publish("theirs", tenant: other)
+        publish("ours")
+        loop.run()
+        #expect(screen.shown == ["subscribed c at 0, \"s\"", "c 1 \"ours\""])
+    }
+
+    @Test func whatIsNotStoredHasNoPlaceInTheStream() {
+        let screen = Screen()
+        let id = hub.attach(screen, on: loop)
+        subscribe(id)
+        hub.publishUnstored(Event(channel: "c", payload: Array("\"typing\"".utf8)), tenant: tenant)
+        publish("kept")
+        loop.run()
+        #expect(screen.shown == ["subscribed c at 0, \"s\"", "c - \"typing\"", "c 1 \"kept\""])
+        #expect(hub.history(HistoryRequest(channel: "c", limit: -1), of: key())?.publications.count == 1)
+    }
+
+    @Test func whoUnsubscribedHearsNoMoreAndIsAbsent() {
+        let screen = Screen()
+        let id = hub.attach(screen, on: loop)
+        subscribe(id)
+        loop.run()
+        #expect(hub.presence(key()).keys.sorted() == ["c\(id.value)"])
+        hub.unsubscribe(id, key(), on: loop)
+        publish("x")
+        loop.run()
+        #expect(screen.shown.count == 1)
+        #expect(hub.presence(key()).isEmpty)
+    }
+
+    @Test func aStreamWithoutSubscribersIsForgottenAfterAWhileAndComesBackWithAnotherEpoch() {
+        let screen = Screen()
+        let id = hub.attach(screen, on: loop)
+        subscribe(id)
+        publish("x")
+        loop.run()
+        let before = hub.history(HistoryRequest(channel: "c"), of: key())?.position
+        hub.detach(id, on: loop)
+        hub.sweep()
+        #expect(hub.history(HistoryRequest(channel: "c"), of: key())?.position == before)
+        clock.advance(by: .seconds(601))
+        hub.sweep()
+        #expect(hub.counters.streams == 0)
+        let again = hub.attach(screen, on: loop)
+        subscribe(again)
+        loop.run()
+        #expect(hub.history(HistoryRequest(channel: "c"), of: key())?.position.epoch != before?.epoch)
+    }
+}
