@@ -275,7 +275,7 @@ def test_a_client_that_stops_reading_holds_nobody_up_and_is_not_silently_behind(
             other.wait("all shown to the other", lambda: any(t.startswith("599 ") for t in other.picture(channel).texts))
         assert not other.faults
     # Whether it was given all of it late, a snapshot, or was closed and came back: it ends up with the truth.
-    eventually("the same picture as everybody", lambda: stuck.agrees_with(maria.api), timeout=30, every=0.3)
+    eventually("the same picture as everybody", lambda: stuck.agrees_with(maria.api), timeout=60, every=0.3)
     print("subscribe replies:", stuck.following[channel].replies)
     stuck.leave()
 

@@ -137,10 +137,17 @@ class Desk:
         return self.following[channel].picture
 
     def wait(self, what, condition, timeout=10.0):
-        """Waits until something the server said makes `condition` true."""
+        """Waits until something the server said makes `condition` true. What is not there yet may be a KeyError."""
+
+        def holds():
+            try:
+                return condition()
+            except KeyError:
+                return None
+
         deadline = time.monotonic() + timeout * PATIENCE
         with self._changed:
-            while not (found := condition()):
+            while not (found := holds()):
                 left = deadline - time.monotonic()
                 assert left > 0, f"not within {timeout * PATIENCE:.1f} s: {what}; closed: {self.closed}; faults: {self.faults[:3]}"
                 self._changed.wait(min(left, 0.25))

@@ -8,7 +8,7 @@ PATIENCE = float(os.environ.get("E2E_PATIENCE", "1"))
 
 
 def eventually(what, condition, timeout=10.0, every=0.02):
-    """Calls `condition` until it gives something true, and returns that. An AssertionError inside counts as "not yet"."""
+    """Calls `condition` until it gives something true, and returns that. An AssertionError or a KeyError inside counts as "not yet"."""
     deadline = time.monotonic() + timeout * PATIENCE
     while True:
         last, failure = None, None
@@ -16,10 +16,10 @@ def eventually(what, condition, timeout=10.0, every=0.02):
             last = condition()
             if last:
                 return last
-        except AssertionError as error:
+        except (AssertionError, KeyError) as error:
             failure = error
         if time.monotonic() > deadline:
-            seen = f"last failure: {failure}" if failure else f"last value: {last!r}"
+            seen = f"last failure: {failure!r}" if failure else f"last value: {last!r}"
             raise AssertionError(f"not within {timeout * PATIENCE:.1f} s: {what} ({seen})"[:4000])
         time.sleep(every)
 
