@@ -111,7 +111,9 @@ let package = Package(
         // MARK: Shared runtime
         .target(
             name: "Realtime",
-            dependencies: ["Kernel", "Wire", .product(name: "DequeModule", package: "swift-collections"), .product(name: "NIOCore", package: "swift-nio")],
+            dependencies: [
+                "Kernel", "Wire", .product(name: "DequeModule", package: "swift-collections"), .product(name: "NIOCore", package: "swift-nio"),
+            ],
             swiftSettings: settings
         ),
         .target(
@@ -170,8 +172,18 @@ let package = Package(
         // MARK: Tests
         .testTarget(name: "KernelTests", dependencies: ["Kernel"], swiftSettings: settings),
         .testTarget(name: "WireTests", dependencies: ["Wire", .product(name: "NIOCore", package: "swift-nio")], swiftSettings: settings),
-        .testTarget(name: "StorageTests", dependencies: ["Storage", "Kernel", "Wire", .product(name: "Logging", package: "swift-log")], swiftSettings: settings),
-        .testTarget(name: "RealtimeTests", dependencies: ["Realtime", "Kernel", "Wire", .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOEmbedded", package: "swift-nio")], swiftSettings: settings),
+        .testTarget(
+            name: "StorageTests",
+            dependencies: ["Storage", "Kernel", "Wire", .product(name: "Logging", package: "swift-log")],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "RealtimeTests",
+            dependencies: [
+                "Realtime", "Kernel", "Wire", .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOEmbedded", package: "swift-nio"),
+            ],
+            swiftSettings: settings
+        ),
         .testTarget(name: "IdentityTests", dependencies: ["Identity", "Kernel", "Storage"], swiftSettings: settings),
         .testTarget(name: "ConsultoresTests", dependencies: ["Consultores", "Kernel", "Storage", "Wire"], swiftSettings: settings),
         .testTarget(name: "ConversationsTests", dependencies: ["Conversations", "Kernel", "Storage", "Wire"], swiftSettings: settings),

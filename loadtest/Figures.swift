@@ -30,8 +30,15 @@ struct Figures: Sendable {
 
     func row(baseline: Figures) -> String {
         String(
-            format: "| %d | %.0f | %.1f× | %.2f | %.2f | %.1f | %.1f | %.0f |", clients, commandsPerSecond, commandsPerSecond / baseline.commandsPerSecond, p50,
-            p99, worst, changesPerCommit, cpuMicroseconds
+            format: "| %d | %.0f | %.1f× | %.2f | %.2f | %.1f | %.1f | %.0f |",
+            clients,
+            commandsPerSecond,
+            commandsPerSecond / baseline.commandsPerSecond,
+            p50,
+            p99,
+            worst,
+            changesPerCommit,
+            cpuMicroseconds
         )
     }
 

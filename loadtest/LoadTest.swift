@@ -13,7 +13,8 @@ import Wire
 struct LoadTest: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "loadtest",
-        abstract: "Commands per second through the gate, over WebSocket RPC, with one client (each change a commit of its own) and with many (group commit)."
+        abstract:
+            "Commands per second through the gate, over WebSocket RPC, with one client (each change a commit of its own) and with many (group commit)."
     )
 
     @Option(help: "The server's binary.") var server = ".build/release/plantao"
@@ -24,7 +25,8 @@ struct LoadTest: AsyncParsableCommand {
     @Option(help: "Also write the figures here, as JSON.") var json: String?
 
     func run() async throws {
-        let directory = data ?? FileManager.default.temporaryDirectory.appendingPathComponent("plantao-load-\(ProcessInfo.processInfo.processIdentifier)").path
+        let directory =
+            data ?? FileManager.default.temporaryDirectory.appendingPathComponent("plantao-load-\(ProcessInfo.processInfo.processIdentifier)").path
         let subject = try await Subject.start(binary: server, directory: directory)
         defer {
             subject.stop()

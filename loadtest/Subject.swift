@@ -32,7 +32,8 @@ final class Subject: Sendable {
         process.executableURL = URL(fileURLWithPath: binary)
         process.arguments = ["serve"]
         process.environment = [
-            "HOST": "127.0.0.1", "PORT": String(port), "PLANTAO_DATA": directory + "/data", "ADMIN_EMAIL": "load@example.com", "ADMIN_PASSWORD": password,
+            "HOST": "127.0.0.1", "PORT": String(port), "PLANTAO_DATA": directory + "/data", "ADMIN_EMAIL": "load@example.com",
+            "ADMIN_PASSWORD": password,
             "BCRYPT_ROUNDS": "4", "LOG_LEVEL": "warning",
         ]
         process.standardOutput = FileHandle.nullDevice
@@ -64,7 +65,10 @@ final class Subject: Sendable {
     func makeConversations(_ count: Int, _ token: String) async throws -> [String] {
         for number in 0..<count {
             _ = try await call(
-                "POST", "/api/v1/simulator/messages", ["from": .string("55119\(String(format: "%08d", number))"), "text": "oi"], token: token
+                "POST",
+                "/api/v1/simulator/messages",
+                ["from": .string("55119\(String(format: "%08d", number))"), "text": "oi"],
+                token: token
             )
         }
         let list = try await call("GET", "/api/v1/conversations/?state=open&per_page=200", token: token)
@@ -77,7 +81,11 @@ final class Subject: Sendable {
         let stat = try String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8)
         let fields = stat[(stat.lastIndex(of: ")") ?? stat.startIndex)...].split(separator: " ")
         let ticks = (Double(fields[12]) ?? 0) + (Double(fields[13]) ?? 0)
-        return Reading(changes: gate?["changes"]?.int ?? 0, commits: gate?["commits"]?.int ?? 0, cpuSeconds: ticks / Double(sysconf(Int32(_SC_CLK_TCK))))
+        return Reading(
+            changes: gate?["changes"]?.int ?? 0,
+            commits: gate?["commits"]?.int ?? 0,
+            cpuSeconds: ticks / Double(sysconf(Int32(_SC_CLK_TCK)))
+        )
     }
 
     private func call(_ method: String, _ path: String, _ body: JSON? = nil, token: String? = nil) async throws -> JSON {

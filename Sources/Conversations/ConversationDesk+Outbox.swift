@@ -54,7 +54,9 @@ extension ConversationDesk {
 
     package static func message(of job: Job) -> MessageID? { (try? JSON.parse(job.payload))?["message_id"]?.string.flatMap { MessageID($0) } }
 
-    package static func conversation(of job: Job) -> ConversationID? { (try? JSON.parse(job.payload))?["conversation_id"]?.string.flatMap { ConversationID($0) } }
+    package static func conversation(of job: Job) -> ConversationID? {
+        (try? JSON.parse(job.payload))?["conversation_id"]?.string.flatMap { ConversationID($0) }
+    }
 
     func sendJob(_ message: Message, _ moment: Moment) -> Job {
         var writer = JSONWriter()

@@ -28,9 +28,9 @@ struct RequestLog: RouterMiddleware {
             ]
         )
         var response = try await next(request, context)
-        let seconds = Double((ContinuousClock.now - start).inMicroseconds) / 1_000_000
+        let seconds = (ContinuousClock.now - start).inDecimalSeconds
         response.headers[Self.requestID] = context.requestID
-        response.headers[Self.processTime] = "\(seconds)"
+        response.headers[Self.processTime] = seconds
         var line: Logger.Metadata = [
             "id": id, "status": .stringConvertible(response.status.code), "time": .string("\(seconds)s"), "data": .dictionary(context.notes.all),
         ]
@@ -81,5 +81,9 @@ struct RefusalsAsResponses: RouterMiddleware {
 }
 
 extension Duration {
-    var inMicroseconds: Int64 { components.seconds * 1_000_000 + components.attoseconds / 1_000_000_000_000 }
+    /// `0.000321`
+    fileprivate var inDecimalSeconds: String {
+        let micros = String(components.attoseconds / 1_000_000_000_000)
+        return "\(components.seconds)." + String(repeating: "0", count: 6 - micros.count) + micros
+    }
 }

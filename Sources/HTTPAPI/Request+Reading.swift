@@ -69,7 +69,8 @@ extension Request {
 
     func page(defaultSize: Int = 50) throws(Refusal) -> Page {
         Page(
-            number: try integer("page", in: 1...Page.maxNumber, default: 1), size: try integer("per_page", in: 1...Page.maxSize, default: defaultSize)
+            number: try integer("page", in: 1...Page.maxNumber, default: 1),
+            size: try integer("per_page", in: 1...Page.maxSize, default: defaultSize)
         )
     }
 }

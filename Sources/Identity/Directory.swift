@@ -21,10 +21,19 @@ package actor Directory {
     private let hasher: PasswordHasher
     private let tokens: TokenIssuer
     private var roster = Roster(tenants: [], users: [], sessions: [])
-    private var activation: Activation
-    /// The logins that stand, as of the last commit: asked with every request, and so without a wait for this actor.
-    private nonisolated let standing = Mutex<Set<LoginSessionID>>([])
-    private nonisolated let whenEnded = Mutex<(@Sendable ([LoginSessionID]) -> Void)?>(nil)
+    /// `nil` until loaded.
+    private var activation: Activation?
+    private nonisolated let committed = Mutex(Committed())
+
+    /// What is on disk. The gate changes it, change by change in their order, and calls `whenEnded` in that order: a login that ended before its
+    /// own answer was given does not come to stand after all. It is read with every request, and so without a wait for this actor.
+    private struct Committed {
+        var tenants: [TenantID: Tenant] = [:]
+        var tenantsByNumber: [String: TenantID] = [:]
+        /// The logins that have not ended.
+        var standing: Set<LoginSessionID> = []
+        var whenEnded: (@Sendable ([LoginSessionID]) -> Void)?
+    }
 
     package init(store: any Store, gate: Gate, environment: Environment, hasher: PasswordHasher, tokens: TokenIssuer) {
         self.store = store
@@ -32,54 +41,97 @@ package actor Directory {
         self.environment = environment
         self.hasher = hasher
         self.tokens = tokens
-        activation = Self.newActivation()
     }
 
-    private static func newActivation() -> Activation { Activation(tenant: TenantID(UniqueID(high: 0, low: 1))) }
-
-    /// Told which logins have ended, once that is on disk: their sockets are to be closed.
-    package nonisolated func onSessionsEnded(_ body: @escaping @Sendable ([LoginSessionID]) -> Void) { whenEnded.withLock { $0 = body } }
+    /// Told which logins have ended, once that is on disk: their sockets are to be closed. Called by the gate: must not block.
+    package nonisolated func onSessionsEnded(_ body: @escaping @Sendable ([LoginSessionID]) -> Void) { committed.withLock { $0.whenEnded = body } }
 
     // MARK: Loading
 
     package func load() async throws(Refusal) {
-        let fresh = Self.newActivation()
+        let ended = activation
+        guard ended?.isEnded ?? true else { return }
         let tenants = try await store.rows(.select(from: IdentityTables.tenants)).map(Tenant.init)
         let users = try await store.rows(.select(from: IdentityTables.users)).map(User.init)
         let sessions = try await store.rows(.select(from: IdentityTables.loginSessions)).map(LoginSession.init)
-        // Somebody may have been quicker, and gone on from there.
-        guard activation.isEnded || roster.tenants.isEmpty else { return }
-        roster = Roster(tenants: tenants, users: users, sessions: sessions)
-        activation = fresh
-        standing.withLock { $0 = Set(roster.sessions.keys) }
+        // Somebody was quicker, and has gone on from there: what was read here may be older than what they did.
+        guard activation === ended else { return }
+        let roster = Roster(tenants: tenants, users: users, sessions: sessions)
+        self.roster = roster
+        activation = Activation(tenant: TenantID(UniqueID(high: 0, low: 1)))
+        committed.withLock {
+            $0.tenants = roster.tenants
+            $0.tenantsByNumber = roster.tenantsByNumber
+            $0.standing = Set(roster.sessions.keys)
+        }
     }
 
-    /// Before a command: what could not be stored is forgotten.
-    private func ready() async throws(Refusal) {
+    /// Loads, if what is here could not be stored or is not loaded yet.
+    private func ready() async throws(Refusal) { while activation?.isEnded ?? true { try await load() } }
+
+    // MARK: Turns
+
+    /// What a turn decided: its answer, the change, and the logins that begin and end with it.
+    private struct Turn<Answer: Sendable> {
+        let answer: Answer
+        var change = Change()
+        var begun: LoginSessionID?
+        var ended: [LoginSessionID] = []
+    }
+
+    /// One turn, answered when it is on disk. A refusal waits too: what it refuses for may itself not be on disk yet.
+    private func perform<Answer: Sendable>(_ decide: (inout Roster, Moment) throws(Refusal) -> Turn<Answer>) async throws(Refusal) -> Answer {
         try gate.admit()
-        while activation.isEnded { try await load() }
+        try await ready()
+        let result: Result<Answer, Refusal>
+        let ticket: Ticket
+        do throws(Refusal) {
+            let turn = try decide(&roster, environment.moment())
+            result = .success(turn.answer)
+            ticket = commit(turn.change, begun: turn.begun, ended: turn.ended)
+        } catch {
+            result = .failure(error)
+            ticket = commit(Change(), begun: nil, ended: [])
+        }
+        try await ticket.committed()
+        return try result.get()
     }
 
-    private func commit(_ change: Change) -> Ticket { gate.enqueue(change, activation) }
-
-    private func tellEnded(_ ended: [LoginSessionID]) {
-        guard !ended.isEmpty else { return }
-        standing.withLock { $0.subtract(ended) }
-        whenEnded.withLock { $0 }?(ended)
+    private func commit(_ change: Change, begun: LoginSessionID?, ended: [LoginSessionID]) -> Ticket {
+        guard let activation else { preconditionFailure("a turn before anything was loaded") }
+        // Both change so rarely that to keep them as they now are costs no copy.
+        let (tenants, numbers) = (roster.tenants, roster.tenantsByNumber)
+        let ticket = Ticket()
+        gate.enqueue(change, activation) { [self] result in
+            if case .success = result {
+                let tell = committed.withLock { committed in
+                    committed.tenants = tenants
+                    committed.tenantsByNumber = numbers
+                    if let begun { committed.standing.insert(begun) }
+                    committed.standing.subtract(ended)
+                    return committed.whenEnded
+                }
+                if !ended.isEmpty { tell?(ended) }
+            }
+            ticket.settle(result)
+        }
+        return ticket
     }
 
     // MARK: Who there is
 
-    package var isEmpty: Bool { roster.tenants.isEmpty }
-    package var tenants: [Tenant] { roster.tenants.values.sorted { $0.id < $1.id } }
-    package func tenant(_ id: TenantID) -> Tenant? { roster.tenants[id] }
-    package func tenant(slug: String) -> Tenant? { roster.tenant(slug: slug) }
+    package var isEmpty: Bool { tenants.isEmpty }
+    package var tenants: [Tenant] { committed.withLock { $0.tenants }.values.sorted { $0.id < $1.id } }
+    package func tenant(_ id: TenantID) -> Tenant? { committed.withLock { $0.tenants[id] } }
+    package func tenant(slug: String) -> Tenant? { tenants.first { $0.slug == slug } }
 
     /// Whose number it is. While there is one business only, and it has not named its number, every number is its.
     package func tenant(phoneNumberID: String?) -> Tenant? {
-        if let phoneNumberID, let tenant = roster.tenant(phoneNumberID: phoneNumberID) { return tenant }
-        guard roster.tenants.count == 1, let only = roster.tenants.values.first, only.phoneNumberID == nil else { return nil }
-        return only
+        committed.withLock { committed in
+            if let phoneNumberID, let id = committed.tenantsByNumber[phoneNumberID] { return committed.tenants[id] }
+            guard committed.tenants.count == 1, let only = committed.tenants.values.first, only.phoneNumberID == nil else { return nil }
+            return only
+        }
     }
 
     /// By age, the oldest first.
@@ -88,70 +140,79 @@ package actor Directory {
 
     /// What is shown waits until it is on disk.
     private func reading<T: Sendable>(_ body: (Roster) -> T) async throws(Refusal) -> T {
-        while activation.isEnded { try await load() }
+        try await ready()
         let answer = body(roster)
-        try await commit(Change()).committed()
+        try await commit(Change(), begun: nil, ended: []).committed()
         return answer
     }
 
     // MARK: Tenants
 
     package func createTenant(
-        name: String, slug: String?, ownerEmail: String, ownerName: String, password: String
+        name: String,
+        slug: String?,
+        ownerEmail: String,
+        ownerName: String,
+        password: String
     ) async throws(Refusal) -> (Tenant, User) {
         let email = try Self.normalized(email: ownerEmail)
         try PasswordStrength.check(password, email: email)
-        try await ready()
-        let hash = try await hasher.hash(password)
-        try await ready()
-        let owner = Roster.NewUser(email: email, name: ownerName, role: .owner, passwordHash: hash)
-        let (tenant, user, change) = try roster.added(name: name, slug: slug, owner, environment.moment())
-        try await commit(change).committed()
-        return (tenant, user)
+        try await check { roster throws(Refusal) in try roster.requireFree(email: email) }
+        let owner = Roster.NewUser(email: email, name: ownerName, role: .owner, passwordHash: try await hasher.hash(password))
+        return try await perform { roster, moment throws(Refusal) in
+            let (tenant, user, change) = try roster.added(name: name, slug: slug, owner, moment)
+            return Turn(answer: (tenant, user), change: change)
+        }
     }
 
     package func setWhatsApp(tenant: TenantID, phoneNumberID: String?, wabaID: String?) async throws(Refusal) {
-        try await ready()
-        try await commit(try roster.reachable(tenant, phoneNumberID: phoneNumberID, wabaID: wabaID)).committed()
+        try await perform { roster, _ throws(Refusal) in
+            Turn(answer: (), change: try roster.reachable(tenant, phoneNumberID: phoneNumberID, wabaID: wabaID))
+        }
     }
 
     // MARK: Users
 
+    /// Refuses what would be refused anyway, before the time of a hash is spent on it.
+    private func check<Answer: Sendable>(_ look: (Roster) throws(Refusal) -> Answer) async throws(Refusal) -> Answer {
+        try await perform { roster, _ throws(Refusal) in Turn(answer: try look(roster)) }
+    }
+
     package func createUser(
-        by principal: Principal, email: String, name: String, role: Role, password: String
+        by principal: Principal,
+        email: String,
+        name: String,
+        role: Role,
+        password: String
     ) async throws(Refusal) -> User {
         let email = try Self.normalized(email: email)
+        try await check { roster throws(Refusal) in try roster.requireMayAdd(role, email: email, by: principal) }
         try PasswordStrength.check(password, email: email)
-        try await ready()
-        let hash = try await hasher.hash(password)
-        try await ready()
-        let (user, change) = try roster.added(
-            Roster.NewUser(email: email, name: name, role: role, passwordHash: hash), by: principal, environment.moment()
-        )
-        try await commit(change).committed()
-        return user
+        let new = Roster.NewUser(email: email, name: name, role: role, passwordHash: try await hasher.hash(password))
+        return try await perform { roster, moment throws(Refusal) in
+            let (user, change) = try roster.added(new, by: principal, moment)
+            return Turn(answer: user, change: change)
+        }
     }
 
     package func updateUser(by principal: Principal, _ id: UserID, _ changes: UserChanges) async throws(Refusal) -> User {
-        try await ready()
         var hash: String?
         if let password = changes.password {
-            guard let user = roster.user(principal.tenant, id) else { throw .notFound(.user) }
+            let user = try await check { roster throws(Refusal) in try roster.changeable(id, by: principal) }
             try PasswordStrength.check(password, email: user.email)
             hash = try await hasher.hash(password)
-            try await ready()
         }
-        let (user, ended, change) = try roster.changed(id, changes, passwordHash: hash, by: principal, environment.moment())
-        try await commit(change).committed()
-        tellEnded(ended)
-        return user
+        return try await perform { roster, moment throws(Refusal) in
+            let (user, ended, change) = try roster.changed(id, changes, passwordHash: hash, by: principal, moment)
+            return Turn(answer: user, change: change, ended: ended)
+        }
     }
 
     package func deleteUser(by principal: Principal, _ id: UserID) async throws(Refusal) {
-        try await ready()
-        let (ended, change) = try roster.removed(id, by: principal)
-        try await commit(change).committed()
-        tellEnded(ended)
+        try await perform { roster, _ throws(Refusal) in
+            let (ended, change) = try roster.removed(id, by: principal)
+            return Turn(answer: (), change: change, ended: ended)
+        }
     }
 
     // MARK: Logins
@@ -160,83 +221,79 @@ package actor Directory {
 
     /// The answer is the same, and takes as long, whether the e-mail, the password or the user is the trouble.
     package func login(identifier: String, password: String) async throws(Refusal) -> LoginResult {
+        try gate.admit()
         try await ready()
-        let user = roster.user(email: identifier.lowercased())
-        guard try await hasher.verify(password, user?.passwordHash), let user else { throw Self.wrong }
-        try await ready()
-        let moment = environment.moment()
-        // The password may have been changed while it was being checked.
-        guard roster.users[user.id]?.passwordHash == user.passwordHash else { throw Self.wrong }
-        let refreshID = newTokenID(moment)
-        guard let (session, current, ended, change) = roster.loggedIn(
-            user.id, refreshID: refreshID, lifetime: tokens.refreshLifetime, moment
-        ) else { throw Self.wrong }
-        try await commit(change).committed()
-        standing.withLock { _ = $0.insert(session.id) }
-        tellEnded(ended)
-        return try await result(current, session, moment)
+        let known = roster.user(email: identifier.lowercased())
+        let fits = try await hasher.verify(password, known?.passwordHash)
+        let lifetime = tokens.sessionLifetime
+        let (user, session, moment) = try await perform { roster, moment throws(Refusal) in
+            // The password may have been changed while it was being checked.
+            guard fits, let known, roster.users[known.id]?.passwordHash == known.passwordHash,
+                let (session, user, ended, change) = roster.loggedIn(known.id, refreshID: Self.newTokenID(moment), lifetime: lifetime, moment)
+            else { throw Self.wrong }
+            return Turn(answer: (user, session, moment), change: change, begun: session.id, ended: ended)
+        }
+        return try await result(user, session, moment)
     }
 
     /// A refresh token is good once. Used again, it ends the login for whoever has it.
     package func refresh(_ token: String) async throws(Refusal) -> LoginResult {
         let (_, id, refreshID) = try await tokens.verifyRefresh(token)
-        try await ready()
-        let moment = environment.moment()
-        let (outcome, change) = roster.refreshed(
-            id, with: refreshID, next: newTokenID(moment), lifetime: tokens.refreshLifetime, moment
-        )
-        try await commit(change).committed()
+        let lifetime = tokens.sessionLifetime
+        let (outcome, moment) = try await perform { roster, moment throws(Refusal) in
+            let (outcome, change) = roster.refreshed(id, with: refreshID, next: Self.newTokenID(moment), lifetime: lifetime, moment)
+            guard case .reused(let ended) = outcome else { return Turn(answer: (outcome, moment), change: change) }
+            return Turn(answer: (outcome, moment), change: change, ended: ended)
+        }
         switch outcome {
         case .renewed(let session, let user): return try await result(user, session, moment)
-        case .reused(let ended):
-            tellEnded(ended)
+        case .reused:
             throw Refusal(.unauthenticated, "refresh_reused", "Este token já foi usado; por segurança a sessão foi encerrada. Entre novamente.")
         case .unknown: throw TokenIssuer.invalid
         }
     }
 
     package func logout(_ session: LoginSessionID) async throws(Refusal) {
-        try await ready()
-        let (ended, change) = roster.loggedOut(session)
-        try await commit(change).committed()
-        tellEnded(ended)
+        try await perform { roster, _ throws(Refusal) in
+            let (ended, change) = roster.loggedOut(session)
+            return Turn(answer: (), change: change, ended: ended)
+        }
     }
 
     /// Deletes logins that have expired. To be called now and then.
     package func sweep() async throws(Refusal) {
-        try await ready()
-        let before = Set(roster.sessions.keys)
-        let change = roster.expired(environment.moment())
-        if change.isDurablyEmpty { return }
-        let ended = before.subtracting(roster.sessions.keys)
-        try await commit(change).committed()
-        tellEnded(Array(ended))
+        try await perform { roster, moment throws(Refusal) in
+            let (ended, change) = roster.expired(moment)
+            return Turn(answer: (), change: change, ended: ended)
+        }
     }
 
     /// Proves an access token, and that its login has not ended. Does not wait for this actor.
     package nonisolated func authenticate(accessToken: String) async throws(Refusal) -> AccessClaims {
         let claims = try await tokens.verifyAccess(accessToken)
-        guard standing.withLock({ $0.contains(claims.session) }) else { throw TokenIssuer.invalid }
+        guard committed.withLock({ $0.standing.contains(claims.session) }) else { throw TokenIssuer.invalid }
         return claims
     }
 
     private func result(_ user: User, _ session: LoginSession, _ moment: Moment) async throws(Refusal) -> LoginResult {
         LoginResult(
-            user: user, accessToken: try await tokens.access(user, session: session.id, at: moment.now, id: newTokenID(moment)),
+            user: user,
+            accessToken: try await tokens.access(user, session: session.id, at: moment.now, id: Self.newTokenID(moment)),
             refreshToken: try await tokens.refresh(user, session: session.id, at: moment.now, id: session.refreshID),
             expiresInSeconds: tokens.accessLifetime.components.seconds
         )
     }
 
     private enum TokenKind {}
-    private func newTokenID(_ moment: Moment) -> String { (moment.id() as Identifier<TokenKind>).description }
+    private static func newTokenID(_ moment: Moment) -> String { (moment.id() as Identifier<TokenKind>).description }
 
     /// - Throws: a 422 for what cannot be an address. Whether it is one, only a message to it could tell.
     private static func normalized(email: String) throws(Refusal) -> String {
         let email = email.lowercased()
         let parts = email.split(separator: "@", omittingEmptySubsequences: false)
         guard parts.count == 2, !parts[0].isEmpty, parts[1].contains("."), !parts[1].hasPrefix("."), !parts[1].hasSuffix("."),
-            !email.contains(where: \.isWhitespace), email.utf8.count <= 254
+            // ASCII that can be seen, so that of two spellings which look alike only one is an address.
+            email.utf8.allSatisfy({ (0x21...0x7e).contains($0) }), !email.contains(".."), email.utf8.count <= 254
         else { throw .invalid("email", message: "não é um endereço de e-mail válido", type: "value_error.email") }
         return email
     }

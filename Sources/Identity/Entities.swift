@@ -37,7 +37,8 @@ package struct Tenant: Sendable, Equatable {
     mutating func image() -> RowImage {
         version += 1
         return RowImage(
-            IdentityTables.tenants, version: version,
+            IdentityTables.tenants,
+            version: version,
             values: [.id(id), .text(name), .text(slug), .text(timezone), .optional(phoneNumberID), .optional(wabaID), .timestamp(createdAt)]
         )
     }
@@ -87,7 +88,8 @@ package struct User: Sendable, Equatable {
     mutating func image() -> RowImage {
         version += 1
         return RowImage(
-            IdentityTables.users, version: version,
+            IdentityTables.users,
+            version: version,
             values: [
                 .id(tenant), .id(id), .text(email), .text(name), .text(role.rawValue), .text(passwordHash), .boolean(isActive), .timestamp(createdAt),
                 .timestamp(updatedAt), .optional(lastLoginAt),
@@ -130,7 +132,8 @@ package struct LoginSession: Sendable, Equatable {
     mutating func image() -> RowImage {
         version += 1
         return RowImage(
-            IdentityTables.loginSessions, version: version,
+            IdentityTables.loginSessions,
+            version: version,
             values: [.id(tenant), .id(id), .id(user), .text(refreshID), .timestamp(createdAt), .timestamp(expiresAt)]
         )
     }

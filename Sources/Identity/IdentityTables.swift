@@ -2,7 +2,9 @@ package import Kernel
 
 package enum IdentityTables {
     package static let tenants = Table(
-        "tenants", since: 1, key: ["id"],
+        "tenants",
+        since: 1,
+        key: ["id"],
         columns: [
             Column("id", .uuid), Column("name", .text), Column("slug", .text), Column("timezone", .text), .optional("phone_number_id", .text),
             .optional("waba_id", .text), Column("created_at", .timestamp),
@@ -13,7 +15,9 @@ package enum IdentityTables {
     )
 
     package static let users = Table(
-        "users", since: 1, key: ["tenant_id", "id"],
+        "users",
+        since: 1,
+        key: ["tenant_id", "id"],
         columns: [
             Column("tenant_id", .uuid), Column("id", .uuid), Column("email", .text), Column("name", .text), Column("role", .text),
             Column("password_hash", .text), Column("is_active", .boolean), Column("created_at", .timestamp), Column("updated_at", .timestamp),
@@ -24,7 +28,9 @@ package enum IdentityTables {
 
     /// Logins that can be refreshed. A row goes when the login ends.
     package static let loginSessions = Table(
-        "login_sessions", since: 1, key: ["tenant_id", "id"],
+        "login_sessions",
+        since: 1,
+        key: ["tenant_id", "id"],
         columns: [
             Column("tenant_id", .uuid), Column("id", .uuid), Column("user_id", .uuid), Column("refresh_id", .text), Column("created_at", .timestamp),
             Column("expires_at", .timestamp),

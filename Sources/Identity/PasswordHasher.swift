@@ -28,7 +28,11 @@ package final class PasswordHasher: Sendable {
 
     deinit { pool.shutdownGracefully { _ in } }
 
+    /// - Throws: a 422 that names `password` when bcrypt would cut it off.
     package func hash(_ password: String) async throws(Refusal) -> String {
+        guard Self.isWhole(password) else {
+            throw .invalid("password", message: "deve ter no máximo \(Self.maxPasswordBytes) bytes, sem caracteres nulos", type: "password_strength")
+        }
         let rounds = rounds
         guard let hash = try await run({ Self.hash(password, rounds: rounds) }) else {
             throw Refusal(.unavailable, "hashing_failed", "A senha não pôde ser protegida; tente novamente.")
@@ -36,7 +40,7 @@ package final class PasswordHasher: Sendable {
         return hash
     }
 
-    /// - Parameter hash: `nil` for a user who does not exist: takes as long, and is false.
+    /// - Parameter hash: `$2a$`, `$2b$` or `$2y$`; `nil` for a user who does not exist: takes as long, and is false.
     package func verify(_ password: String, _ hash: String?) async throws(Refusal) -> Bool {
         let stored = hash ?? nobodys
         let fits = try await run { Self.crypt(password, stored).map { Self.isEqual($0, stored) } ?? false }
@@ -61,9 +65,12 @@ package final class PasswordHasher: Sendable {
         return crypt(password, setting.withUnsafeBufferPointer { String(cString: $0.baseAddress!) })
     }
 
-    /// `nil` for a password that bcrypt would cut off, or a hash it does not know.
+    /// Not longer than bcrypt reads, and without the NUL at which C would stop.
+    private static func isWhole(_ password: String) -> Bool { password.utf8.count <= maxPasswordBytes && !password.utf8.contains(0) }
+
+    /// `nil` for a password that bcrypt would cut off, or a hash that is not bcrypt's: libcrypt knows others, some of them worthless.
     private static func crypt(_ password: String, _ setting: String) -> String? {
-        guard password.utf8.count <= maxPasswordBytes, !password.utf8.contains(0) else { return nil }
+        guard isWhole(password), ["$2a$", "$2b$", "$2y$"].contains(where: setting.hasPrefix) else { return nil }
         // 32 KB, too much for the stack of a thread.
         let data = UnsafeMutablePointer<crypt_data>.allocate(capacity: 1)
         defer { data.deallocate() }

@@ -7,6 +7,7 @@ package enum PasswordStrength {
         var objections: [String] = []
         if password.count < 8 { objections.append("deve ter pelo menos 8 caracteres") }
         if password.utf8.count > PasswordHasher.maxPasswordBytes { objections.append("deve ter no máximo \(PasswordHasher.maxPasswordBytes) bytes") }
+        if password.utf8.contains(0) { objections.append("não pode conter caracteres nulos") }
         if !password.contains(where: \.isUppercase) { objections.append("deve ter uma letra maiúscula") }
         if !password.contains(where: \.isLowercase) { objections.append("deve ter uma letra minúscula") }
         if !password.contains(where: \.isNumber) { objections.append("deve ter um número") }
@@ -25,7 +26,8 @@ package enum PasswordStrength {
 
     /// Without symbols, since a symbol put behind one of these does not make it better.
     private static let common: Set<String> = [
-        "password", "password1", "password123", "passw0rd", "p4ssw0rd", "qwerty123", "abc12345", "welcome1", "admin123", "admin1234", "letmein1", "mudar123",
+        "password", "password1", "password123", "passw0rd", "p4ssw0rd", "qwerty123", "abc12345", "welcome1", "admin123", "admin1234", "letmein1",
+        "mudar123",
         "senha", "senha1", "senha12", "brasil123", "teste123", "12345678", "123456789",
     ]
 }

@@ -1,3 +1,4 @@
+import Foundation
 package import Kernel
 
 /// Everybody there is: tenants, users and logins, and the rules between them. A plain value without I/O; the `Directory` runs it.
@@ -14,19 +15,20 @@ struct Roster: Sendable {
     private(set) var sessions: [LoginSessionID: LoginSession] = [:]
     private var usersByEmail: [String: UserID] = [:]
     private var tenantsBySlug: [String: TenantID] = [:]
-    private var tenantsByNumber: [String: TenantID] = [:]
+    private(set) var tenantsByNumber: [String: TenantID] = [:]
+    // So that what one tenant does costs by its own size, not by everybody's.
+    private var usersByTenant: [TenantID: Set<UserID>] = [:]
+    private var sessionsByUser: [UserID: Set<LoginSessionID>] = [:]
 
     init(tenants: [Tenant], users: [User], sessions: [LoginSession]) {
         for tenant in tenants { index(tenant) }
         for user in users { index(user) }
-        for session in sessions { self.sessions[session.id] = session }
+        for session in sessions { index(session) }
     }
 
-    func tenant(slug: String) -> Tenant? { tenantsBySlug[slug].flatMap { tenants[$0] } }
-    func tenant(phoneNumberID: String) -> Tenant? { tenantsByNumber[phoneNumberID].flatMap { tenants[$0] } }
     func user(email: String) -> User? { usersByEmail[email].flatMap { users[$0] } }
     func user(_ tenant: TenantID, _ id: UserID) -> User? { users[id].flatMap { $0.tenant == tenant ? $0 : nil } }
-    func users(of tenant: TenantID) -> [User] { users.values.filter { $0.tenant == tenant }.sorted { $0.id < $1.id } }
+    func users(of tenant: TenantID) -> [User] { usersByTenant[tenant, default: []].compactMap { users[$0] }.sorted { $0.id < $1.id } }
 
     private mutating func index(_ tenant: Tenant) {
         if let number = tenants[tenant.id]?.phoneNumberID { tenantsByNumber[number] = nil }
@@ -38,6 +40,12 @@ struct Roster: Sendable {
     private mutating func index(_ user: User) {
         users[user.id] = user
         usersByEmail[user.email] = user.id
+        usersByTenant[user.tenant, default: []].insert(user.id)
+    }
+
+    private mutating func index(_ session: LoginSession) {
+        sessions[session.id] = session
+        sessionsByUser[session.user, default: []].insert(session.id)
     }
 
     // MARK: Tenants
@@ -46,6 +54,9 @@ struct Roster: Sendable {
         try requireFree(email: owner.email)
         let chosen: String
         if let slug {
+            guard Self.isSlug(slug) else {
+                throw .invalid("slug", message: "deve ter até 63 letras minúsculas, números e hífens", type: "value_error.slug")
+            }
             guard tenantsBySlug[slug] == nil else { throw Refusal(.conflict, "slug_taken", "Este endereço público já está em uso.") }
             chosen = slug
         } else {
@@ -71,9 +82,20 @@ struct Roster: Sendable {
         return change
     }
 
-    /// Lower-case letters, digits and hyphens, with a number behind when it is taken.
+    /// Lower-case letters and digits, with hyphens between them.
+    private static func isSlug(_ text: String) -> Bool {
+        text.utf8.count <= 63
+            && text.split(separator: "-", omittingEmptySubsequences: false).allSatisfy {
+                !$0.isEmpty && $0.allSatisfy { ("a"..."z").contains($0) || ("0"..."9").contains($0) }
+            }
+    }
+
+    /// Lower-case letters without their accents, digits and hyphens, with a number behind when it is taken.
     private func freeSlug(for name: String) -> String {
-        let plain = name.lowercased().unicodeScalars.map { scalar -> Character in
+        let letters = name.decomposedStringWithCanonicalMapping.lowercased().unicodeScalars.filter {
+            $0.properties.canonicalCombiningClass == .notReordered
+        }
+        let plain = letters.map { scalar -> Character in
             scalar.isASCII && (scalar.properties.isAlphabetic || scalar.properties.numericType != nil) ? Character(scalar) : "-"
         }
         let words = String(plain).split(separator: "-").joined(separator: "-").prefix(48)
@@ -94,28 +116,52 @@ struct Roster: Sendable {
     }
 
     mutating func added(_ user: NewUser, by principal: Principal, _ moment: Moment) throws(Refusal) -> (User, Change) {
-        try requireMayMake(user.role, principal)
-        try requireFree(email: user.email)
+        try requireMayAdd(user.role, email: user.email, by: principal)
         var change = Change()
         return (add(user, to: principal.tenant, &change, moment), change)
     }
 
     private mutating func add(_ new: NewUser, to tenant: TenantID, _ change: inout Change, _ moment: Moment) -> User {
         var user = User(
-            tenant: tenant, id: moment.id(), email: new.email, name: new.name, role: new.role, passwordHash: new.passwordHash, at: moment.now
+            tenant: tenant,
+            id: moment.id(),
+            email: new.email,
+            name: new.name,
+            role: new.role,
+            passwordHash: new.passwordHash,
+            at: moment.now
         )
         change.rows.append(user.image())
         index(user)
         return user
     }
 
+    /// Asked before a password is hashed, too: whoever may not is told so first, and costs no hash.
+    func requireMayAdd(_ role: Role, email: String, by principal: Principal) throws(Refusal) {
+        try requireMayMake(role, principal)
+        try requireFree(email: email)
+    }
+
+    /// The user, if there is one, and `principal` may change them. Asked before a password is hashed, too.
+    func changeable(_ id: UserID, by principal: Principal) throws(Refusal) -> User {
+        let administrator = try administrator(principal)
+        guard let user = user(principal.tenant, id) else { throw .notFound(.user) }
+        guard user.role != .owner || administrator.role == .owner else {
+            throw Refusal(.forbidden, "owner_only", "Só um proprietário altera um proprietário.")
+        }
+        return user
+    }
+
     /// - Returns: the logins that ended by it.
     mutating func changed(
-        _ id: UserID, _ changes: UserChanges, passwordHash: String?, by principal: Principal, _ moment: Moment
+        _ id: UserID,
+        _ changes: UserChanges,
+        passwordHash: String?,
+        by principal: Principal,
+        _ moment: Moment
     ) throws(Refusal) -> (User, ended: [LoginSessionID], Change) {
-        guard var user = user(principal.tenant, id) else { throw .notFound(.user) }
-        try requireMayChange(user, principal)
-        let before = user
+        let before = try changeable(id, by: principal)
+        var user = before
         if let name = changes.name { user.name = name }
         if let role = changes.role {
             try requireMayMake(role, principal)
@@ -137,32 +183,36 @@ struct Roster: Sendable {
     }
 
     mutating func removed(_ id: UserID, by principal: Principal) throws(Refusal) -> (ended: [LoginSessionID], Change) {
-        guard let user = user(principal.tenant, id) else { throw .notFound(.user) }
-        try requireMayChange(user, principal)
+        let user = try changeable(id, by: principal)
         if user.role == .owner, user.isActive { try requireAnotherOwner(than: user) }
         users[id] = nil
         usersByEmail[user.email] = nil
+        usersByTenant[user.tenant]?.remove(id)
         var change = Change()
         change.rows.append(RowImage(deleting: [.id(user.tenant), .id(id)], from: IdentityTables.users, version: user.version + 1))
         return (endSessions(of: id, &change), change)
     }
 
-    private func requireFree(email: String) throws(Refusal) {
+    func requireFree(email: String) throws(Refusal) {
         guard usersByEmail[email] == nil else { throw Refusal(.conflict, "email_taken", "Já existe um usuário com este e-mail.") }
     }
 
     private func requireMayMake(_ role: Role, _ principal: Principal) throws(Refusal) {
-        guard principal.role.canAdminister else { throw Refusal(.forbidden, "role_forbidden", "Só administradores podem fazer isto.") }
-        guard role != .owner || principal.role == .owner else { throw Refusal(.forbidden, "owner_only", "Só um proprietário faz outro proprietário.") }
+        let administrator = try administrator(principal)
+        guard role != .owner || administrator.role == .owner else {
+            throw Refusal(.forbidden, "owner_only", "Só um proprietário faz outro proprietário.")
+        }
     }
 
-    private func requireMayChange(_ user: User, _ principal: Principal) throws(Refusal) {
-        guard principal.role.canAdminister else { throw Refusal(.forbidden, "role_forbidden", "Só administradores podem fazer isto.") }
-        guard user.role != .owner || principal.role == .owner else { throw Refusal(.forbidden, "owner_only", "Só um proprietário altera um proprietário.") }
+    /// Whoever asks, as they are now. Their token may be older than what became of them, when both were on their way at once.
+    private func administrator(_ principal: Principal) throws(Refusal) -> User {
+        guard let user = user(principal.tenant, principal.user), user.isActive else { throw TokenIssuer.invalid }
+        guard user.role.canAdminister else { throw Refusal(.forbidden, "role_forbidden", "Só administradores podem fazer isto.") }
+        return user
     }
 
     private func requireAnotherOwner(than user: User) throws(Refusal) {
-        guard users.values.contains(where: { $0.tenant == user.tenant && $0.id != user.id && $0.role == .owner && $0.isActive }) else {
+        guard users(of: user.tenant).contains(where: { $0.id != user.id && $0.role == .owner && $0.isActive }) else {
             throw Refusal(.conflict, "last_owner", "A empresa precisa de pelo menos um proprietário ativo.")
         }
     }
@@ -171,7 +221,10 @@ struct Roster: Sendable {
 
     /// - Returns: the new login, and the oldest ones if it was one too many.
     mutating func loggedIn(
-        _ id: UserID, refreshID: String, lifetime: Duration, _ moment: Moment
+        _ id: UserID,
+        refreshID: String,
+        lifetime: Duration,
+        _ moment: Moment
     ) -> (LoginSession, User, ended: [LoginSessionID], Change)? {
         guard var user = users[id], user.isActive else { return nil }
         var change = Change()
@@ -179,11 +232,16 @@ struct Roster: Sendable {
         change.rows.append(user.image())
         index(user)
         var session = LoginSession(
-            tenant: user.tenant, id: moment.id(), user: id, refreshID: refreshID, createdAt: moment.now, expiresAt: moment.now + lifetime
+            tenant: user.tenant,
+            id: moment.id(),
+            user: id,
+            refreshID: refreshID,
+            createdAt: moment.now,
+            expiresAt: moment.now + lifetime
         )
         change.rows.append(session.image())
-        sessions[session.id] = session
-        let own = sessions.values.filter { $0.user == id }.sorted { $0.createdAt < $1.createdAt }
+        index(session)
+        let own = sessionsByUser[id, default: []].compactMap { sessions[$0] }.sorted { ($0.createdAt, $0.id) < ($1.createdAt, $1.id) }
         var ended: [LoginSessionID] = []
         for oldest in own.prefix(max(0, own.count - Self.maxSessionsPerUser)) { ended += end(oldest.id, &change) }
         return (session, user, ended, change)
@@ -198,12 +256,14 @@ struct Roster: Sendable {
 
     mutating func refreshed(_ id: LoginSessionID, with refreshID: String, next: String, lifetime: Duration, _ moment: Moment) -> (Refresh, Change) {
         var change = Change()
-        guard var session = sessions[id], session.expiresAt > moment.now, let user = users[session.user], user.isActive else { return (.unknown, change) }
+        guard var session = sessions[id], session.expiresAt > moment.now, let user = users[session.user], user.isActive else {
+            return (.unknown, change)
+        }
         guard session.refreshID == refreshID else { return (.reused(end(id, &change)), change) }
         session.refreshID = next
         session.expiresAt = moment.now + lifetime
         change.rows.append(session.image())
-        sessions[id] = session
+        index(session)
         return (.renewed(session, user), change)
     }
 
@@ -212,18 +272,20 @@ struct Roster: Sendable {
         return (end(id, &change), change)
     }
 
-    mutating func expired(_ moment: Moment) -> Change {
+    mutating func expired(_ moment: Moment) -> (ended: [LoginSessionID], Change) {
         var change = Change()
-        for session in sessions.values where session.expiresAt <= moment.now { _ = end(session.id, &change) }
-        return change
+        let ended = sessions.values.filter { $0.expiresAt <= moment.now }.flatMap { end($0.id, &change) }
+        return (ended, change)
     }
 
     private mutating func endSessions(of user: UserID, _ change: inout Change) -> [LoginSessionID] {
-        sessions.values.filter { $0.user == user }.map(\.id).flatMap { end($0, &change) }
+        sessionsByUser[user, default: []].flatMap { end($0, &change) }
     }
 
     private mutating func end(_ id: LoginSessionID, _ change: inout Change) -> [LoginSessionID] {
         guard let session = sessions.removeValue(forKey: id) else { return [] }
+        sessionsByUser[session.user]?.remove(id)
+        if sessionsByUser[session.user]?.isEmpty == true { sessionsByUser[session.user] = nil }
         change.rows.append(session.deletion)
         return [id]
     }

@@ -1,5 +1,7 @@
+import Foundation
 import JWTKit
 package import Kernel
+import Wire
 
 /// What an access token says, once proved.
 package struct AccessClaims: Sendable, Equatable {
@@ -36,9 +38,14 @@ package struct TokenIssuer: Sendable {
     private let environment: Environment
     package let accessLifetime: Duration
     package let refreshLifetime: Duration
+    /// For as long after a refresh some token of the login is good.
+    var sessionLifetime: Duration { max(accessLifetime, refreshLifetime) }
 
     package init(secret: String, accessMinutes: Int, refreshDays: Int = 30, environment: Environment) async throws {
-        keys = await JWTKeyCollection().add(hmac: HMACKey(stringLiteral: secret), digestAlgorithm: .sha256)
+        precondition(!secret.isEmpty, "tokens need a secret")
+        // HMAC fills a short key up with zeros anyway (RFC 2104 §2); jwt-kit stops a debug build that leaves it to HMAC.
+        let key = Array(secret.utf8) + [UInt8](repeating: 0, count: max(0, 32 - secret.utf8.count))
+        keys = await JWTKeyCollection().add(hmac: HMACKey(from: key), digestAlgorithm: .sha256)
         self.environment = environment
         accessLifetime = .seconds(accessMinutes * 60)
         refreshLifetime = .seconds(refreshDays * 86_400)
@@ -55,11 +62,24 @@ package struct TokenIssuer: Sendable {
     }
 
     private func payload(
-        _ user: User, _ session: LoginSessionID, audience: String, id: String, at time: Timestamp, lifetime: Duration
+        _ user: User,
+        _ session: LoginSessionID,
+        audience: String,
+        id: String,
+        at time: Timestamp,
+        lifetime: Duration
     ) -> Payload {
         Payload(
-            iss: Self.issuer, aud: audience, sub: user.id.description, tenant: user.tenant.description, role: user.role.rawValue, name: user.name,
-            sid: session.description, jti: id, iat: time.milliseconds / 1000, exp: (time + lifetime).milliseconds / 1000
+            iss: Self.issuer,
+            aud: audience,
+            sub: user.id.description,
+            tenant: user.tenant.description,
+            role: user.role.rawValue,
+            name: user.name,
+            sid: session.description,
+            jti: id,
+            iat: time.milliseconds / 1000,
+            exp: (time + lifetime).milliseconds / 1000
         )
     }
 
@@ -77,7 +97,9 @@ package struct TokenIssuer: Sendable {
             let session = LoginSessionID(payload.sid)
         else { throw Self.invalid }
         return AccessClaims(
-            principal: Principal(tenant: tenant, user: user, role: role, name: payload.name), session: session, expiresAt: Timestamp(seconds: payload.exp)
+            principal: Principal(tenant: tenant, user: user, role: role, name: payload.name),
+            session: session,
+            expiresAt: Timestamp(seconds: payload.exp)
         )
     }
 
@@ -88,14 +110,25 @@ package struct TokenIssuer: Sendable {
     }
 
     private func verify(_ token: String, audience: String) async throws(Refusal) -> Payload {
-        guard token.utf8.count <= 4096 else { throw Self.invalid }
+        guard token.utf8.count <= 4096, Self.isSignedWithHS256(token) else { throw Self.invalid }
         let payload: Payload
         do { payload = try await keys.verify(token, as: Payload.self) } catch { throw Self.invalid }
-        guard payload.iss == Self.issuer, payload.aud == audience else { throw Self.invalid }
+        guard payload.iss == Self.issuer, payload.aud == audience, (0...Self.endOfTime).contains(payload.exp) else { throw Self.invalid }
         guard Timestamp(seconds: payload.exp) > environment.now() else {
             throw Refusal(.unauthenticated, "token_expired", "O token expirou; renove-o ou entre novamente.")
         }
         return payload
+    }
+
+    /// 9999-12-31T23:59:59Z, the last second that RFC 3339 can write.
+    private static let endOfTime: Int64 = 253_402_300_799
+
+    /// jwt-kit checks the signature with the key that it has, whatever algorithm the header names (RFC 8725 §3.1 asks that it be looked at).
+    private static func isSignedWithHS256(_ token: String) -> Bool {
+        var header = String(token.prefix { $0 != "." }).replacing("-", with: "+").replacing("_", with: "/")
+        header += String(repeating: "=", count: (4 - header.utf8.count % 4) % 4)
+        guard let bytes = Data(base64Encoded: header), let json = try? JSON.parse(bytes) else { return false }
+        return json["alg"] == "HS256"
     }
 
     package static let invalid = Refusal(.unauthenticated, "token_invalid", "Credencial inválida; entre novamente.")

@@ -41,12 +41,20 @@ package final class JobRunner: Sendable {
         var notBefore: Timestamp?
     }
 
+    /// What is in the store and not in memory.
+    private enum Backlog {
+        /// Rows that have not been read: at the start, and when more came than memory should hold. New jobs stay there with them, lest they overtake.
+        case inStore
+        /// Being read; what has been added meanwhile comes behind.
+        case reading(added: [Job])
+        case none
+    }
+
     private struct State {
         var lanes: [String: Lane] = [:]
         var known: Set<JobID> = []
         var running = 0
-        /// Rows that are not in memory.
-        var hasMoreInStore = true
+        var backlog = Backlog.inStore
         var isStopping = false
         var startable: [String] = []
     }
@@ -81,13 +89,11 @@ package final class JobRunner: Sendable {
     }
 
     private func add(_ job: Job, _ state: inout State) {
-        guard !state.known.contains(job.id) else { return }
-        // Once there is more in the store than here, new ones stay there too: else they would overtake.
-        guard !state.hasMoreInStore || state.known.isEmpty, state.known.count < limits.inMemory else {
-            state.hasMoreInStore = true
-            return
+        switch state.backlog {
+        case .inStore: break
+        case .reading(let added): state.backlog = .reading(added: added + [job])
+        case .none: if state.known.count < limits.inMemory { insert(job, &state) } else { state.backlog = .inStore }
         }
-        insert(job, &state)
     }
 
     private func insert(_ job: Job, _ state: inout State) {
@@ -151,17 +157,25 @@ package final class JobRunner: Sendable {
     }
 
     private func readStore() async {
-        guard state.withLock({ $0.hasMoreInStore && $0.known.count < limits.inMemory / 2 }) else { return }
+        let isDue = state.withLock { state in
+            guard case .inStore = state.backlog, state.known.count < limits.inMemory / 2 else { return false }
+            state.backlog = .reading(added: [])
+            return true
+        }
+        guard isDue else { return }
         do throws(Refusal) {
             let rows = try await store.rows(
                 .select(from: StorageTables.jobs, "ORDER BY lane, position LIMIT ?", [.integer(Int64(limits.inMemory))])
             )
             state.withLock { state in
-                state.hasMoreInStore = rows.count >= limits.inMemory
+                guard case .reading(let added) = state.backlog else { return }
                 for row in rows { insert(Job(row), &state) }
+                state.backlog = rows.count < limits.inMemory ? .none : .inStore
+                for job in added { add(job, &state) }
                 pump(&state)
             }
         } catch {
+            state.withLock { $0.backlog = .inStore }
             logger.warning("jobs could not be read from the store", metadata: ["reason": "\(error.code)"])
         }
     }

@@ -26,7 +26,8 @@ struct Demo: AsyncParsableCommand {
         let api = DemoAPI(base: url)
         do {
             try await DemoMorning(api: api, url: url, pace: pace, screen: DemoScreen()).play(
-                email: email ?? environment["ADMIN_EMAIL"] ?? "admin@plantao.local", password: password
+                email: email ?? environment["ADMIN_EMAIL"] ?? "admin@plantao.local",
+                password: password
             )
             try await api.close()
         } catch {

@@ -11,6 +11,17 @@ struct DemoMorning: Sendable {
     let url: String
     let pace: Double
     let screen: DemoScreen
+    private let phones: DemoPhones
+
+    init(api: DemoAPI, url: String, pace: Double, screen: DemoScreen) {
+        self.api = api
+        self.url = url
+        self.pace = pace
+        self.screen = screen
+        phones = DemoPhones(screen: screen)
+    }
+
+    private var socketURL: String { url.replacing("http://", with: "ws://") + "/connection/websocket" }
 
     private struct Agent: Sendable {
         let name: String
@@ -28,6 +39,7 @@ struct DemoMorning: Sendable {
             throw DemoAPI.Failure(description: "the server sends through the real WhatsApp; the demo needs one that uses the simulator")
         }
 
+        try await phones.switchOn(url: socketURL, token: admin)
         screen.show(.stage, "", "Duas pessoas abrem suas telas: cada uma é um WebSocket, inscrito em conversas e fila.")
         let maria = try await agent("Maria", languages: ["pt"], admin: admin)
         let diego = try await agent("Diego", languages: ["es", "pt"], admin: admin)
@@ -83,6 +95,7 @@ struct DemoMorning: Sendable {
         let changes = after["gate"]?["changes"]?.int ?? 0
         let commits = after["gate"]?["commits"]?.int ?? 0
         screen.show(.server, "", "\(changes) alterações em disco, em \(commits) gravações. Nada apareceu em tela antes disso.")
+        await phones.switchOff()
         for agent in [maria, diego] {
             _ = try? await agent.socket.rpc("consultor.connection", data: ["status_online": false])
             await agent.socket.close()
@@ -96,11 +109,15 @@ struct DemoMorning: Sendable {
         let email = "\(name.lowercased()).\(suffix)@demo.local"
         let password = "Demo#\(suffix)Aa1"
         let user = try await api.post(
-            "/api/v1/users/", ["email": .string(email), "name": .string(name), "role": "agent", "password": .string(password)], token: admin
+            "/api/v1/users/",
+            ["email": .string(email), "name": .string(name), "role": "agent", "password": .string(password)],
+            token: admin
         )
         let userID = user["id"]?.string ?? ""
         let consultor = try await api.post(
-            "/consultor", ["nome": .string(name), "idiomas": .array(languages.map { .string($0) }), "user_id": .string(userID)], token: admin
+            "/consultor",
+            ["nome": .string(name), "idiomas": .array(languages.map { .string($0) }), "user_id": .string(userID)],
+            token: admin
         )
         let login = try await api.post("/api/v1/auth/login", ["email": .string(email), "password": .string(password)])
         let token = login["access_token"]?.string ?? ""
@@ -112,7 +129,9 @@ struct DemoMorning: Sendable {
             view.see(event, on: channel)
         }
         let socket = try await RealtimeClient.connect(
-            url: url.replacing("http://", with: "ws://") + "/connection/websocket", token: token, events: events,
+            url: socketURL,
+            token: token,
+            events: events,
             on: MultiThreadedEventLoopGroup.singleton.next()
         )
         for channel in ["conversations", "queue"] { _ = try await socket.subscribe(to: channel) }
@@ -128,7 +147,6 @@ struct DemoMorning: Sendable {
             let conversation = try await api.get("/api/v1/conversations/\(id)", token: admin)
             if let offered = conversation["offer"]?["consultor_id"]?.int, let agent = agents.first(where: { $0.consultorID == offered }) {
                 await pause()
-                _ = try await agent.socket.subscribe(to: "conversation:\(id)")
                 _ = try await agent.socket.rpc("conversation.claim", data: ["conversation_id": .string(id)])
                 screen.show(.agent, agent.name, "aceitou a oferta, protocolo \(conversation["protocol"]?.string ?? "")")
                 return (agent, id)
@@ -151,8 +169,11 @@ struct DemoMorning: Sendable {
     private func customer(_ name: String, _ number: String, _ text: String, _ admin: String) async throws {
         screen.show(.customer, name, "escreve: \(text)")
         _ = try await api.post(
-            "/api/v1/simulator/messages", ["from": .string(number), "name": .string(name), "text": .string(text)], token: admin
+            "/api/v1/simulator/messages",
+            ["from": .string(number), "name": .string(name), "text": .string(text)],
+            token: admin
         )
+        try await phones.watch(try await conversation(number: number, admin), of: name)
     }
 
     private func conversation(number: String, _ admin: String) async throws -> String {
@@ -182,6 +203,11 @@ private final class DemoView: Sendable {
         self.screen = screen
     }
 
+    private static func short(_ text: String?) -> String {
+        let line = (text ?? "").split(separator: "\n").first.map(String.init) ?? ""
+        return line.count > 48 ? line.prefix(48) + "…" : line
+    }
+
     func see(_ event: JSON, on channel: String) {
         switch event["type"]?.string {
         case "conversation.changed" where channel == "conversations":
@@ -192,19 +218,46 @@ private final class DemoView: Sendable {
             let line: String
             switch state {
             case "offered": line = "vê na tela: conversa de \(name) oferecida a \(conversation["offer"]?["name"]?.string ?? "?")"
-            case "active": line = "vê na tela: \(name) com \(conversation["assignee"]?["name"]?.string ?? "?") — “\(last?["text"]?.string ?? "")”"
+            case "active":
+                line = "vê na tela: \(name) com \(conversation["assignee"]?["name"]?.string ?? "?") — “\(Self.short(last?["text"]?.string))”"
             case "resolved": line = "vê na tela: conversa de \(name) encerrada"
-            default: line = "vê na tela: \(name) (\(state)) — “\(last?["text"]?.string ?? "")”"
+            default: line = "vê na tela: \(name) (\(state)) — “\(Self.short(last?["text"]?.string))”"
             }
             let isNew = shown.withLock { shown in
                 defer { shown[id] = line }
                 return shown[id] != line
             }
             if isNew { screen.show(.agent, agent, line) }
-        case "message.changed":
-            guard let message = event["message"], message["direction"]?.string == "out", message["status"]?.string == "delivered" else { return }
-            screen.show(.customer, "celular", "recebe: \(message["text"]?.string ?? "")")
         default: break
         }
     }
+}
+
+/// The customers' handsets: shows what reaches them, by following each conversation's deliveries.
+private final class DemoPhones: Sendable {
+    private let screen: DemoScreen
+    private let owners = Mutex<[String: String]>([:])
+    private let socket = Mutex<RealtimeClient?>(nil)
+
+    init(screen: DemoScreen) { self.screen = screen }
+
+    func switchOn(url: String, token: String) async throws {
+        var events = RealtimeEvents()
+        events.onPublication = { [self] channel, publication in
+            guard let event = try? JSON.parse(publication.data), event["type"]?.string == "message.changed", let message = event["message"],
+                message["direction"]?.string == "out", message["status"]?.string == "delivered",
+                let owner = owners.withLock({ $0[String(channel.dropFirst("conversation:".count))] })
+            else { return }
+            screen.show(.customer, owner, "recebe:  \(message["text"]?.string ?? "")")
+        }
+        let client = try await RealtimeClient.connect(url: url, token: token, events: events, on: MultiThreadedEventLoopGroup.singleton.next())
+        socket.withLock { $0 = client }
+    }
+
+    func watch(_ conversation: String, of name: String) async throws {
+        let isNew = owners.withLock { $0.updateValue(name, forKey: conversation) == nil }
+        if isNew { _ = try await socket.withLock { $0 }?.subscribe(to: "conversation:\(conversation)") }
+    }
+
+    func switchOff() async { await socket.withLock { $0 }?.close() }
 }

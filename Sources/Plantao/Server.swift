@@ -41,7 +41,9 @@ struct Server {
 
         let hasher = PasswordHasher(rounds: settings.bcryptRounds)
         let tokens = try await TokenIssuer(
-            secret: try secretKey(), accessMinutes: settings.accessTokenMinutes, environment: environment
+            secret: try secretKey(),
+            accessMinutes: settings.accessTokenMinutes,
+            environment: environment
         )
         let directory = Directory(store: store, gate: gate, environment: environment, hasher: hasher, tokens: tokens)
         try await directory.load()
@@ -51,8 +53,10 @@ struct Server {
         deskSettings.offerTimeout = settings.offerTimeout
         let alarms = AlarmClock()
         let tenants = Tenants(
-            .init(gate: gate, store: store, environment: environment, alarms: alarms, settings: deskSettings), logger: logger,
-            isWatched: { hub.hasSubscribers($0) }, flow: { id in await directory.tenant(id).map { .standard(businessName: $0.name) } }
+            .init(gate: gate, store: store, environment: environment, alarms: alarms, settings: deskSettings),
+            logger: logger,
+            isWatched: { hub.hasSubscribers($0) },
+            flow: { id in await directory.tenant(id).map { .standard(businessName: $0.name) } }
         )
         let operations = Operations(tenants: tenants, gate: gate, store: store, hub: hub)
 
@@ -62,9 +66,16 @@ struct Server {
         let runner = JobRunner(
             workers: [
                 ConversationDesk.sendJobKind: OutboxWorker(
-                    tenants: tenants, store: store, sender: bridge(directory, http, simulator), environment: environment, logger: logger
+                    tenants: tenants,
+                    store: store,
+                    sender: bridge(directory, http, simulator),
+                    environment: environment,
+                    logger: logger
                 )
-            ], store: store, environment: environment, logger: logger
+            ],
+            store: store,
+            environment: environment,
+            logger: logger
         )
         outlet.connect(runner: runner, tenants: tenants)
 
@@ -87,22 +98,36 @@ struct Server {
             authenticate: { token throws(Refusal) in
                 let claims = try await directory.authenticate(accessToken: token)
                 return Credential(principal: claims.principal, session: claims.session, expiresAt: claims.expiresAt)
-            }, environment: environment, settings: socketSettings, version: "Plantao \(Version.current)"
+            },
+            environment: environment,
+            settings: socketSettings,
+            version: "Plantao \(Version.current)"
         )
         let registries = LoopRegistries(loops: loops, environment: environment)
+        directory.onSessionsEnded { registries.close(Set($0)) }
         let application = Application(
             router: api.router(),
             server: HTTPServerBuilder { responder in RealtimeChannel(responder: responder, services: services, registries: registries) },
             configuration: ApplicationConfiguration(address: .hostname(settings.host, port: settings.port), serverName: "Plantao", backlog: 1024),
-            onServerRunning: { _ in announce(welcome) }, eventLoopGroupProvider: .shared(group), logger: logger
+            onServerRunning: { _ in announce(welcome) },
+            eventLoopGroupProvider: .shared(group),
+            logger: logger
         )
         let housekeeping = Housekeeping(
-            tenants: tenants, alarms: alarms, hub: hub, gate: gate, directory: directory, environment: environment, logger: logger
+            tenants: tenants,
+            alarms: alarms,
+            hub: hub,
+            gate: gate,
+            directory: directory,
+            environment: environment,
+            logger: logger
         )
         var members: [any Service] = [housekeeping, JobService(runner: runner)]
         if settings.whatsapp == nil { members.append(SimulatorService(simulator: simulator, statuses: statuses)) }
         var configuration = ServiceGroupConfiguration(
-            services: members + [application], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger
+            services: members + [application],
+            gracefulShutdownSignals: [.sigterm, .sigint],
+            logger: logger
         )
         configuration.maximumGracefulShutdownDuration = .seconds(10)
         configuration.maximumCancellationDuration = .seconds(5)
@@ -124,14 +149,17 @@ struct Server {
     private func bridge(_ directory: Directory, _ http: HTTPClient, _ simulator: WhatsAppSimulator) -> WhatsAppBridge {
         guard let whatsapp = settings.whatsapp else {
             return WhatsAppBridge(
-                sender: simulator, credentials: { WhatsAppCredentials(phoneNumberID: $0.description, accessToken: "") }, logger: logger
+                sender: simulator,
+                credentials: { WhatsAppCredentials(phoneNumberID: $0.description, accessToken: "") },
+                logger: logger
             )
         }
         return WhatsAppBridge(
             sender: WhatsAppCloudClient(http: http, configuration: whatsapp.client),
             credentials: { tenant in
                 await directory.tenant(tenant)?.phoneNumberID.map { WhatsAppCredentials(phoneNumberID: $0, accessToken: whatsapp.token) }
-            }, logger: logger
+            },
+            logger: logger
         )
     }
 
@@ -170,7 +198,11 @@ struct Server {
             }
             do {
                 _ = try await directory.createTenant(
-                    name: settings.tenantName, slug: nil, ownerEmail: settings.adminEmail, ownerName: "Administrador", password: password
+                    name: settings.tenantName,
+                    slug: nil,
+                    ownerEmail: settings.adminEmail,
+                    ownerName: "Administrador",
+                    password: password
                 )
             } catch { throw StartupError("ADMIN_EMAIL, ADMIN_PASSWORD: the first user cannot be made: \(error.message)") }
         }

@@ -1,13 +1,13 @@
+import Conversations
+import HTTPAPI
 import Identity
 import Integrations
 import Jobs
 import Kernel
-import HTTPAPI
 import Logging
 import Realtime
 import ServiceLifecycle
 import Storage
-import Conversations
 import Tenancy
 
 /// What runs beside the doors: alarms, and now and then the putting away of what is no longer needed.
@@ -31,7 +31,12 @@ struct Housekeeping: Service {
                         await tenants.sweep()
                         hub.sweep()
                     }
-                    if ticks % 36_000 == 0 { gate.forgetOldMarks(now: environment.now()) }
+                    if ticks % 36_000 == 0 {
+                        gate.forgetOldMarks(now: environment.now())
+                        do throws(Refusal) { try await directory.sweep() } catch {
+                            logger.warning("expired logins could not be deleted", metadata: ["reason": "\(error.code)"])
+                        }
+                    }
                     try? await Task.sleep(for: .milliseconds(100))
                 }
             }
@@ -40,7 +45,7 @@ struct Housekeeping: Service {
 
     private func wake(_ tenant: TenantID) async {
         do throws(Refusal) {
-            try await tenants.use(tenant) { cell throws(Refusal) in await cell.timePassed() }
+            try await tenants.use(tenant) { cell throws(Refusal) in try await cell.timePassed().committed() }
         } catch {
             // The alarm stands until it has been heard.
             alarms.set(tenant, at: environment.now() + .seconds(1))

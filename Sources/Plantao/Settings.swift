@@ -71,8 +71,10 @@ struct Settings {
     private static func whatsapp(_ reader: EnvironmentReader) throws -> WhatsApp? {
         switch (reader.text("WHATSAPP_API_TOKEN"), reader.text("WHATSAPP_PHONE_NUMBER_ID")) {
         case (nil, nil): return nil
-        case (_?, nil): throw StartupError("WHATSAPP_PHONE_NUMBER_ID: not set, but WHATSAPP_API_TOKEN is. Set both for WhatsApp, or neither for the simulator.")
-        case (nil, _?): throw StartupError("WHATSAPP_API_TOKEN: not set, but WHATSAPP_PHONE_NUMBER_ID is. Set both for WhatsApp, or neither for the simulator.")
+        case (_?, nil):
+            throw StartupError("WHATSAPP_PHONE_NUMBER_ID: not set, but WHATSAPP_API_TOKEN is. Set both for WhatsApp, or neither for the simulator.")
+        case (nil, _?):
+            throw StartupError("WHATSAPP_API_TOKEN: not set, but WHATSAPP_PHONE_NUMBER_ID is. Set both for WhatsApp, or neither for the simulator.")
         case (let token?, let number?):
             let client: WhatsAppCloudClient.Configuration
             if let url = reader.text("WHATSAPP_API_URL") {
@@ -118,7 +120,9 @@ struct EnvironmentReader {
         guard let text = text(name) else { return nil }
         guard text.hasPrefix("[") else { return text.split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) } }
         guard let list = try? JSONDecoder().decode([String].self, from: Data(text.utf8)) else {
-            throw StartupError("\(name): '\(text)' is not a list; write [\"https://a.example\", \"https://b.example\"] or https://a.example,https://b.example.")
+            throw StartupError(
+                "\(name): '\(text)' is not a list; write [\"https://a.example\", \"https://b.example\"] or https://a.example,https://b.example."
+            )
         }
         return list
     }

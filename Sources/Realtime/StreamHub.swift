@@ -82,7 +82,13 @@ package final class StreamHub: Sendable {
     /// Registers a subscription, and answers the client with its position and either what it missed or the snapshot. Called from the gate.
     /// - Parameter snapshot: what the turn saw; `nil` only when `since` was thought to be recoverable.
     package func subscribe(
-        _ id: ConnectionID, on loop: any EventLoop, to stream: StreamKey, command: UInt32, info: ClientInfo, since: StreamPosition?, snapshot: [UInt8]?
+        _ id: ConnectionID,
+        on loop: any EventLoop,
+        to stream: StreamKey,
+        command: UInt32,
+        info: ClientInfo,
+        since: StreamPosition?,
+        snapshot: [UInt8]?
     ) {
         let hub = state.withLock { state -> LoopHub? in
             // A connection may have gone while its subscription waited at the gate.

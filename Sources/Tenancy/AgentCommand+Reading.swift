@@ -19,11 +19,13 @@ extension AgentCommand {
         switch verb {
         case "messages":
             command = .write(
-                text: fields.text("text", max: maxTextCharacters), clientMessageID: fields.optionalText("client_message_id", min: 1, max: 128)
+                text: fields.text("text", max: maxTextCharacters),
+                clientMessageID: fields.optionalText("client_message_id", min: 1, max: 128)
             )
         case "notes":
             command = .note(
-                text: fields.text("text", max: maxTextCharacters), clientMessageID: fields.optionalText("client_message_id", min: 1, max: 128)
+                text: fields.text("text", max: maxTextCharacters),
+                clientMessageID: fields.optionalText("client_message_id", min: 1, max: 128)
             )
         case "claim": command = .claim
         case "decline": command = .decline

@@ -67,7 +67,8 @@ extension Operations {
         if var row = counted.first { total = Int(row.integer()) }
         let rows = try await store.rows(
             .select(
-                from: ConversationTables.conversations, rest + " ORDER BY updated_at DESC, id DESC LIMIT ? OFFSET ?",
+                from: ConversationTables.conversations,
+                rest + " ORDER BY updated_at DESC, id DESC LIMIT ? OFFSET ?",
                 arguments + [.integer(Int64(page.size)), .integer(Int64((page.number - 1) * page.size))]
             )
         )
@@ -83,7 +84,10 @@ extension Operations {
 
     /// `{items, has_more}`, oldest first: the last `limit` messages before the message `before`, or the very last.
     package func messages(
-        of id: ConversationID, before: MessageID?, limit: Int, for principal: Principal
+        of id: ConversationID,
+        before: MessageID?,
+        limit: Int,
+        for principal: Principal
     ) async throws(Refusal) -> [UInt8] {
         let exists = try await store.rows(
             Query("SELECT 1 FROM conversations WHERE tenant_id = ? AND id = ?", [.id(principal.tenant), .id(id)], kinds: [.integer])
@@ -100,7 +104,8 @@ extension Operations {
         }
         let rows = try await store.rows(
             .select(
-                from: ConversationTables.messages, "WHERE tenant_id = ? AND conversation_id = ? \(condition) ORDER BY seq DESC LIMIT ?",
+                from: ConversationTables.messages,
+                "WHERE tenant_id = ? AND conversation_id = ? \(condition) ORDER BY seq DESC LIMIT ?",
                 arguments + [.integer(Int64(limit + 1))]
             )
         )

@@ -144,7 +144,9 @@ package struct Operations: Sendable {
     ///   - canRecover: asked within the turn: whether the client can be given what it missed, and needs no snapshot.
     ///   - register: called once, from the gate, in its order.
     package func subscribe(
-        _ principal: Principal, to channel: TenantCell.Channel, canRecover: @Sendable () -> Bool,
+        _ principal: Principal,
+        to channel: TenantCell.Channel,
+        canRecover: @Sendable () -> Bool,
         register: @escaping @Sendable (Result<[UInt8]?, Refusal>) -> Void
     ) async throws(Refusal) {
         try await tenants.use(principal.tenant) { cell throws(Refusal) in

@@ -46,11 +46,17 @@ package actor TenantCell {
             if let consultor = conversation.assignee ?? conversation.offer?.consultor { await queue.resume(conversation.id, consultor) }
         }
         let desk = ConversationDesk(
-            executor: turn, tenant: tenant, pool: queue, flow: flow, settings: surroundings.settings, loaded: conversations
+            executor: turn,
+            tenant: tenant,
+            pool: queue,
+            flow: flow,
+            settings: surroundings.settings,
+            loaded: conversations
         )
         let cell = TenantCell(tenant: tenant, turn: turn, queue: queue, desk: desk, surroundings)
-        // Offers may have run out while nobody was awake, and people in line may find somebody.
-        await cell.timePassed()
+        // Offers may have run out while nobody was awake, and people in line may find somebody. Not now: what cannot be stored must not keep anybody
+        // from reading.
+        surroundings.alarms.set(tenant, at: surroundings.environment.now())
         return cell
     }
 
@@ -86,12 +92,10 @@ package actor TenantCell {
         }.get()
     }
 
-    package func timePassed() {
+    /// Something has fallen due, or may have.
+    package func timePassed() -> Pending<Void> {
         let moment = environment.moment()
-        let change = desk.assumeIsolated { $0.timePassed(moment) }
-        if !change.isDurablyEmpty || !change.events.isEmpty { _ = commit(change) } else if let next = desk.assumeIsolated({ $0.nextDeadline }) {
-            alarms.set(tenant, at: next)
-        }
+        return Pending((), commit(desk.assumeIsolated { $0.timePassed(moment) }))
     }
 
     /// What live state says, held back until everything it says is on disk.
@@ -112,7 +116,10 @@ package actor TenantCell {
     }
 
     package func perform(
-        _ command: AgentCommand, on id: ConversationID, by principal: Principal, earlier: String?
+        _ command: AgentCommand,
+        on id: ConversationID,
+        by principal: Principal,
+        earlier: String?
     ) throws(Refusal) -> Pending<ConversationDesk.Answer> {
         let moment = environment.moment()
         let (answer, change) = try onDesk { desk throws(Refusal) in
@@ -213,7 +220,9 @@ package actor TenantCell {
     /// holds and those it does not. One turn, no `await` (DESIGN §1, invariant 3).
     /// - Parameter needsSnapshot: asked within the turn; without one, the client is expected to recover.
     package func subscribe(
-        to channel: Channel, needsSnapshot: () -> Bool, register: @escaping @Sendable (Result<[UInt8]?, Refusal>) -> Void
+        to channel: Channel,
+        needsSnapshot: () -> Bool,
+        register: @escaping @Sendable (Result<[UInt8]?, Refusal>) -> Void
     ) throws(Refusal) {
         let moment = environment.moment()
         var snapshot: [UInt8]?

@@ -30,7 +30,10 @@ package final class Tenants: Sendable {
     private let flow: @Sendable (TenantID) async -> BotFlow?
 
     package init(
-        _ surroundings: TenantCell.Surroundings, limits: Limits = Limits(), logger: Logger, isWatched: @escaping @Sendable (TenantID) -> Bool,
+        _ surroundings: TenantCell.Surroundings,
+        limits: Limits = Limits(),
+        logger: Logger,
+        isWatched: @escaping @Sendable (TenantID) -> Bool,
         flow: @escaping @Sendable (TenantID) async -> BotFlow?
     ) {
         self.surroundings = surroundings
@@ -86,11 +89,8 @@ package final class Tenants: Sendable {
         do throws(Refusal) {
             guard let flow = await flow(tenant) else { throw .notFound(.tenant) }
             let cell = try await TenantCell.load(tenant, flow: flow, surroundings)
-            entries.withLock { entries in
-                // Its first turn, taken while loading, may have failed to be stored already.
-                entries[tenant] = cell.activation.isEnded ? nil : .awake(cell, users: 0, lastUsed: surroundings.environment.now())
-            }
-            return cell.activation.isEnded ? .journalUnavailable : nil
+            entries.withLock { $0[tenant] = .awake(cell, users: 0, lastUsed: surroundings.environment.now()) }
+            return nil
         } catch {
             entries.withLock { $0[tenant] = nil }
             return error

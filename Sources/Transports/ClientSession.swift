@@ -183,7 +183,10 @@ final class ClientSession: Subscriber {
         guard subscriptions.count < services.settings.maxChannels else { return transport.write(.error(id: id, .limitExceeded)) }
         subscriptions[request.channel] = .asked(isCancelled: false)
         let registration = Registration(
-            connection: connection, loop: loop, stream: StreamKey(tenant: principal.tenant, channel: request.channel), command: id,
+            connection: connection,
+            loop: loop,
+            stream: StreamKey(tenant: principal.tenant, channel: request.channel),
+            command: id,
             info: ClientInfo(user: principal.user.description, client: clientID, connInfo: services.connectionInfo(principal)),
             since: request.recover ? request.since : nil
         )
@@ -245,7 +248,9 @@ final class ClientSession: Subscriber {
 
     /// The task belongs to the session's command: it ends by handing its outcome back, which a closed session ignores.
     private static func run(
-        _ body: @escaping @Sendable (SessionServices) async -> Outcome, _ services: SessionServices, _ session: NIOLoopBound<ClientSession>,
+        _ body: @escaping @Sendable (SessionServices) async -> Outcome,
+        _ services: SessionServices,
+        _ session: NIOLoopBound<ClientSession>,
         _ loop: any EventLoop
     ) {
         Task {
@@ -280,7 +285,10 @@ final class ClientSession: Subscriber {
         state = .connected(credential)
         connection = services.hub.attach(self, on: loop)
         var result = ConnectResult(
-            client: clientID, version: services.version, ping: UInt32(services.settings.pingInterval.components.seconds), pong: true
+            client: clientID,
+            version: services.version,
+            ping: UInt32(services.settings.pingInterval.components.seconds),
+            pong: true
         )
         result.expiry = expiry(credential)
         result.session = clientID

@@ -27,6 +27,11 @@ final class LoopRegistry {
         timer = nil
     }
 
+    /// Closes those whose login has ended: what they could see and do, they no longer may.
+    func close(_ sessions: Set<LoginSessionID>) {
+        for connection in connections.values { connection.close(sessions) }
+    }
+
     private func tick() {
         let now = environment.now()
         for connection in connections.values { connection.timePassed(now) }
@@ -35,19 +40,26 @@ final class LoopRegistry {
 
 /// One registry for each event loop.
 package final class LoopRegistries: Sendable {
-    private let registries: [ObjectIdentifier: NIOLoopBoundBox<LoopRegistry>]
+    private let registries: [ObjectIdentifier: (loop: any EventLoop, registry: NIOLoopBoundBox<LoopRegistry>)]
 
     package init(loops: some Sequence<any EventLoop>, environment: Environment) {
-        var registries: [ObjectIdentifier: NIOLoopBoundBox<LoopRegistry>] = [:]
+        var registries: [ObjectIdentifier: (loop: any EventLoop, registry: NIOLoopBoundBox<LoopRegistry>)] = [:]
         for loop in loops {
-            registries[ObjectIdentifier(loop)] = .makeBoxSendingValue(LoopRegistry(loop: loop, environment: environment), eventLoop: loop)
+            registries[ObjectIdentifier(loop)] = (
+                loop, .makeBoxSendingValue(LoopRegistry(loop: loop, environment: environment), eventLoop: loop)
+            )
         }
         self.registries = registries
     }
 
+    /// Closes the sockets of logins that have ended, on whatever loop they are.
+    package func close(_ sessions: Set<LoginSessionID>) {
+        for (loop, registry) in registries.values { loop.execute { registry.value.close(sessions) } }
+    }
+
     /// On the loop itself.
     func registry(of loop: any EventLoop) -> LoopRegistry {
-        guard let registry = registries[ObjectIdentifier(loop)] else { preconditionFailure("there is no registry for this event loop") }
-        return registry.value
+        guard let entry = registries[ObjectIdentifier(loop)] else { preconditionFailure("there is no registry for this event loop") }
+        return entry.registry.value
     }
 }

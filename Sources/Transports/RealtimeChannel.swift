@@ -57,7 +57,8 @@ package struct RealtimeChannel: ServerChildChannel, HTTPChannelHandler {
             configuration.enableErrorHandling = true
             configuration.enableResponseHeaderValidation = false
             return Value(
-                upgraded: try channel.pipeline.syncOperations.configureUpgradableHTTPServerPipeline(configuration: configuration), channel: channel
+                upgraded: try channel.pipeline.syncOperations.configureUpgradableHTTPServerPipeline(configuration: configuration),
+                channel: channel
             )
         }
     }

@@ -37,7 +37,8 @@ package struct SessionServices: Sendable {
         let hub = hub
         do throws(Refusal) {
             try await operations.subscribe(
-                principal, to: channel,
+                principal,
+                to: channel,
                 canRecover: { registration.since.map { hub.canRecover(registration.stream, since: $0) } ?? false },
                 register: { result in
                     switch result {

@@ -27,7 +27,9 @@ final class WebSocketConnection: ChannelInboundHandler, SessionTransport {
         self.services = services
         self.registry = registry
         parser = WebSocketFrameParser(
-            role: .server, maxFrameBytes: services.settings.maxMessageBytes, maxMessageBytes: services.settings.maxMessageBytes
+            role: .server,
+            maxFrameBytes: services.settings.maxMessageBytes,
+            maxMessageBytes: services.settings.maxMessageBytes
         )
     }
 
@@ -102,6 +104,11 @@ final class WebSocketConnection: ChannelInboundHandler, SessionTransport {
         case .closing(let deadline): if deadline <= now { closeSocket() }
         case .closed: break
         }
+    }
+
+    func close(_ sessions: Set<LoginSessionID>) {
+        guard let session, let credential = session.credential, sessions.contains(credential.session) else { return }
+        session.close(.invalidToken)
     }
 
     // MARK: Out

@@ -20,7 +20,9 @@ struct WebSocketUpgrader: NIOTypedHTTPServerProtocolUpgrader {
     let handshakeDone: @Sendable () -> Void
 
     func buildUpgradeResponse(
-        channel: any Channel, upgradeRequest: HTTPRequestHead, initialResponseHeaders: HTTPHeaders
+        channel: any Channel,
+        upgradeRequest: HTTPRequestHead,
+        initialResponseHeaders: HTTPHeaders
     ) -> EventLoopFuture<HTTPHeaders> {
         let path = upgradeRequest.uri.prefix { $0 != "?" }
         guard path == Self.path || path == Self.path + "/" else {
@@ -30,7 +32,9 @@ struct WebSocketUpgrader: NIOTypedHTTPServerProtocolUpgrader {
             return refuse(channel, .forbidden, reason: "Origem não permitida")
         }
         let decision = WebSocketHandshake.decide(
-            method: upgradeRequest.method.rawValue, headers: { upgradeRequest.headers[$0] }, subprotocols: ["centrifuge-json"],
+            method: upgradeRequest.method.rawValue,
+            headers: { upgradeRequest.headers[$0] },
+            subprotocols: ["centrifuge-json"],
             sha1: { Array(Insecure.SHA1.hash(data: $0)) }
         )
         switch decision {
@@ -63,7 +67,10 @@ struct WebSocketUpgrader: NIOTypedHTTPServerProtocolUpgrader {
     }
 
     private func refuse(
-        _ channel: any Channel, _ status: HTTPResponseStatus, headers: [String: String] = [:], reason: String
+        _ channel: any Channel,
+        _ status: HTTPResponseStatus,
+        headers: [String: String] = [:],
+        reason: String
     ) -> EventLoopFuture<HTTPHeaders> {
         var writer = JSONWriter()
         writer.object { $0.field("detail", reason) }

@@ -677,7 +677,7 @@ def test_refused_upgrades_get_an_answer(stage):
 
 
 def test_a_socket_that_says_nothing_is_closed(stage):
-    """Opened here and looked at last: whoever does not connect is stale after a while (Centrifuge: 10 s)."""
+    """Whoever does not connect is stale after a while (Centrifuge: 10 s)."""
     silent = RawSocket(stage.office.server.host, stage.office.server.port)
     assert silent.close_code(timeout=20) in (3502, 3501, 3503, 1000, None)
 

@@ -410,7 +410,7 @@ def test_a_declined_offer_passes_on_at_once(office):
     first, second = (maria, joao) if office.conversation(conversation["contact"]["number"], "offered")["offer"]["consultor_id"] == maria.id else (joao, maria)
     assert second.api.try_command(id, "decline").status in (403, 409), "only who was offered it can give it back"
     first.api.command(id, "decline")
-    offer = eventually("the next offer", lambda: (c := office.admin.conversation(id))["offer"])
+    offer = eventually("the next offer", lambda: office.admin.conversation(id)["offer"])
     assert offer["consultor_id"] == second.id
 
 

@@ -72,8 +72,8 @@ def disk(tmp_path):
     disk.close()
 
 
-def fill_until_refused(office, disk, agent, id, other):
-    """The acknowledged notes' texts, up to the first refusal; its reply."""
+def fill_until_refused(office, disk, agent, id, other, idle):
+    """The acknowledged notes' texts, up to the first refusal; its reply. `other` and `idle` are changed for as long as they can be."""
     disk.fill(office.server)
     acknowledged = []
     for n in range(6000):
@@ -83,10 +83,14 @@ def fill_until_refused(office, disk, agent, id, other):
             break
         acknowledged.append(said)
     assert refused.status != 201, "the disk does not fill"
-    # What was too long for the last gap may have left room for something short.
+    # What was too long for the last gap may have left room for something short, down to a single row.
     in_a_row = 0
     for n in range(500):
-        in_a_row = in_a_row + 1 if agent.api.try_command(other, "labels", {"labels": [str(n)]}).status == 503 else 0
+        replies = [
+            agent.api.try_command(other, "labels", {"labels": [str(n)]}),
+            office.admin.call("PUT", f"/consultor/{idle.id}", json={"capacity": 10 + n}),
+        ]
+        in_a_row = in_a_row + 1 if {r.status for r in replies} == {503} else 0
         if in_a_row == 5:
             return acknowledged, refused
     raise AssertionError("the disk does not fill")
@@ -107,7 +111,7 @@ def test_while_the_disk_is_full_commands_are_refused_whole_and_afterwards_all_go
     watcher = office.official(joao).connect()
     seen = watcher.follow(f"conversation:{other}")
 
-    acknowledged, refused = fill_until_refused(office, disk, maria, id, other)
+    acknowledged, refused = fill_until_refused(office, disk, maria, id, other, joao)
     print(f"refused after {len(acknowledged)} more commands")
 
     # Every command is refused, clearly, and none of it is half there.

@@ -13,13 +13,17 @@ import Wire
 
         func subscribed(command id: UInt32, channel: String, _ result: SubscribeResult) {
             let data = result.data.map { String(decoding: $0, as: UTF8.self) }
-            shown.append("subscribed \(channel) at \(result.position.offset), \(result.recovered ? "recovered \(result.publications.count)" : data ?? "nothing")")
+            shown.append(
+                "subscribed \(channel) at \(result.position.offset), \(result.recovered ? "recovered \(result.publications.count)" : data ?? "nothing")"
+            )
         }
         func refused(command id: UInt32, channel: String, _ error: CentrifugeError) { shown.append("refused \(channel) \(error.code)") }
         func deliver(_ frame: ByteBuffer) {
             var parser = WebSocketFrameParser(role: .client)
             parser.append(frame)
-            guard case .text(let json)? = try? parser.next(), let replies = try? CentrifugeReply.decode(json) else { return shown.append("broken frame") }
+            guard case .text(let json)? = try? parser.next(), let replies = try? CentrifugeReply.decode(json) else {
+                return shown.append("broken frame")
+            }
             for case .push(.publication(let channel, let publication)) in replies {
                 shown.append("\(channel) \(publication.offset.map(String.init) ?? "-") \(String(decoding: publication.data, as: UTF8.self))")
             }
@@ -42,7 +46,12 @@ import Wire
     }
     private func subscribe(_ id: ConnectionID, since: StreamPosition? = nil, snapshot: String? = "\"s\"") {
         hub.subscribe(
-            id, on: loop, to: key(), command: 1, info: ClientInfo(user: "u\(id.value)", client: "c\(id.value)"), since: since,
+            id,
+            on: loop,
+            to: key(),
+            command: 1,
+            info: ClientInfo(user: "u\(id.value)", client: "c\(id.value)"),
+            since: since,
             snapshot: snapshot.map { Array($0.utf8) }
         )
     }

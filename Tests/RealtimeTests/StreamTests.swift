@@ -1,7 +1,8 @@
 import Kernel
-@testable import Realtime
 import Testing
 import Wire
+
+@testable import Realtime
 
 @Suite struct StreamTests {
     private var limits: StreamHub.Limits {

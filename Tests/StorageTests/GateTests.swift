@@ -15,7 +15,13 @@ import Testing
 
     func gate(_ limits: Gate.Limits = Gate.Limits()) -> Gate {
         let ended = ended
-        return Gate(journal: journal, outlet: outlet, limits: limits, logger: quiet, activationEnded: { a in ended.tenants.withLock { $0.append(a.tenant) } })
+        return Gate(
+            journal: journal,
+            outlet: outlet,
+            limits: limits,
+            logger: quiet,
+            activationEnded: { a in ended.tenants.withLock { $0.append(a.tenant) } }
+        )
     }
 
     private func row(_ text: String) -> Change { change(note(1, text), event: text) }

@@ -20,7 +20,8 @@ import Testing
     @Test func valuesOfEveryKindSurviveTheRoundTrip() async throws {
         let store = try open()
         let values: [SQLValue] = [
-            .id(tenantA), .integer(.max), .text("ação \"😮\" '; DROP TABLE notes"), .textArray(["a", "b,c", "é"]), .timestamp(Timestamp(milliseconds: -5)),
+            .id(tenantA), .integer(.max), .text("ação \"😮\" '; DROP TABLE notes"), .textArray(["a", "b,c", "é"]),
+            .timestamp(Timestamp(milliseconds: -5)),
         ]
         try store.commit([change(RowImage(notes, version: 1, values: values))])
         let rows = try await store.rows(.select(from: notes))
@@ -48,7 +49,15 @@ import Testing
     }
 
     @Test func rowsMarksAndJobsOutliveTheProcess() async throws {
-        let job = Job(id: JobID(UniqueID(high: 9, low: 9)), tenant: tenantA, kind: "k", lane: "l", order: 3, runAt: Timestamp(seconds: 5), payload: "{}")
+        let job = Job(
+            id: JobID(UniqueID(high: 9, low: 9)),
+            tenant: tenantA,
+            kind: "k",
+            lane: "l",
+            order: 3,
+            runAt: Timestamp(seconds: 5),
+            payload: "{}"
+        )
         let mark = Mark(Mark.Key(tenant: tenantA, scope: "wamid", key: "w1"), at: Timestamp(seconds: 1), result: "r")
         do {
             let store = try open()
@@ -69,7 +78,15 @@ import Testing
 
     @Test func aJobsStatesFollowOneAnotherAndEndInNothing() async throws {
         let store = try open()
-        var job = Job(id: JobID(UniqueID(high: 9, low: 9)), tenant: tenantA, kind: "k", lane: "l", order: 1, runAt: Timestamp(seconds: 5), payload: "{}")
+        var job = Job(
+            id: JobID(UniqueID(high: 9, low: 9)),
+            tenant: tenantA,
+            kind: "k",
+            lane: "l",
+            order: 1,
+            runAt: Timestamp(seconds: 5),
+            payload: "{}"
+        )
         func stored() async throws -> [Job] { try await store.rows(.select(from: StorageTables.jobs)).map(Job.init) }
         for (state, attempts) in [(Job.State.ready, 0), (.attempting, 1), (.ready, 1), (.attempting, 2)] {
             job.state = state
@@ -101,9 +118,12 @@ import Testing
 
     @Test func aStoreThatCameThroughEveryVersionEqualsANewOne() async throws {
         let wider = Table(
-            "notes", since: 1, key: ["tenant_id", "id"],
+            "notes",
+            since: 1,
+            key: ["tenant_id", "id"],
             columns: [
-                Column("tenant_id", .uuid), Column("id", .integer), .optional("text", .text), .optional("labels", .textArray), .optional("at", .timestamp),
+                Column("tenant_id", .uuid), Column("id", .integer), .optional("text", .text), .optional("labels", .textArray),
+                .optional("at", .timestamp),
                 Column("colour", .text, since: 2),
             ],
             indexes: [Index("notes_by_text", on: ["tenant_id", "text"], isUnique: true), Index("notes_by_colour", on: ["colour"], since: 3)]
@@ -117,7 +137,10 @@ import Testing
         }
         let migrated = try open(newest)
         let fresh = try SQLiteStore(directory: TemporaryDirectory().path, schema: newest)
-        let layout = Query("SELECT name FROM pragma_table_info('notes') UNION ALL SELECT name FROM sqlite_master WHERE type = 'index' ORDER BY 1", kinds: [.text])
+        let layout = Query(
+            "SELECT name FROM pragma_table_info('notes') UNION ALL SELECT name FROM sqlite_master WHERE type = 'index' ORDER BY 1",
+            kinds: [.text]
+        )
         func names(_ store: SQLiteStore) async throws -> [String] {
             try await store.rows(layout).map { row in
                 var row = row

@@ -11,8 +11,12 @@ let quiet: Logger = {
 }()
 
 let notes = Table(
-    "notes", since: 1, key: ["tenant_id", "id"],
-    columns: [Column("tenant_id", .uuid), Column("id", .integer), .optional("text", .text), .optional("labels", .textArray), .optional("at", .timestamp)],
+    "notes",
+    since: 1,
+    key: ["tenant_id", "id"],
+    columns: [
+        Column("tenant_id", .uuid), Column("id", .integer), .optional("text", .text), .optional("labels", .textArray), .optional("at", .timestamp),
+    ],
     indexes: [Index("notes_by_text", on: ["tenant_id", "text"], isUnique: true)]
 )
 let schema = Schema(StorageTables.all + [notes])

@@ -16,7 +16,8 @@ extension API {
             let tenant = try await administeringConsultores(request, context)
             var fields = try await request.fields()
             var profile = ConsultorProfile(
-                nome: fields.text("nome", max: 120), idiomas: fields.texts("idiomas", maxCount: 16, maxLength: 16)
+                nome: fields.text("nome", max: 120),
+                idiomas: fields.texts("idiomas", maxCount: 16, maxLength: 16)
             )
             profile.statusAtivo = fields.optionalBool("status_ativo") ?? true
             profile.statusAtivoSequencial = fields.optionalBool("status_ativo_sequencial") ?? true

@@ -21,7 +21,9 @@ extension API {
             let id: ConversationID = try context.identifier(.conversation)
             var before: MessageID?
             if let text = request.query("before") {
-                guard let message = MessageID(text) else { throw Refusal.invalid([.init(["query", "before"], "deve ser o id de uma mensagem", type: "uuid_parsing")]) }
+                guard let message = MessageID(text) else {
+                    throw Refusal.invalid([.init(["query", "before"], "deve ser o id de uma mensagem", type: "uuid_parsing")])
+                }
                 before = message
             }
             let limit = try request.integer("limit", in: 1...200, default: 50)

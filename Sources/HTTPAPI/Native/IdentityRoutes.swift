@@ -16,7 +16,11 @@ extension API {
             let name = fields.optionalText("name", min: 1, max: 120)
             try fields.check()
             _ = try await directory.createTenant(
-                name: business ?? email, slug: nil, ownerEmail: email, ownerName: name ?? business ?? email, password: password
+                name: business ?? email,
+                slug: nil,
+                ownerEmail: email,
+                ownerName: name ?? business ?? email,
+                password: password
             )
             return .json(Self.json(try await directory.login(identifier: email, password: password)), status: .created)
         }
@@ -24,8 +28,9 @@ extension API {
             router.post("\(path)/login") { request, _ -> Response in
                 let bytes = try await request.bytes(upTo: Request.maxBodyBytes)
                 var fields: RequestFields
-                // The OAuth2 password form of the ISP contract, or JSON.
-                if request.headers[.contentType]?.lowercased().hasPrefix("application/x-www-form-urlencoded") == true {
+                // The OAuth2 password form of the ISP contract, or JSON, which `curl -d` calls a form as well.
+                let isForm = request.headers[.contentType]?.lowercased().hasPrefix("application/x-www-form-urlencoded") == true
+                if isForm, bytes.first != UInt8(ascii: "{") {
                     fields = try RequestFields(Request.form(bytes))
                 } else {
                     fields = try RequestFields(try Request.json(bytes))

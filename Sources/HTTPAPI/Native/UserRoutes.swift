@@ -25,7 +25,10 @@ extension API {
             let role = Self.role(fields.text("role", max: 16), &fields)
             let password = fields.text("password", max: 256)
             try fields.check()
-            return .json(try await directory.createUser(by: principal, email: email, name: name, role: role, password: password).json, status: .created)
+            return .json(
+                try await directory.createUser(by: principal, email: email, name: name, role: role, password: password).json,
+                status: .created
+            )
         }
         router.get("/api/v1/users/:id") { request, context -> Response in
             let principal = try await principal(request, context)

@@ -24,9 +24,15 @@ extension API {
             let moment = environment.moment()
             let id: Identifier<SimulatedMessage> = moment.id()
             let message = CustomerMessage(
-                channel: "whatsapp", externalID: "wamid.SIM\(id)",
-                from: ContactIdentity(waIDs: BrazilianPhone.variants(of: from), bsuid: nil), name: name, kind: "text", text: text, content: nil,
-                replyTo: nil, sentAt: moment.now
+                channel: "whatsapp",
+                externalID: "wamid.SIM\(id)",
+                from: ContactIdentity(waIDs: BrazilianPhone.variants(of: from), bsuid: nil),
+                name: name,
+                kind: "text",
+                text: text,
+                content: nil,
+                replyTo: nil,
+                sentAt: moment.now
             )
             try await operations.receive([message], tenant: principal.tenant)
             return .json(status: .created) { $0.field("wamid", message.externalID) }

@@ -83,10 +83,15 @@ extension API {
 extension CustomerMessage {
     init(_ message: InboundMessage) {
         self.init(
-            channel: "whatsapp", externalID: message.wamid,
+            channel: "whatsapp",
+            externalID: message.wamid,
             from: ContactIdentity(waIDs: message.customer.waID.map(BrazilianPhone.variants(of:)) ?? [], bsuid: message.customer.bsuid),
-            name: message.profileName ?? message.username, kind: message.type, text: message.text, content: message.contentJSON,
-            replyTo: message.context.quotedWamid, sentAt: message.providerTimestamp
+            name: message.profileName ?? message.username,
+            kind: message.type,
+            text: message.text,
+            content: message.contentJSON,
+            replyTo: message.context.quotedWamid,
+            sentAt: message.providerTimestamp
         )
     }
 }
@@ -157,7 +162,9 @@ extension StatusReport {
             Message.Failure(code: String(error.code), message: WhatsAppErrorRule.rule(for: error.code)?.meaning ?? error.title)
         }
         self.init(
-            externalID: update.wamid, message: update.callbackData.flatMap { MessageID($0) }, status: status,
+            externalID: update.wamid,
+            message: update.callbackData.flatMap { MessageID($0) },
+            status: status,
             failure: failure ?? (status == .failed ? Message.Failure(code: "failed", message: "O WhatsApp não entregou a mensagem") : nil)
         )
     }
