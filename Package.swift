@@ -104,7 +104,9 @@ let package = Package(
         ),
         .target(
             name: "Jobs",
-            dependencies: ["Kernel", "Storage", "Wire", .product(name: "Logging", package: "swift-log")],
+            dependencies: [
+                "Kernel", "Storage", "Wire", .product(name: "DequeModule", package: "swift-collections"), .product(name: "Logging", package: "swift-log"),
+            ],
             swiftSettings: settings
         ),
 

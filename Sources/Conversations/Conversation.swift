@@ -153,7 +153,7 @@ package struct Conversation: Sendable, Equatable {
                 seq: message.seq,
                 kind: message.kind,
                 direction: message.direction,
-                text: String(message.text.prefix(160)),
+                text: String(String.UnicodeScalarView(message.text.unicodeScalars.prefix(160))),
                 at: moment.now
             )
         }

@@ -45,9 +45,7 @@ extension ConversationDesk {
         _ moment: Moment
     ) throws(Refusal) -> (Answer, Change) {
         guard let session = sessions[id] else { throw .notFound(.conversation) }
-        guard principal.role.canAttend else {
-            throw Refusal(.forbidden, "role_forbidden", "Seu perfil só permite consultar conversas.")
-        }
+        guard principal.role.canAttend else { throw .viewerOnly }
         lingeringSessions.touch(id, at: moment.now)
         let author = Author.user(principal.user, name: principal.name)
         var turn = Turn(moment)
@@ -201,7 +199,7 @@ extension ConversationDesk {
     /// - Returns: the conversation's channel and what to tell on it.
     package func typing(_ isTyping: Bool, on id: ConversationID, by principal: Principal) throws(Refusal) -> Event {
         guard sessions[id] != nil else { throw .notFound(.conversation) }
-        guard principal.role.canAttend else { throw Refusal(.forbidden, "role_forbidden", "Seu perfil só permite consultar conversas.") }
+        guard principal.role.canAttend else { throw .viewerOnly }
         return event("conversation:\(id)", "typing") {
             $0.field("user_id", principal.user.description)
             $0.field("name", principal.name)

@@ -125,12 +125,13 @@ package actor Directory {
     package func tenant(_ id: TenantID) -> Tenant? { committed.withLock { $0.tenants[id] } }
     package func tenant(slug: String) -> Tenant? { tenants.first { $0.slug == slug } }
 
-    /// Whose number it is. While there is one business only, and it has not named its number, every number is its.
+    /// Whose number it is. While the first business has not named its number, every number that is nobody's is its: of the first, and not of one that
+    /// happens to be the only one, for anybody may register another.
     package func tenant(phoneNumberID: String?) -> Tenant? {
         committed.withLock { committed in
             if let phoneNumberID, let id = committed.tenantsByNumber[phoneNumberID] { return committed.tenants[id] }
-            guard committed.tenants.count == 1, let only = committed.tenants.values.first, only.phoneNumberID == nil else { return nil }
-            return only
+            guard let first = committed.tenants.values.min(by: { $0.id < $1.id }), first.phoneNumberID == nil else { return nil }
+            return first
         }
     }
 

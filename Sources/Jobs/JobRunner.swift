@@ -1,3 +1,4 @@
+import DequeModule
 package import Kernel
 package import Logging
 package import Storage
@@ -38,6 +39,8 @@ package final class JobRunner: Sendable {
     private struct Lane {
         var jobs: [Job] = []
         var isRunning = false
+        /// In `State.startable`.
+        var isListed = false
         var notBefore: Timestamp?
     }
 
@@ -56,7 +59,8 @@ package final class JobRunner: Sendable {
         var running = 0
         var backlog = Backlog.inStore
         var isStopping = false
-        var startable: [String] = []
+        /// Lanes to look at, each once, first come first served.
+        var startable: Deque<String> = []
     }
 
     private let state = Mutex(State())
@@ -104,19 +108,24 @@ package final class JobRunner: Sendable {
         while place > (lane.isRunning ? 1 : 0), lane.jobs[place - 1].order > job.order { place -= 1 }
         lane.jobs.insert(job, at: place)
         state.lanes[job.lane] = lane
-        state.startable.append(job.lane)
+        list(job.lane, &state)
+    }
+
+    private func list(_ name: String, _ state: inout State) {
+        guard state.lanes[name]?.isListed == false else { return }
+        state.lanes[name]?.isListed = true
+        state.startable.append(name)
     }
 
     private func pump(_ state: inout State) {
         guard !state.isStopping else { return }
         let now = environment.now()
-        var postponed: [String] = []
-        while state.running < limits.concurrency, let name = state.startable.popLast() {
+        while state.running < limits.concurrency, let name = state.startable.popFirst() {
+            state.lanes[name]?.isListed = false
             guard var lane = state.lanes[name], !lane.isRunning, let job = lane.jobs.first else { continue }
             if let time = lane.notBefore ?? (job.runAt > now ? job.runAt : nil), time > now {
                 lane.notBefore = time
                 state.lanes[name] = lane
-                postponed.append(name)
                 continue
             }
             lane.isRunning = true
@@ -129,12 +138,12 @@ package final class JobRunner: Sendable {
 
     // MARK: Running
 
-    /// Carries out jobs until cancelled, then lets the attempts under way end.
+    /// Carries out jobs until stopped, then lets the attempts under way end.
     package func run() async {
         await withDiscardingTaskGroup { group in
             group.addTask {
                 // Looks for what has fallen due, and for rows that are not in memory yet.
-                while !Task.isCancelled {
+                while !Task.isCancelled, !self.state.withLock({ $0.isStopping }) {
                     await self.readStore()
                     self.wakePostponed()
                     try? await Task.sleep(for: .milliseconds(100))
@@ -151,7 +160,7 @@ package final class JobRunner: Sendable {
     private func wakePostponed() {
         let now = environment.now()
         state.withLock { state in
-            for (name, lane) in state.lanes where !lane.isRunning && lane.notBefore.map({ $0 <= now }) ?? true { state.startable.append(name) }
+            for (name, lane) in state.lanes where !lane.isRunning && lane.notBefore.map({ $0 <= now }) ?? true { list(name, &state) }
             pump(&state)
         }
     }
@@ -203,7 +212,7 @@ package final class JobRunner: Sendable {
                 lane.notBefore = next.runAt
             }
             state.lanes[job.lane] = lane.jobs.isEmpty ? nil : lane
-            state.startable.append(job.lane)
+            list(job.lane, &state)
             pump(&state)
         }
     }

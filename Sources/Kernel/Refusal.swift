@@ -87,6 +87,8 @@ package struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
     /// There is no such thing in the tenant, which is also what is said of another tenant's.
     package static func notFound(_ thing: Thing) -> Refusal { Refusal(.notFound, "not_found", thing.isMissing) }
 
+    /// A viewer tried to do more than look.
+    package static let viewerOnly = Refusal(.forbidden, "role_forbidden", "Seu perfil só permite consultar.")
     /// The change could not be made durable; nothing of it happened.
     package static let journalUnavailable = Refusal(
         .unavailable,

@@ -7,6 +7,8 @@ struct Serve: AsyncParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Start the server (settings: environment variables, docs/configuration.md).")
 
     func run() async throws {
+        // What is stored is people's: nobody else on the machine reads it.
+        umask(0o077)
         do {
             let settings = try Settings(environment: ProcessInfo.processInfo.environment)
             let level = Logger.Level(rawValue: settings.logLevel) ?? .info

@@ -30,9 +30,9 @@ struct Housekeeping: Service {
                     if ticks % 600 == 0 {
                         await tenants.sweep()
                         hub.sweep()
+                        gate.forgetOldMarks(now: environment.now())
                     }
                     if ticks % 36_000 == 0 {
-                        gate.forgetOldMarks(now: environment.now())
                         do throws(Refusal) { try await directory.sweep() } catch {
                             logger.warning("expired logins could not be deleted", metadata: ["reason": "\(error.code)"])
                         }
@@ -58,8 +58,11 @@ struct JobService: Service {
     let runner: JobRunner
 
     func run() async throws {
-        await cancelWhenGracefulShutdown {
+        // Attempts under way end by themselves: cut off, nobody would know whether their messages were sent.
+        await withGracefulShutdownHandler {
             await runner.run()
+        } onGracefulShutdown: {
+            runner.stop()
         }
     }
 }

@@ -18,8 +18,8 @@ import Synchronization
 // 3. A change decided on state that was not made durable is never written: when a commit fails, every activation with a change in the batch or
 //    in the inbox is ended under the same lock that takes new changes in, and an ended activation's changes are refused.
 //
-// A batch that fails because of what is in it (a broken constraint, which is a defect) is written again one change at a time, so that only the
-// change at fault and what its activation decided after it are refused.
+// A batch that fails because of what is in it (a broken constraint, which is a defect) is halved until the change at fault stands alone, so that only that
+// change and what its activation decided after it are refused.
 
 /// One life of a tenant's live actors, from loading to sleep. When it ends early, its changes are refused and its actors must be dropped.
 package final class Activation: Sendable {
@@ -203,7 +203,8 @@ package final class Gate: Sendable {
         } catch {
             state.withLock { $0.counters.failedCommits += 1 }
             if error.kind == .content, batch.count > 1 {
-                for pending in batch { write([pending]) }
+                write(Array(batch[..<(batch.count / 2)]))
+                write(Array(batch[(batch.count / 2)...]))
             } else {
                 logger.error("a commit failed", metadata: ["changes": "\(writable.count)", "reason": "\(error)"])
                 refuse(batch, andInbox: error.kind == .environment)

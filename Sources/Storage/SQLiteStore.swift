@@ -113,6 +113,9 @@ package final class SQLiteStore: Journal, Store {
             var arguments = values.map(\.sqlite)
             arguments.append(row.version.databaseValue)
             try db.cachedStatement(sql: sql).execute(arguments: StatementArguments(arguments))
+            // Here every image is written once, in order. One that is not newer than what is there was decided on state that is not the latest, and to
+            // pass over it would lose it in silence.
+            if db.changesCount == 0 { throw JournalError(.content, "an image of \(row.table.name) is not newer than the one stored") }
         case .deleted(let key):
             guard let sql = deletions[row.table] else { throw JournalError(.content, "the schema has no table \(row.table.name)") }
             try db.cachedStatement(sql: sql).execute(arguments: StatementArguments(key.map(\.sqlite)))
@@ -144,22 +147,34 @@ package final class SQLiteStore: Journal, Store {
         do {
             return try await pool.read { db in
                 let arguments = StatementArguments(query.arguments.map(\.sqlite))
-                let statement = try db.cachedStatement(sql: query.sql)
+                // A statement with many arguments is one of many like it, and not worth keeping.
+                let statement = try query.arguments.count <= 12 ? db.cachedStatement(sql: query.sql) : db.makeStatement(sql: query.sql)
                 var rows: [Row] = []
                 let cursor = try GRDB.Row.fetchCursor(statement, arguments: arguments)
                 while let row = try cursor.next() {
-                    rows.append(Row(zip(query.kinds.indices, query.kinds).map { index, kind in SQLValue(row[index] as DatabaseValue, as: kind) }))
+                    rows.append(
+                        Row(
+                            try zip(query.kinds.indices, query.kinds).map { index, kind in
+                                guard let value = SQLValue(row[index] as DatabaseValue, as: kind) else { throw UnreadableValue(column: index, kind: kind) }
+                                return value
+                            }
+                        )
+                    )
                 }
                 return rows
             }
         } catch {
             throw Refusal(
-                .unavailable,
-                "store_unavailable",
-                "O histórico não pode ser lido agora. Tente novamente em instantes.",
-                retryAfterSeconds: 1
+                .unavailable, error is UnreadableValue ? "store_damaged" : "store_unavailable",
+                "O histórico não pode ser lido agora. Tente novamente em instantes.", retryAfterSeconds: 1
             )
         }
+    }
+
+    /// A value that no program of ours writes: the file was damaged, or altered by hand. Whoever asked gets an error; nobody else is hurt.
+    private struct UnreadableValue: Error {
+        let column: Int
+        let kind: Kernel.Column.Kind
     }
 
     package func marks(_ keys: [Mark.Key]) async throws(Refusal) -> [Mark.Key: String] {
@@ -174,14 +189,6 @@ package final class SQLiteStore: Journal, Store {
             }
         } catch {
             throw Refusal(.unavailable, "store_unavailable", "O registro de entregas não pode ser lido agora. Tente novamente.", retryAfterSeconds: 1)
-        }
-    }
-
-    /// Bytes of the database and of its write-ahead log.
-    package var sizeInBytes: Int64 {
-        ["", "-wal"].reduce(0) { sum, suffix in
-            let attributes = try? FileManager.default.attributesOfItem(atPath: pool.path + suffix)
-            return sum + ((attributes?[.size] as? NSNumber)?.int64Value ?? 0)
         }
     }
 
@@ -207,18 +214,22 @@ extension SQLValue {
         }
     }
 
-    fileprivate init(_ value: DatabaseValue, as kind: Kernel.Column.Kind) {
-        self =
-            switch (value.storage, kind) {
-            case (.null, _): .null
-            case (.string(let text), .uuid): UniqueID(text).map { .uuid($0) } ?? .null
-            case (.string(let text), .text): .text(text)
-            case (.string(let text), .json): .json(text)
-            case (.string(let text), .textArray): .textArray((try? JSON.parse(text))?.array?.compactMap(\.string) ?? [])
-            case (.int64(let number), .integer): .integer(number)
-            case (.int64(let number), .boolean): .boolean(number != 0)
-            case (.int64(let number), .timestamp): .timestamp(Timestamp(milliseconds: number))
-            default: .null
-            }
+    /// `nil` for a value that is not of that kind.
+    fileprivate init?(_ value: DatabaseValue, as kind: Kernel.Column.Kind) {
+        switch (value.storage, kind) {
+        case (.null, _): self = .null
+        case (.string(let text), .uuid):
+            guard let id = UniqueID(text) else { return nil }
+            self = .uuid(id)
+        case (.string(let text), .text): self = .text(text)
+        case (.string(let text), .json): self = .json(text)
+        case (.string(let text), .textArray):
+            guard let texts = (try? JSON.parse(text))?.array else { return nil }
+            self = .textArray(texts.compactMap(\.string))
+        case (.int64(let number), .integer): self = .integer(number)
+        case (.int64(let number), .boolean): self = .boolean(number != 0)
+        case (.int64(let number), .timestamp): self = .timestamp(Timestamp(milliseconds: number))
+        default: return nil
+        }
     }
 }

@@ -14,7 +14,7 @@ package struct ConversationFilter: Sendable {
         case nobody
     }
 
-    package var states: [String] = []
+    package var states: Set<String> = []
     package var assignee: Assignee?
     /// A part of the name, the number or the protocol.
     package var text: String?
@@ -44,7 +44,7 @@ extension Operations {
         var arguments: [SQLValue] = [.id(principal.tenant)]
         if !filter.states.isEmpty {
             conditions.append("state IN (\(filter.states.map { _ in "?" }.joined(separator: ", ")))")
-            arguments += filter.states.map { .text($0) }
+            arguments += filter.states.sorted().map { .text($0) }
         }
         switch filter.assignee {
         case nil: break

@@ -163,6 +163,7 @@ package struct Operations: Sendable {
             var changes = ConsultorChanges()
             changes.statusOnline = fields.bool("status_online")
             try fields.check()
+            guard principal.role.canAttend else { throw .viewerOnly }
             guard let id = try await consultorID(of: principal.user, principal.tenant) else { throw .notFound(.consultor) }
             return try await updateConsultor(id, changes, principal.tenant)
         }

@@ -48,7 +48,8 @@ package struct RequestFields {
             refuse(name, min == 1 ? "não pode ser vazio" : "deve ter pelo menos \(min) caracteres", type: "string_too_short")
             return nil
         }
-        guard text.count <= max else {
+        // Counted in Unicode scalars: what looks like one character may be made of any number of them.
+        guard text.unicodeScalars.count <= max else {
             refuse(name, "deve ter no máximo \(max) caracteres", type: "string_too_long")
             return nil
         }
@@ -88,7 +89,7 @@ package struct RequestFields {
             refuse(name, "deve ter no máximo \(maxCount) itens", type: "too_long")
             return nil
         }
-        guard texts.allSatisfy({ !$0.isEmpty && $0.count <= maxLength && !$0.utf8.contains(0) }) else {
+        guard texts.allSatisfy({ !$0.isEmpty && $0.unicodeScalars.count <= maxLength && !$0.utf8.contains(0) }) else {
             refuse(name, "cada item deve ter de 1 a \(maxLength) caracteres", type: "string_length")
             return nil
         }

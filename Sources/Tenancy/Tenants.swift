@@ -99,10 +99,14 @@ package final class Tenants: Sendable {
 
     /// What the tenant decided could not be stored: its actors are dropped, and loaded anew by whoever asks next.
     package func drop(_ activation: Activation) {
-        entries.withLock { entries in
-            guard case .awake(let cell, _, _) = entries[activation.tenant], cell.activation === activation else { return }
+        let wasAwake = entries.withLock { entries in
+            guard case .awake(let cell, _, _) = entries[activation.tenant], cell.activation === activation else { return false }
             entries[activation.tenant] = nil
+            return true
         }
+        guard wasAwake else { return }
+        // What was to be decided by time still is.
+        surroundings.alarms.set(activation.tenant, at: surroundings.environment.now() + .seconds(1))
         logger.warning("a tenant's live state was dropped and will be loaded again", metadata: ["tenant": "\(activation.tenant)"])
     }
 

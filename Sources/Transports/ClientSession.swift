@@ -105,7 +105,7 @@ final class ClientSession: Subscriber {
             if credential.expiresAt + services.settings.expiryGrace <= now { return close(.expired) }
             if nextPing <= now {
                 nextPing = now + services.settings.pingInterval
-                pongExpectedBy = now + services.settings.pongTimeout
+                pongExpectedBy = pongExpectedBy ?? now + services.settings.pongTimeout
                 transport.write(.serverPing)
                 transport.flush()
             }

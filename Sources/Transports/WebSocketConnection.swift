@@ -115,13 +115,16 @@ final class WebSocketConnection: ChannelInboundHandler, SessionTransport {
 
     func write(_ frame: ByteBuffer) {
         guard case .open = state, let context else { return }
+        // What was there before counts, not the frame itself: a snapshot may be larger than the bound, and reaches who reads.
+        if !context.channel.isWritable, let queued = try? context.channel.syncOptions?.getOption(.bufferedWritableBytes),
+            queued > services.settings.maxQueuedBytes
+        {
+            // An ordered stream must not skip anything: close with a code after which the client comes back and recovers.
+            session?.close(.slow)
+            return
+        }
         context.write(wrapOutboundOut(frame), promise: nil)
         hasUnflushed = true
-        guard !context.channel.isWritable, let queued = try? context.channel.syncOptions?.getOption(.bufferedWritableBytes),
-            queued > services.settings.maxQueuedBytes
-        else { return }
-        // An ordered stream must not skip anything: close with a code after which the client comes back and recovers.
-        session?.close(.slow)
     }
 
     func write(_ reply: CentrifugeReply) { write(WebSocketFrame.text(reply.bytes)) }

@@ -127,8 +127,8 @@ extension API {
 
     private func user(_ fields: inout RequestFields, _ tenant: TenantID) async throws(Refusal) -> UserID? {
         guard let text = fields.optionalText("user_id", max: 64) else { return nil }
-        guard let id = UserID(text), try await directory.user(tenant, id) != nil else {
-            fields.refuse("user_id", "não há usuário com este id")
+        guard let id = UserID(text), let user = try await directory.user(tenant, id), user.role.canAttend else {
+            fields.refuse("user_id", "não há usuário que atenda com este id")
             return nil
         }
         return id

@@ -53,9 +53,9 @@ extension API {
         if let states = request.query("state") {
             for state in states.split(separator: ",").map(String.init) {
                 if state == "open" {
-                    filter.states += ConversationFilter.stateNames.filter { $0 != "resolved" }
+                    filter.states.formUnion(ConversationFilter.stateNames.filter { $0 != "resolved" })
                 } else if ConversationFilter.stateNames.contains(state) {
-                    filter.states.append(state)
+                    filter.states.insert(state)
                 } else {
                     throw Refusal.invalid([
                         .init(["query", "state"], "deve ser um destes: open, \(ConversationFilter.stateNames.joined(separator: ", "))", type: "enum")

@@ -16,7 +16,7 @@ extension API {
             }
         }
 
-        // Healthy means: a change would get through the gate, and the store answers.
+        // Healthy means: the gate takes changes in, and the store answers.
         router.get("/health") { _, _ -> Response in
             var problem: Refusal?
             do throws(Refusal) {

@@ -75,8 +75,15 @@ extension API {
         context.notes.note("statuses", reports.values.reduce(0) { $0 + $1.count })
         if unreadable > 0 { context.notes.note("unreadable", unreadable) }
         if unknownNumber > 0 { context.notes.note("unknown_number", unknownNumber) }
-        for (tenant, messages) in messages { try await operations.receive(messages, tenant: tenant) }
-        for (tenant, reports) in reports { try await operations.report(reports, tenant: tenant) }
+        // One business that cannot take its part now keeps no other from taking theirs; the delivery comes again, and those know it by then.
+        var refused: Refusal?
+        for (tenant, messages) in messages {
+            do throws(Refusal) { try await operations.receive(messages, tenant: tenant) } catch { refused = error }
+        }
+        for (tenant, reports) in reports {
+            do throws(Refusal) { try await operations.report(reports, tenant: tenant) } catch { refused = error }
+        }
+        if let refused { throw refused }
     }
 }
 

@@ -23,7 +23,7 @@ struct CentrifugeFields {
         -> [String: T]
     {
         var map: [String: T] = [:]
-        guard let fields = try self[name] else { return map }
+        guard let fields = try bounded(name) else { return map }
         for key in fields.members.names {
             if let value = try fields[key] { map[key] = try read(key, value) }
         }
@@ -33,9 +33,16 @@ struct CentrifugeFields {
     /// An object used as a map from names to strings.
     func strings(_ name: String) throws(CentrifugeProtocolError) -> [String: String] {
         var map: [String: String] = [:]
-        guard let fields = try self[name] else { return map }
+        guard let fields = try bounded(name) else { return map }
         for key in fields.members.names { map[key] = try fields.string(key) }
         return map
+    }
+
+    /// An object with few enough members to look each of them up.
+    private func bounded(_ name: String) throws(CentrifugeProtocolError) -> CentrifugeFields? {
+        let fields = try self[name]
+        if let fields, fields.members.names.count > 256 { throw CentrifugeProtocolError(reason: "\(name) has more than 256 members") }
+        return fields
     }
 
     func json(_ name: String) throws(CentrifugeProtocolError) -> JSON {
