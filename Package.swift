@@ -105,7 +105,8 @@ let package = Package(
         .target(
             name: "Jobs",
             dependencies: [
-                "Kernel", "Storage", "Wire", .product(name: "DequeModule", package: "swift-collections"), .product(name: "Logging", package: "swift-log"),
+                "Kernel", "Storage", "Wire", .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings
         ),
@@ -186,9 +187,32 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
-        .testTarget(name: "IdentityTests", dependencies: ["Identity", "Kernel", "Storage"], swiftSettings: settings),
+        .testTarget(
+            name: "IdentityTests",
+            dependencies: [
+                "Identity", "Kernel", "Storage", .product(name: "JWTKit", package: "jwt-kit"), .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: settings
+        ),
         .testTarget(name: "ConsultoresTests", dependencies: ["Consultores", "Kernel", "Storage", "Wire"], swiftSettings: settings),
-        .testTarget(name: "ConversationsTests", dependencies: ["Conversations", "Kernel", "Storage", "Wire"], swiftSettings: settings),
+        .testTarget(
+            name: "ConversationsTests",
+            dependencies: ["Consultores", "Conversations", "Kernel", "Storage", "Wire"],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "JobsTests",
+            dependencies: ["Jobs", "Kernel", "Storage", .product(name: "Logging", package: "swift-log")],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "TenancyTests",
+            dependencies: [
+                "Consultores", "Conversations", "Kernel", "Realtime", "Storage", "Tenancy", "Wire", .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOEmbedded", package: "swift-nio"),
+            ],
+            swiftSettings: settings
+        ),
         .testTarget(
             name: "IntegrationsTests",
             dependencies: [

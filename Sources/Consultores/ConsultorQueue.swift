@@ -49,13 +49,13 @@ package actor ConsultorQueue {
     // MARK: Commands
 
     /// - Returns: the consultor's JSON.
-    package func add(_ profile: ConsultorProfile) -> (json: [UInt8], Change) {
+    package func add(_ profile: ConsultorProfile) -> ([UInt8], Change) {
         let consultor = fifo.added(profile)
         let change = stored(consultor)
         return (json(consultor.id), change)
     }
 
-    package func update(_ id: Int64, _ changes: ConsultorChanges) throws(Refusal) -> (json: [UInt8], Change) {
+    package func update(_ id: Int64, _ changes: ConsultorChanges) throws(Refusal) -> ([UInt8], Change) {
         guard fifo.consultores[id] != nil else { throw .notFound(.consultor) }
         let change = fifo.changed(id, changes).map { stored($0) } ?? Change()
         return (json(id), change)
@@ -74,7 +74,7 @@ package actor ConsultorQueue {
     }
 
     /// The contract's turn-taking: whose turn it is, with a new protocol number. They go to the end of the line.
-    package func takeTurn(idioma: String, _ moment: Moment) throws(Refusal) -> (json: [UInt8], Change) {
+    package func takeTurn(idioma: String, _ moment: Moment) throws(Refusal) -> ([UInt8], Change) {
         guard let next = fifo.next(idioma: idioma, forDesk: false) else { throw .notFound(.consultor) }
         var change = Change()
         if let consultor = fifo.attended(next.id, at: moment.now) { change.append(stored(consultor)) }

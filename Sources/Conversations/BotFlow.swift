@@ -64,7 +64,9 @@ package struct BotFlow: Sendable {
                 ),
                 Option(number: 4, title: "Falar com um atendente", keywords: [], answer: nil),
             ],
-            wordsForAPerson: ["atendente", "atendimento", "humano", "pessoa", "consultor", "agent", "human", "agente"],
+            wordsForAPerson: [
+                "atendente", "atendentes", "atendimento", "humano", "pessoa", "consultor", "agent", "human", "person", "agente", "persona",
+            ],
             wordsForALanguage: ["english": "en", "espanol": "es", "portugues": "pt"]
         )
     }

@@ -78,7 +78,9 @@ extension ConversationDesk {
                 throw Refusal(.conflict, "not_offered", "A conversa não está sendo oferecida a você.")
             }
             alter(id, &turn) { $0.offerEnded(moment) }
-            lastMissed[id] = offer.consultor
+            let notBefore = moment.now + settings.offerTimeout
+            lastMissed[id] = Missed(consultor: offer.consultor, notBefore: notBefore)
+            deadlines.set(id, at: notBefore)
             turn.change.append(pool.missed(id, offer.consultor, bySilence: false, moment))
             record("\(principal.name) recusou a oferta", by: author, id, &turn)
 
@@ -120,7 +122,7 @@ extension ConversationDesk {
             let (attendant, change) = pool.attendant(of: principal, moment)
             turn.change.append(change)
             try alter(id, &turn) { c throws(Refusal) in try c.reopened(by: attendant.id, moment) }
-            turn.change.append(pool.took(id, attendant.id, protocolo: nil, countsAsTurn: false, moment))
+            turn.change.append(pool.took(id, attendant.id, protocolo: protocolNumber(of: id, &turn), countsAsTurn: false, moment))
             record("\(principal.name) reabriu a conversa", by: author, id, &turn)
 
         case .snooze(let until):
@@ -155,14 +157,7 @@ extension ConversationDesk {
         guard case .taken(let withdrawn) = claim else { return }
         if let withdrawn { turn.change.append(pool.released(id, by: withdrawn, moment)) }
         lastMissed[id] = nil
-        var number = sessions[id]?.conversation.protocolo
-        if number == nil {
-            let (issued, change) = pool.issueProtocol(for: id, moment)
-            turn.change.append(change)
-            alter(id, &turn) { $0.protocolo = issued }
-            number = issued
-        }
-        turn.change.append(pool.took(id, attendant.id, protocolo: number, countsAsTurn: true, moment))
+        turn.change.append(pool.took(id, attendant.id, protocolo: protocolNumber(of: id, &turn), countsAsTurn: true, moment))
         record("\(attendant.name) assumiu a conversa", by: .user(principal.user, name: principal.name), id, &turn)
     }
 

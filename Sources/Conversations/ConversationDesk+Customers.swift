@@ -52,15 +52,16 @@ extension ConversationDesk {
     package func received(_ inbound: CustomerMessage, seenBefore: Bool, _ moment: Moment) throws(Refusal) -> (Reception, Change) {
         let key = inbound.mark(tenant: tenant)
         if seenBefore || marks[key] != nil { return (.duplicate, Change()) }
+        // Before anything is altered.
+        guard find(inbound.from).flatMap({ openByContact[$0] }) != nil || openByContact.count < settings.maxOpenConversations else {
+            throw Refusal(.unavailable, "too_many_conversations", "Há conversas abertas demais; encerre algumas.", retryAfterSeconds: 60)
+        }
         var turn = Turn(moment)
         let contact = meet(inbound, &turn)
         let id: ConversationID
         if let open = openByContact[contact.id] {
             id = open
         } else {
-            guard openByContact.count < settings.maxOpenConversations else {
-                throw Refusal(.unavailable, "too_many_conversations", "Há conversas abertas demais; encerre algumas.", retryAfterSeconds: 60)
-            }
             id = moment.id()
             let conversation = Conversation(
                 id: id,
@@ -109,8 +110,9 @@ extension ConversationDesk {
         lingeringContacts.touch(id, at: now)
         let before = contact
         if let name = inbound.name, !name.isEmpty { contact.name = name }
-        if contact.waID == nil { contact.waID = inbound.from.waIDs.first }
-        if let bsuid = inbound.from.bsuid { contact.bsuid = bsuid }
+        // An identity that another contact has stays theirs: two people's histories are not joined by a delivery.
+        if let waID = inbound.from.waIDs.first, contactsByWaID[waID] ?? id == id { contact.waID = waID }
+        if let bsuid = inbound.from.bsuid, contactsByBSUID[bsuid] ?? id == id { contact.bsuid = bsuid }
         if contact != before {
             contact.updatedAt = now
             turn.change.rows.append(contact.image(tenant: tenant))
@@ -138,14 +140,7 @@ extension ConversationDesk {
 
     /// To the line of those who wait for a person, with a protocol number from that moment on.
     func handOff(_ id: ConversationID, by author: Author, _ turn: inout Turn) {
-        let number: Int64
-        if let present = sessions[id]?.conversation.protocolo {
-            number = present
-        } else {
-            let (issued, change) = pool.issueProtocol(for: id, turn.moment)
-            turn.change.append(change)
-            number = issued
-        }
+        let number = protocolNumber(of: id, &turn)
         let moment = turn.moment
         alter(id, &turn) { $0.handedOff(protocolo: number, moment) }
         line.enter(.init(since: turn.moment.now, protocolo: number, conversation: id))
@@ -153,6 +148,15 @@ extension ConversationDesk {
         let language = sessions[id]?.conversation.language ?? settings.defaultLanguage
         let position = line.position(of: id) ?? 1
         botSays(BotFlow.handOffNotice(protocolo: protocolText(number), position: position, language: language), id, &turn)
+    }
+
+    /// The number of an attendance by people, issued when the first of them comes in sight.
+    func protocolNumber(of id: ConversationID, _ turn: inout Turn) -> Int64 {
+        if let present = sessions[id]?.conversation.protocolo { return present }
+        let (issued, change) = pool.issueProtocol(for: id, turn.moment)
+        turn.change.append(change)
+        alter(id, &turn) { $0.protocolo = issued }
+        return issued
     }
 
     /// Unless WhatsApp no longer lets us write: a message that was long on its way finds the window closed.

@@ -111,7 +111,14 @@ extension ConversationDesk {
         }
     }
 
-    package func missing(_ identities: [ContactIdentity]) -> [ContactIdentity] { identities.filter { find($0) == nil } }
+    /// Those of which not everything is known here: the number and the id of one person may stand with two contacts.
+    package func missing(_ identities: [ContactIdentity]) -> [ContactIdentity] {
+        identities.filter { identity in
+            let isNumberKnown = identity.waIDs.isEmpty || identity.waIDs.contains { contactsByWaID[$0] != nil }
+            let isIDKnown = identity.bsuid.map { contactsByBSUID[$0] != nil } ?? true
+            return !isNumberKnown || !isIDKnown
+        }
+    }
 
     package func adopt(_ contacts: [Contact], _ moment: Moment) {
         for contact in contacts where self.contacts[contact.id] == nil {

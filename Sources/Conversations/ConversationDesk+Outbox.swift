@@ -75,23 +75,40 @@ extension ConversationDesk {
         )
     }
 
+    package enum Attempt: Sendable {
+        case send(SendOrder, Job)
+        /// There is nothing to send after all, and the job is over.
+        case ended
+        /// Something is not in memory that must be brought in first.
+        case missing
+    }
+
+    package enum AttemptEnd: Sendable {
+        case ended
+        case again(Job)
+        case missing
+    }
+
     /// An attempt is about to begin.
-    /// - Returns: what to send, and the job to go on with; no order when there is nothing to send after all.
-    /// - Precondition: the message and its conversation are in memory.
-    package func attemptBegan(_ job: Job, _ moment: Moment) -> (SendOrder?, Job, Change) {
+    package func attemptBegan(_ job: Job, _ moment: Moment) -> (Attempt, Change) {
         var turn = Turn(moment)
-        guard let id = Self.message(of: job), var message = messages[id], message.status == .queued,
-            let conversation = sessions[message.conversation]?.conversation
-        else {
+        guard let id = Self.message(of: job), Self.conversation(of: job) != nil else {
             turn.change.endedJobs.append(job)
-            return (nil, job, finish(turn))
+            return (.ended, finish(turn))
+        }
+        guard var message = messages[id], let conversation = sessions[message.conversation]?.conversation,
+            let contact = contacts[conversation.contact]
+        else { return (.missing, Change()) }
+        guard message.status == .queued else {
+            turn.change.endedJobs.append(job)
+            return (.ended, finish(turn))
         }
         guard conversation.isWindowOpen(at: moment.now) else {
             let failure = Message.Failure(code: "131047", message: "A janela de 24 horas fechou antes do envio")
             _ = message.reported(.failed, externalID: nil, failure: failure)
             update(message, &turn)
             turn.change.endedJobs.append(job)
-            return (nil, job, finish(turn))
+            return (.ended, finish(turn))
         }
         var job = job
         job.state = .attempting
@@ -99,31 +116,19 @@ extension ConversationDesk {
         turn.change.jobs.append(job)
         _ = message.reported(.sending, externalID: nil)
         update(message, &turn)
-        let contact = contacts[conversation.contact]
-        let order = SendOrder(
-            message: id,
-            toWaID: contact?.waID ?? conversation.contactNumber,
-            toBSUID: contact?.bsuid,
-            text: message.text,
-            replyTo: message.replyTo
-        )
-        return (order, job, finish(turn))
+        let order = SendOrder(message: id, toWaID: contact.waID, toBSUID: contact.bsuid, text: message.text, replyTo: message.replyTo)
+        return (.send(order, job), finish(turn))
     }
 
     /// An attempt has ended.
-    /// - Returns: the job to go on with, when there is another attempt to come.
-    package func attemptEnded(_ job: Job, _ result: SendResult, _ moment: Moment) -> (Job?, Change) {
+    package func attemptEnded(_ job: Job, _ result: SendResult, _ moment: Moment) -> (AttemptEnd, Change) {
+        guard let id = Self.message(of: job), var message = messages[id] else { return (.missing, Change()) }
         var turn = Turn(moment)
-        guard let id = Self.message(of: job), var message = messages[id] else {
-            turn.change.endedJobs.append(job)
-            return (nil, finish(turn))
-        }
         var next: Job?
         switch result {
         case .sent(let externalID): if message.reported(.sent, externalID: externalID) { update(message, &turn) }
         case .refused(let failure): if message.reported(.failed, externalID: nil, failure: failure) { update(message, &turn) }
-        case .unknown:
-            if message.reported(.unknown, externalID: nil) { update(message, &turn) }
+        case .unknown: if message.reported(.unknown, externalID: nil) { update(message, &turn) }
         case .again(let after, let failure):
             if job.attempts >= Self.maxAttempts {
                 if message.reported(.failed, externalID: nil, failure: failure) { update(message, &turn) }
@@ -136,8 +141,9 @@ extension ConversationDesk {
                 next = again
             }
         }
-        if next == nil { turn.change.endedJobs.append(job) }
-        return (next, finish(turn))
+        if let next { return (.again(next), finish(turn)) }
+        turn.change.endedJobs.append(job)
+        return (.ended, finish(turn))
     }
 
     /// A provider told what became of a message. Reports come in any order, more than once, and before our own answer; only news has an effect.

@@ -158,17 +158,24 @@ package actor ConversationDesk {
             guard let conversation = sessions[place.conversation]?.conversation, case .queued = conversation.state,
                 !languagesWithoutAnybody.contains(conversation.language)
             else { continue }
-            guard let attendant = pool.nextAttendant(language: conversation.language, skipping: lastMissed[place.conversation]) else {
+            let missed = lastMissed[place.conversation]
+            guard let attendant = pool.nextAttendant(language: conversation.language, skipping: missed?.consultor) else {
                 languagesWithoutAnybody.insert(conversation.language)
                 continue
             }
+            // Who said no is not asked the same again at once, not even when there is nobody else.
+            if let missed, missed.consultor == attendant.id, moment.now < missed.notBefore { continue }
             turn.change.append(pool.offered(place.conversation, to: attendant.id, moment))
             alter(place.conversation, &turn) { $0.offered(to: attendant.id, until: moment.now + settings.offerTimeout, moment) }
         }
     }
 
-    /// Who missed a conversation last: they are asked again only when there is nobody else.
-    var lastMissed: [ConversationID: Int64] = [:]
+    /// Who missed a conversation last: they are asked again only when there is nobody else, and not before that time.
+    struct Missed: Sendable {
+        let consultor: Int64
+        let notBefore: Timestamp
+    }
+    var lastMissed: [ConversationID: Missed] = [:]
 
     // MARK: Time
 
@@ -183,7 +190,7 @@ package actor ConversationDesk {
             switch conversation.state {
             case .offered(let offer, _) where offer.expiresAt <= moment.now:
                 alter(id, &turn) { $0.offerEnded(moment) }
-                lastMissed[id] = offer.consultor
+                lastMissed[id] = Missed(consultor: offer.consultor, notBefore: moment.now)
                 turn.change.append(pool.missed(id, offer.consultor, bySilence: true, moment))
                 record("\(name(offer.consultor)) não respondeu à oferta a tempo", by: .system, id, &turn)
             case .snoozed(_, let until) where until <= moment.now:
@@ -203,11 +210,18 @@ package actor ConversationDesk {
             guard let session = sessions[id], session.conversation.isResolved else { continue }
             sessions[id] = nil
             lastMissed[id] = nil
-            for message in session.recent { forget(message) }
+            for message in session.recent { lingeringMessages.touch(message, at: now) }
             if openByContact[session.conversation.contact] == nil { lingeringContacts.touch(session.conversation.contact, at: now) }
         }
         for id in lingeringMessages.expired(before: past) where !isRecent(id) { forget(id) }
-        for id in lingeringContacts.expired(before: past) where openByContact[id] == nil {
+        let expired = lingeringContacts.expired(before: past).filter { openByContact[$0] == nil }
+        // A contact stays as long as one of its conversations does.
+        let needed = expired.isEmpty ? [] : Set(sessions.values.map(\.conversation.contact))
+        for id in expired {
+            if needed.contains(id) {
+                lingeringContacts.touch(id, at: now)
+                continue
+            }
             guard let contact = contacts.removeValue(forKey: id) else { continue }
             if let waID = contact.waID { contactsByWaID[waID] = nil }
             if let bsuid = contact.bsuid { contactsByBSUID[bsuid] = nil }
@@ -236,7 +250,9 @@ package actor ConversationDesk {
         keep(message)
         lingeringMessages.touch(message.id, at: turn.moment.now)
         sessions[id]?.recent.append(message.id)
-        if let count = sessions[id]?.recent.count, count > Self.recentMessages { sessions[id]?.recent.removeFirst() }
+        if let count = sessions[id]?.recent.count, count > Self.recentMessages, let oldest = sessions[id]?.recent.removeFirst() {
+            lingeringMessages.touch(oldest, at: moment.now)
+        }
         tell("message.created", message, &turn.change)
         return message
     }
@@ -282,6 +298,10 @@ package actor ConversationDesk {
         _ byWaID: inout [String: ContactID],
         _ byBSUID: inout [String: ContactID]
     ) {
+        if let before = contacts[contact.id] {
+            if let waID = before.waID { byWaID[waID] = nil }
+            if let bsuid = before.bsuid { byBSUID[bsuid] = nil }
+        }
         contacts[contact.id] = contact
         if let waID = contact.waID { byWaID[waID] = contact.id }
         if let bsuid = contact.bsuid { byBSUID[bsuid] = contact.id }

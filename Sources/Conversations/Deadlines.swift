@@ -1,6 +1,6 @@
 import Kernel
 
-/// When which conversation needs a look. A time noted is never taken back: who is looked at in vain was changed meanwhile, and nothing happens.
+/// When which conversation needs a look: one time for each. Who is looked at in vain was changed meanwhile, and nothing happens.
 struct Deadlines: Sendable {
     private struct Entry: Comparable {
         let at: Timestamp
@@ -10,34 +10,51 @@ struct Deadlines: Sendable {
 
     /// Latest first, so that the next one is at the end.
     private var entries: [Entry] = []
+    private var byConversation: [ConversationID: Timestamp] = [:]
 
     var next: Timestamp? { entries.last?.at }
 
     /// Notes the time at which the conversation's state ends by itself, if it does.
     mutating func note(_ conversation: Conversation) {
-        let at: Timestamp
         switch conversation.state {
-        case .offered(let offer, _): at = offer.expiresAt
-        case .snoozed(_, let until): at = until
-        default: return
+        case .offered(let offer, _): set(conversation.id, at: offer.expiresAt)
+        case .snoozed(_, let until): set(conversation.id, at: until)
+        case .queued: break
+        case .bot, .active, .resolved: remove(conversation.id)
         }
-        let entry = Entry(at: at, conversation: conversation.id)
-        var low = 0
-        var high = entries.count
-        while low < high {
-            let middle = (low + high) / 2
-            if entries[middle] > entry { low = middle + 1 } else { high = middle }
-        }
-        if low < entries.count, entries[low] == entry { return }
-        entries.insert(entry, at: low)
+    }
+
+    mutating func set(_ conversation: ConversationID, at time: Timestamp) {
+        if byConversation[conversation] == time { return }
+        remove(conversation)
+        byConversation[conversation] = time
+        let entry = Entry(at: time, conversation: conversation)
+        entries.insert(entry, at: index(of: entry))
     }
 
     mutating func due(at now: Timestamp) -> [ConversationID] {
         var due: [ConversationID] = []
         while let last = entries.last, last.at <= now {
             due.append(last.conversation)
+            byConversation[last.conversation] = nil
             entries.removeLast()
         }
         return due
+    }
+
+    private mutating func remove(_ conversation: ConversationID) {
+        guard let time = byConversation.removeValue(forKey: conversation) else { return }
+        entries.remove(at: index(of: Entry(at: time, conversation: conversation)))
+    }
+
+    /// Where the entry is, or belongs.
+    private func index(of entry: Entry) -> Int {
+        var low = 0
+        var high = entries.count
+        while low < high {
+            let middle = (low + high) / 2
+            if entries[middle] > entry { low = middle + 1 } else { high = middle }
+        }
+        return low
     }
 }

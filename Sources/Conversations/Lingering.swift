@@ -19,8 +19,6 @@ struct Lingering<Key: Hashable & Sendable>: Sendable {
         order.append((key, time))
     }
 
-    mutating func forget(_ key: Key) { touched[key] = nil }
-
     /// The keys last touched before `time`, which are forgotten hereby.
     mutating func expired(before time: Timestamp) -> [Key] {
         var expired: [Key] = []

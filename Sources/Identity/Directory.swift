@@ -269,10 +269,13 @@ package actor Directory {
         }
     }
 
+    /// Whether a login has not ended, as of now.
+    package nonisolated func stands(_ session: LoginSessionID) -> Bool { committed.withLock { $0.standing.contains(session) } }
+
     /// Proves an access token, and that its login has not ended. Does not wait for this actor.
     package nonisolated func authenticate(accessToken: String) async throws(Refusal) -> AccessClaims {
         let claims = try await tokens.verifyAccess(accessToken)
-        guard committed.withLock({ $0.standing.contains(claims.session) }) else { throw TokenIssuer.invalid }
+        guard stands(claims.session) else { throw TokenIssuer.invalid }
         return claims
     }
 

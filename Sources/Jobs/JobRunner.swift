@@ -48,8 +48,8 @@ package final class JobRunner: Sendable {
     private enum Backlog {
         /// Rows that have not been read: at the start, and when more came than memory should hold. New jobs stay there with them, lest they overtake.
         case inStore
-        /// Being read; what has been added meanwhile comes behind.
-        case reading(added: [Job])
+        /// Being read; what has been added meanwhile comes behind, and what has ended meanwhile may be among the rows but is over.
+        case reading(added: [Job], ended: Set<JobID>)
         case none
     }
 
@@ -95,7 +95,7 @@ package final class JobRunner: Sendable {
     private func add(_ job: Job, _ state: inout State) {
         switch state.backlog {
         case .inStore: break
-        case .reading(let added): state.backlog = .reading(added: added + [job])
+        case .reading(let added, let ended): state.backlog = .reading(added: added + [job], ended: ended)
         case .none: if state.known.count < limits.inMemory { insert(job, &state) } else { state.backlog = .inStore }
         }
     }
@@ -168,7 +168,7 @@ package final class JobRunner: Sendable {
     private func readStore() async {
         let isDue = state.withLock { state in
             guard case .inStore = state.backlog, state.known.count < limits.inMemory / 2 else { return false }
-            state.backlog = .reading(added: [])
+            state.backlog = .reading(added: [], ended: [])
             return true
         }
         guard isDue else { return }
@@ -177,8 +177,8 @@ package final class JobRunner: Sendable {
                 .select(from: StorageTables.jobs, "ORDER BY lane, position LIMIT ?", [.integer(Int64(limits.inMemory))])
             )
             state.withLock { state in
-                guard case .reading(let added) = state.backlog else { return }
-                for row in rows { insert(Job(row), &state) }
+                guard case .reading(let added, let ended) = state.backlog else { return }
+                for job in rows.map(Job.init) where !ended.contains(job.id) { insert(job, &state) }
                 state.backlog = rows.count < limits.inMemory ? .none : .inStore
                 for job in added { add(job, &state) }
                 pump(&state)
@@ -207,6 +207,7 @@ package final class JobRunner: Sendable {
             case .ended:
                 lane.jobs.removeFirst()
                 state.known.remove(job.id)
+                if case .reading(let added, let ended) = state.backlog { state.backlog = .reading(added: added, ended: ended.union([job.id])) }
             case .again(let next):
                 lane.jobs[0] = next
                 lane.notBefore = next.runAt

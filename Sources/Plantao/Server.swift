@@ -99,6 +99,7 @@ struct Server {
                 let claims = try await directory.authenticate(accessToken: token)
                 return Credential(principal: claims.principal, session: claims.session, expiresAt: claims.expiresAt)
             },
+            stands: { directory.stands($0) },
             environment: environment,
             settings: socketSettings,
             version: "Plantao \(Version.current)"

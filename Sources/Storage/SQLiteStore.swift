@@ -155,7 +155,9 @@ package final class SQLiteStore: Journal, Store {
                     rows.append(
                         Row(
                             try zip(query.kinds.indices, query.kinds).map { index, kind in
-                                guard let value = SQLValue(row[index] as DatabaseValue, as: kind) else { throw UnreadableValue(column: index, kind: kind) }
+                                guard let value = SQLValue(row[index] as DatabaseValue, as: kind) else {
+                                    throw UnreadableValue(column: index, kind: kind)
+                                }
                                 return value
                             }
                         )
@@ -165,8 +167,10 @@ package final class SQLiteStore: Journal, Store {
             }
         } catch {
             throw Refusal(
-                .unavailable, error is UnreadableValue ? "store_damaged" : "store_unavailable",
-                "O histórico não pode ser lido agora. Tente novamente em instantes.", retryAfterSeconds: 1
+                .unavailable,
+                error is UnreadableValue ? "store_damaged" : "store_unavailable",
+                "O histórico não pode ser lido agora. Tente novamente em instantes.",
+                retryAfterSeconds: 1
             )
         }
     }

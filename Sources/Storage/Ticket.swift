@@ -39,18 +39,19 @@ package final class Ticket: Sendable {
     }
 }
 
-/// What a turn answers, held back until the change that it made is on disk.
+/// What a turn answers, held back until the change that it made is on disk. A refusal is held back as well: what it refuses for may itself not be on
+/// disk yet, and nobody is told what a crash can undo.
 package struct Pending<Answer: Sendable>: Sendable {
-    private let answer: Answer
+    private let answer: Result<Answer, Refusal>
     private let ticket: Ticket
 
-    package init(_ answer: Answer, _ ticket: Ticket) {
+    package init(_ answer: Result<Answer, Refusal>, _ ticket: Ticket) {
         self.answer = answer
         self.ticket = ticket
     }
 
     package func committed() async throws(Refusal) -> Answer {
         try await ticket.committed()
-        return answer
+        return try answer.get()
     }
 }

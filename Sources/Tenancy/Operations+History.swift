@@ -73,7 +73,7 @@ extension Operations {
             )
         )
         let conversations = rows.map(Conversation.init)
-        let items = try await tenants.use(principal.tenant) { cell throws(Refusal) in await cell.json(conversations) }
+        let items = try await tenants.use(principal.tenant) { cell throws(Refusal) in try await cell.json(conversations).committed() }
         var writer = JSONWriter(capacity: items.count + 128)
         writer.object {
             $0.field("items", raw: items)

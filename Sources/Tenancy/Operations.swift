@@ -36,15 +36,15 @@ package struct Operations: Sendable {
 
     package func act(_ command: AgentCommand, on id: ConversationID, by principal: Principal) async throws(Refusal) -> Answer {
         try gate.admit()
-        var earlier: String?
-        if let clientMessageID = command.clientMessageID {
-            let key = ConversationDesk.mark(id, clientMessageID: clientMessageID, tenant: principal.tenant)
-            earlier = try await store.marks([key])[key]
-        }
-        let seen = earlier
         let answer = try await tenants.use(principal.tenant) { cell throws(Refusal) in
             try await bringIn(id, cell)
-            return try await cell.perform(command, on: id, by: principal, earlier: seen).committed()
+            // Asked while the tenant is held awake: what is marked from here on is in its memory, what was marked before is in the store.
+            var earlier: String?
+            if let clientMessageID = command.clientMessageID {
+                let key = ConversationDesk.mark(id, clientMessageID: clientMessageID, tenant: principal.tenant)
+                earlier = try await store.marks([key])[key]
+            }
+            return try await cell.perform(command, on: id, by: principal, earlier: earlier).committed()
         }
         switch answer {
         case .conversation(let json): return Answer(json)
@@ -81,13 +81,13 @@ package struct Operations: Sendable {
     /// Takes in what customers wrote. Returns when all of it is on disk.
     package func receive(_ messages: [CustomerMessage], tenant: TenantID) async throws(Refusal) {
         try gate.admit()
-        let seen = try await store.marks(messages.map { $0.mark(tenant: tenant) })
         try await tenants.use(tenant) { cell throws(Refusal) in
+            let seen = try await store.marks(messages.map { $0.mark(tenant: tenant) })
             let missing = await cell.missing(messages.map(\.from))
             if !missing.isEmpty { await cell.adopt(try await ConversationDesk.contacts(missing, tenant: tenant, from: store)) }
             var pending: [Pending<ConversationDesk.Reception>] = []
             for message in messages {
-                pending.append(try await cell.received(message, seenBefore: seen[message.mark(tenant: tenant)] != nil))
+                pending.append(await cell.received(message, seenBefore: seen[message.mark(tenant: tenant)] != nil))
             }
             for answer in pending { _ = try await answer.committed() }
         }
@@ -135,7 +135,7 @@ package struct Operations: Sendable {
         return try await tenants.use(tenant) { cell throws(Refusal) in try await cell.takeTurn(idioma: idioma).committed() }
     }
     package func consultorID(of user: UserID, _ tenant: TenantID) async throws(Refusal) -> Int64? {
-        try await tenants.use(tenant) { cell throws(Refusal) in await cell.consultorID(of: user) }
+        try await tenants.use(tenant) { cell throws(Refusal) in try await cell.consultorID(of: user).committed() }
     }
 
     // MARK: Sockets

@@ -27,20 +27,26 @@ package struct OutboxWorker: JobWorker {
     }
 
     package func attempt(_ job: Job) async -> JobProgress {
-        let begun: (order: SendOrder?, job: Job)
         do throws(Refusal) {
-            begun = try await tenants.use(job.tenant) { cell throws(Refusal) in
+            let attempt = try await tenants.use(job.tenant) { cell throws(Refusal) in
                 try await bringIn(job, cell)
                 return try await cell.attemptBegan(job).committed()
             }
+            switch attempt {
+            case .send(let order, let begun): return await settle(begun, await sender.send(order, tenant: job.tenant))
+            case .ended: return .ended
+            case .missing: return .again(later(job, seconds: 1))
+            }
         } catch {
             // Nothing was sent. The job is as it was, in the store too.
-            var later = job
-            later.runAt = environment.now() + .seconds(Int64(error.retryAfterSeconds ?? 1))
-            return .again(later)
+            return .again(later(job, seconds: Int64(error.retryAfterSeconds ?? 1)))
         }
-        guard let order = begun.order else { return .ended }
-        return await settle(begun.job, await sender.send(order, tenant: job.tenant))
+    }
+
+    private func later(_ job: Job, seconds: Int64) -> Job {
+        var job = job
+        job.runAt = environment.now() + .seconds(seconds)
+        return job
     }
 
     /// It may have been sent, and nobody can tell: so it is not sent again.
@@ -53,11 +59,16 @@ package struct OutboxWorker: JobWorker {
     private func settle(_ job: Job, _ result: SendResult) async -> JobProgress {
         while true {
             do throws(Refusal) {
-                let next = try await tenants.use(job.tenant) { cell throws(Refusal) in
+                let end = try await tenants.use(job.tenant) { cell throws(Refusal) in
                     try await bringIn(job, cell)
                     return try await cell.attemptEnded(job, result).committed()
                 }
-                return next.map { .again($0) } ?? .ended
+                switch end {
+                case .ended: return .ended
+                case .again(let next): return .again(next)
+                // Forgotten between two turns, or gone from the store altogether.
+                case .missing: throw .notFound(.message)
+                }
             } catch {
                 logger.warning("what came of a message could not be stored yet", metadata: ["job": "\(job.id)", "reason": "\(error.code)"])
                 // Stopped meanwhile: the row stays `attempting`, and the next start finds it so.

@@ -79,40 +79,46 @@ package actor TenantCell {
         return ticket
     }
 
-    /// Runs part of the turn on another of the tenant's actors. They share the executor, so this is a plain call.
-    private func onDesk<T: Sendable>(_ body: @Sendable (isolated ConversationDesk) throws(Refusal) -> T) throws(Refusal) -> T {
-        try desk.assumeIsolated { desk -> Result<T, Refusal> in
-            do throws(Refusal) { return .success(try body(desk)) } catch { return .failure(error) }
-        }.get()
+    /// Runs a turn's decision on the desk. They share the executor, so this is a plain call.
+    private func onDesk<T: Sendable>(_ body: @Sendable (isolated ConversationDesk) throws(Refusal) -> (T, Change)) -> Pending<T> {
+        settle(
+            desk.assumeIsolated { desk -> Result<(T, Change), Refusal> in
+                do throws(Refusal) { return .success(try body(desk)) } catch { return .failure(error) }
+            }
+        )
     }
 
-    private func onQueue<T: Sendable>(_ body: @Sendable (isolated ConsultorQueue) throws(Refusal) -> T) throws(Refusal) -> T {
-        try queue.assumeIsolated { queue -> Result<T, Refusal> in
-            do throws(Refusal) { return .success(try body(queue)) } catch { return .failure(error) }
-        }.get()
+    private func onQueue<T: Sendable>(_ body: @Sendable (isolated ConsultorQueue) throws(Refusal) -> (T, Change)) -> Pending<T> {
+        settle(
+            queue.assumeIsolated { queue -> Result<(T, Change), Refusal> in
+                do throws(Refusal) { return .success(try body(queue)) } catch { return .failure(error) }
+            }
+        )
+    }
+
+    private func settle<T: Sendable>(_ decision: Result<(T, Change), Refusal>) -> Pending<T> {
+        switch decision {
+        case .success((let answer, let change)): Pending(.success(answer), commit(change))
+        case .failure(let refusal): Pending(.failure(refusal), gate.enqueue(Change(), activation))
+        }
     }
 
     /// Something has fallen due, or may have.
     package func timePassed() -> Pending<Void> {
         let moment = environment.moment()
-        return Pending((), commit(desk.assumeIsolated { $0.timePassed(moment) }))
+        return onDesk { ((), $0.timePassed(moment)) }
     }
-
-    /// What live state says, held back until everything it says is on disk.
-    private func reading<T: Sendable>(_ answer: T) -> Pending<T> { Pending(answer, gate.enqueue(Change(), activation)) }
 
     // MARK: Conversations
 
-    package func received(_ message: CustomerMessage, seenBefore: Bool) throws(Refusal) -> Pending<ConversationDesk.Reception> {
+    package func received(_ message: CustomerMessage, seenBefore: Bool) -> Pending<ConversationDesk.Reception> {
         let moment = environment.moment()
-        let (answer, change) = try onDesk { desk throws(Refusal) in try desk.received(message, seenBefore: seenBefore, moment) }
-        return Pending(answer, commit(change))
+        return onDesk { desk throws(Refusal) in try desk.received(message, seenBefore: seenBefore, moment) }
     }
 
     package func reported(_ report: StatusReport) -> Pending<Void> {
         let moment = environment.moment()
-        let change = desk.assumeIsolated { $0.reported(report, moment) }
-        return Pending((), commit(change))
+        return onDesk { ((), $0.reported(report, moment)) }
     }
 
     package func perform(
@@ -120,79 +126,76 @@ package actor TenantCell {
         on id: ConversationID,
         by principal: Principal,
         earlier: String?
-    ) throws(Refusal) -> Pending<ConversationDesk.Answer> {
+    ) -> Pending<ConversationDesk.Answer> {
         let moment = environment.moment()
-        let (answer, change) = try onDesk { desk throws(Refusal) in
-            try desk.perform(command, on: id, by: principal, earlier: earlier, moment)
-        }
-        return Pending(answer, commit(change))
+        return onDesk { desk throws(Refusal) in try desk.perform(command, on: id, by: principal, earlier: earlier, moment) }
     }
 
+    /// Not stored, and so told at once.
     package func typing(_ isTyping: Bool, on id: ConversationID, by principal: Principal) throws(Refusal) -> Event {
-        try onDesk { desk throws(Refusal) in try desk.typing(isTyping, on: id, by: principal) }
+        try desk.assumeIsolated { desk -> Result<Event, Refusal> in
+            do throws(Refusal) { return .success(try desk.typing(isTyping, on: id, by: principal)) } catch { return .failure(error) }
+        }.get()
     }
 
-    package func conversation(_ id: ConversationID) throws(Refusal) -> Pending<[UInt8]> {
-        guard let json = desk.assumeIsolated({ $0.json(id) }) else { throw .notFound(.conversation) }
-        return reading(json)
+    package func conversation(_ id: ConversationID) -> Pending<[UInt8]> {
+        onDesk { desk throws(Refusal) in
+            guard let json = desk.json(id) else { throw .notFound(.conversation) }
+            return (json, Change())
+        }
     }
 
     /// A JSON array of conversations that were read from the store, with the names of those who have them.
-    package func json(_ conversations: [Conversation]) -> [UInt8] {
-        var writer = JSONWriter(capacity: 1024 * conversations.count)
-        writer.array { for conversation in conversations { conversation.write(to: &$0, attendant: queue.attendant) } }
-        return writer.bytes
+    package func json(_ conversations: [Conversation]) -> Pending<[UInt8]> {
+        let queue = queue
+        return onDesk { _ in
+            var writer = JSONWriter(capacity: 1024 * conversations.count)
+            writer.array { for conversation in conversations { conversation.write(to: &$0, attendant: queue.attendant) } }
+            return (writer.bytes, Change())
+        }
     }
 
-    package func attemptBegan(_ job: Job) -> Pending<(order: SendOrder?, job: Job)> {
+    package func attemptBegan(_ job: Job) -> Pending<ConversationDesk.Attempt> {
         let moment = environment.moment()
-        let (order, next, change) = desk.assumeIsolated { $0.attemptBegan(job, moment) }
-        return Pending((order, next), commit(change))
+        return onDesk { $0.attemptBegan(job, moment) }
     }
 
-    package func attemptEnded(_ job: Job, _ result: SendResult) -> Pending<Job?> {
+    package func attemptEnded(_ job: Job, _ result: SendResult) -> Pending<ConversationDesk.AttemptEnd> {
         let moment = environment.moment()
-        let (next, change) = desk.assumeIsolated { $0.attemptEnded(job, result, moment) }
-        return Pending(next, commit(change))
+        return onDesk { $0.attemptEnded(job, result, moment) }
     }
 
     // MARK: Consultores
 
     package func addConsultor(_ profile: ConsultorProfile) -> Pending<[UInt8]> {
-        let moment = environment.moment()
-        let (json, change) = queue.assumeIsolated { $0.add(profile) }
-        return Pending(json, commit(withDispatch(change, moment)))
+        let (moment, desk) = (environment.moment(), desk)
+        return onQueue { queue in Self.dispatching(queue.add(profile), desk, moment) }
     }
 
-    package func updateConsultor(_ id: Int64, _ changes: ConsultorChanges) throws(Refusal) -> Pending<[UInt8]> {
-        let moment = environment.moment()
-        let (json, change) = try onQueue { queue throws(Refusal) in try queue.update(id, changes) }
-        return Pending(json, commit(withDispatch(change, moment)))
+    package func updateConsultor(_ id: Int64, _ changes: ConsultorChanges) -> Pending<[UInt8]> {
+        let (moment, desk) = (environment.moment(), desk)
+        return onQueue { queue throws(Refusal) in Self.dispatching(try queue.update(id, changes), desk, moment) }
     }
 
-    package func removeConsultor(_ id: Int64) throws(Refusal) -> Pending<Void> {
+    package func removeConsultor(_ id: Int64) -> Pending<Void> {
         let moment = environment.moment()
-        let change = try onQueue { queue throws(Refusal) in try queue.remove(id, moment) }
-        return Pending((), commit(change))
+        return onQueue { queue throws(Refusal) in ((), try queue.remove(id, moment)) }
     }
 
-    package func takeTurn(idioma: String) throws(Refusal) -> Pending<[UInt8]> {
+    package func takeTurn(idioma: String) -> Pending<[UInt8]> {
         let moment = environment.moment()
-        let (json, change) = try onQueue { queue throws(Refusal) in try queue.takeTurn(idioma: idioma, moment) }
-        return Pending(json, commit(change))
+        return onQueue { queue throws(Refusal) in try queue.takeTurn(idioma: idioma, moment) }
     }
 
-    package func consultores() -> Pending<[UInt8]> { reading(queue.assumeIsolated { $0.list() }) }
-    package func consultor(_ id: Int64) throws(Refusal) -> Pending<[UInt8]> {
-        reading(try onQueue { queue throws(Refusal) in try queue.one(id) })
-    }
-    package func consultorID(of user: UserID) -> Int64? { queue.assumeIsolated { $0.id(of: user) } }
+    package func consultores() -> Pending<[UInt8]> { onQueue { ($0.list(), Change()) } }
+    package func consultor(_ id: Int64) -> Pending<[UInt8]> { onQueue { queue throws(Refusal) in (try queue.one(id), Change()) } }
+    package func consultorID(of user: UserID) -> Pending<Int64?> { onQueue { ($0.id(of: user), Change()) } }
 
     /// Whoever came online, or got capacity, may be who somebody in line waits for.
-    private func withDispatch(_ change: Change, _ moment: Moment) -> Change {
-        var change = change
+    private static func dispatching(_ decision: ([UInt8], Change), _ desk: ConversationDesk, _ moment: Moment) -> ([UInt8], Change) {
+        var (json, change) = decision
         change.append(desk.assumeIsolated { $0.consultoresChanged(moment) })
-        return change
+        return (json, change)
     }
 
     // MARK: Subscribing

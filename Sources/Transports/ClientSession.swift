@@ -35,21 +35,17 @@ final class ClientSession: Subscriber {
         case closed
     }
 
-    private enum Subscription {
-        /// Waits at the gate. `isCancelled`: the client has unsubscribed meanwhile.
-        case asked(isCancelled: Bool)
-        case standing
-    }
-
     let clientID: String
     private let services: SessionServices
     private let loop: any EventLoop
     private unowned let transport: any SessionTransport
     private var state: State
     private var connection: ConnectionID?
-    private var subscriptions: [String: Subscription] = [:]
+    private var subscriptions: Set<String> = []
     private var commands: Deque<ClientCommand> = []
     private var isWorking = false
+    private var waitsForHub = false
+    private var isSettledEarly = false
     private var nextPing: Timestamp
     private var pongExpectedBy: Timestamp?
 
@@ -92,7 +88,7 @@ final class ClientSession: Subscriber {
         commands = []
         guard let connection else { return }
         self.connection = nil
-        subscriptions = [:]
+        subscriptions = []
         services.hub.detach(connection, on: loop)
     }
 
@@ -167,7 +163,7 @@ final class ClientSession: Subscriber {
 
     /// Who may ask about a channel: who is subscribed to it.
     private func asking(_ channel: String, _ id: UInt32, _ answer: () -> Void) {
-        if case .standing = subscriptions[channel] {
+        if subscriptions.contains(channel) {
             answer()
         } else {
             transport.write(.error(id: id, TenantCell.Channel(channel) == nil ? .unknownChannel : .permissionDenied))
@@ -179,9 +175,8 @@ final class ClientSession: Subscriber {
     private func subscribe(_ id: UInt32, _ request: SubscribeRequest, _ principal: Principal) {
         guard let connection else { return }
         guard let channel = TenantCell.Channel(request.channel) else { return transport.write(.error(id: id, .unknownChannel)) }
-        guard subscriptions[request.channel] == nil else { return transport.write(.error(id: id, .alreadySubscribed)) }
+        guard !subscriptions.contains(request.channel) else { return transport.write(.error(id: id, .alreadySubscribed)) }
         guard subscriptions.count < services.settings.maxChannels else { return transport.write(.error(id: id, .limitExceeded)) }
-        subscriptions[request.channel] = .asked(isCancelled: false)
         let registration = Registration(
             connection: connection,
             loop: loop,
@@ -192,39 +187,36 @@ final class ClientSession: Subscriber {
         )
         leave { services in
             await services.subscribe(principal, channel, registration)
-            return .nothing
+            return .subscribing
         }
     }
 
     func subscribed(command id: UInt32, channel: String, _ result: SubscribeResult) {
-        guard case .asked(let isCancelled) = subscriptions[channel] else { return }
-        if isCancelled {
-            subscriptions[channel] = nil
-            leaveStream(channel)
-            return
-        }
-        subscriptions[channel] = .standing
+        if case .closed = state { return }
+        subscriptions.insert(channel)
         transport.write(.subscribe(id: id, result))
+        subscriptionSettled()
     }
 
     func refused(command id: UInt32, channel: String, _ error: CentrifugeError) {
-        guard case .asked(let isCancelled) = subscriptions[channel] else { return }
-        subscriptions[channel] = nil
-        if !isCancelled { transport.write(.error(id: id, error)) }
+        if case .closed = state { return }
+        transport.write(.error(id: id, error))
+        subscriptionSettled()
     }
 
-    private func unsubscribe(_ channel: String) {
-        switch subscriptions[channel] {
-        case .standing:
-            subscriptions[channel] = nil
-            leaveStream(channel)
-        case .asked: subscriptions[channel] = .asked(isCancelled: true)
-        case nil: break
+    /// A subscription is settled by the hub, which may be sooner than the command comes back from the business. The next command is taken after both.
+    private func subscriptionSettled() {
+        if waitsForHub {
+            waitsForHub = false
+            isWorking = false
+            work()
+        } else {
+            isSettledEarly = true
         }
     }
 
-    private func leaveStream(_ channel: String) {
-        guard let connection, let tenant = credential?.principal.tenant else { return }
+    private func unsubscribe(_ channel: String) {
+        guard subscriptions.remove(channel) != nil, let connection, let tenant = credential?.principal.tenant else { return }
         services.hub.unsubscribe(connection, StreamKey(tenant: tenant, channel: channel), on: loop)
     }
 
@@ -234,7 +226,8 @@ final class ClientSession: Subscriber {
     // MARK: Off the loop and back
 
     private enum Outcome: Sendable {
-        case nothing
+        /// The hub will settle it.
+        case subscribing
         case reply(CentrifugeReply)
         case connected(id: UInt32, Result<Credential, Refusal>)
         case refreshed(id: UInt32, Result<Credential, Refusal>)
@@ -260,12 +253,20 @@ final class ClientSession: Subscriber {
     }
 
     private func cameBack(_ outcome: Outcome) {
-        isWorking = false
         if case .closed = state { return }
+        isWorking = false
         switch outcome {
-        case .nothing: break
+        case .subscribing:
+            guard isSettledEarly else {
+                isWorking = true
+                waitsForHub = true
+                return
+            }
+            isSettledEarly = false
         case .reply(let reply): transport.write(reply)
-        case .connected(let id, .success(let credential)): connected(id, credential)
+        case .connected(let id, .success(let credential)):
+            guard services.stands(credential.session) else { return close(.invalidToken) }
+            connected(id, credential)
         case .connected(let id, .failure(let refusal)):
             if refusal.code == "token_expired" {
                 transport.write(.error(id: id, .tokenExpired))
@@ -273,7 +274,9 @@ final class ClientSession: Subscriber {
             } else {
                 return close(refusal.kind == .unavailable ? .serverError : .invalidToken)
             }
-        case .refreshed(let id, .success(let credential)): refreshed(id, credential)
+        case .refreshed(let id, .success(let credential)):
+            guard services.stands(credential.session) else { return close(.invalidToken) }
+            refreshed(id, credential)
         case .refreshed(let id, .failure(let refusal)):
             if refusal.code == "token_expired" { transport.write(.error(id: id, .tokenExpired)) } else { return close(.invalidToken) }
         }

@@ -8,13 +8,23 @@ import Wire
 package struct SessionServices: Sendable {
     package let operations: Operations
     package let authenticate: Authenticate
+    /// Whether a login has not ended since its token was proved.
+    package let stands: @Sendable (LoginSessionID) -> Bool
     package let environment: Environment
     package let settings: SocketSettings
     package let version: String
 
-    package init(operations: Operations, authenticate: @escaping Authenticate, environment: Environment, settings: SocketSettings, version: String) {
+    package init(
+        operations: Operations,
+        authenticate: @escaping Authenticate,
+        stands: @escaping @Sendable (LoginSessionID) -> Bool,
+        environment: Environment,
+        settings: SocketSettings,
+        version: String
+    ) {
         self.operations = operations
         self.authenticate = authenticate
+        self.stands = stands
         self.environment = environment
         self.settings = settings
         self.version = version

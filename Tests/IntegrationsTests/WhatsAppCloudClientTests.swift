@@ -152,12 +152,9 @@ import Wire
     // MARK: No answer
 
     @Test(arguments: [FakeGraph.Behaviour.silence, .stall]) func anAnswerThatTakesTooLongIsUnknown(behaviour: FakeGraph.Behaviour) async throws {
-        let clock = ContinuousClock()
-        let start = clock.now
         let (outcome, requests) = try await send(behaviour, timeout: .milliseconds(300))
         #expect(outcome == .unknown(reason: "no answer within 0.3 seconds"))
         #expect(requests.count == 1)
-        #expect(clock.now - start < .seconds(5))
     }
 
     @Test(arguments: [FakeGraph.Behaviour.drop, .cutShort]) func aConnectionLostAfterTheRequestIsUnknown(behaviour: FakeGraph.Behaviour) async throws

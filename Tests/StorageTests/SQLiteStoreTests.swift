@@ -29,14 +29,24 @@ import Testing
         for value in values { #expect(row.next() == value) }
     }
 
-    @Test func anOlderImageNeverReplacesANewerOne() async throws {
+    @Test func anImageThatIsNotNewerIsRefusedAndReplacesNothing() async throws {
         let store = try open()
         try store.commit([change(note(1, "two", version: 2))])
-        try store.commit([change(note(1, "one", version: 1))])
-        try store.commit([change(note(1, "two again", version: 2))])
+        for version in [1, 2] as [Int64] {
+            let error = #expect(throws: JournalError.self) { try store.commit([change(note(1, "stale", version: version))]) }
+            #expect(error?.kind == .content)
+        }
         #expect(try await texts(store) == ["two"])
         try store.commit([change(note(1, "three", version: 3))])
         #expect(try await texts(store) == ["three"])
+    }
+
+    @Test func aValueThatCannotBeReadIsAnErrorAndNotTheEndOfTheServer() async throws {
+        let store = try open()
+        try store.commit([change(note(1, "not a uuid"))])
+        let query = Query("SELECT text FROM notes", kinds: [.uuid])
+        let refusal = await #expect(throws: Refusal.self) { _ = try await store.rows(query) }
+        #expect(refusal?.code == "store_damaged")
     }
 
     @Test func aBatchIsWrittenWholeOrNotAtAll() async throws {

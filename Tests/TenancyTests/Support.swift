@@ -1,0 +1,112 @@
+import Consultores
+import Conversations
+import Foundation
+import Kernel
+import Logging
+import NIOEmbedded
+import Realtime
+import Storage
+import Synchronization
+import Tenancy
+
+/// A server without doors: the real store, gate and hub, with a clock that is told what time it is and a journal that can be made to fail.
+final class House: Sendable {
+    /// The store, until it is told to fail.
+    final class FragileJournal: Journal {
+        private let store: SQLiteStore
+        private let failing = Mutex(false)
+        init(store: SQLiteStore) { self.store = store }
+        func fail(_ fails: Bool) { failing.withLock { $0 = fails } }
+        func commit(_ batch: [Change]) throws(JournalError) {
+            if failing.withLock({ $0 }) { throw JournalError(.environment, "made to fail") }
+            try store.commit(batch)
+        }
+        func forgetMarks(before time: Timestamp) throws(JournalError) { try store.forgetMarks(before: time) }
+    }
+
+    /// The store, which counts how often a tenant is loaded.
+    final class CountingStore: Store {
+        private let store: SQLiteStore
+        private let count = Mutex(0)
+        init(store: SQLiteStore) { self.store = store }
+        var loads: Int { count.withLock { $0 } }
+        func rows(_ query: Query) async throws(Refusal) -> [Row] {
+            if query.sql.contains("MAX(id) FROM protocolos") { count.withLock { $0 += 1 } }
+            return try await store.rows(query)
+        }
+        func marks(_ keys: [Mark.Key]) async throws(Refusal) -> [Mark.Key: String] { try await store.marks(keys) }
+    }
+
+    private final class Junction: Outlet {
+        let hub: StreamHub
+        let tenants = Mutex<Tenants?>(nil)
+        let jobs = Mutex<[Job]>([])
+        init(hub: StreamHub) { self.hub = hub }
+        func publish(_ events: [Event], tenant: TenantID) { hub.publish(events, tenant: tenant) }
+        func runnable(_ jobs: [Job]) { self.jobs.withLock { $0 += jobs } }
+        func batchReleased() { hub.wake() }
+    }
+
+    let clock = ManualEnvironment()
+    let path = NSTemporaryDirectory() + "plantao-house-" + UUID().uuidString
+    let journal: FragileJournal
+    let store: CountingStore
+    let gate: Gate
+    let hub: StreamHub
+    let tenants: Tenants
+    let operations: Operations
+    let alarms = AlarmClock()
+    private let junction: Junction
+
+    let tenant = TenantID(UniqueID(high: 0x01a0_0000_0000_7000, low: 0x8000_0000_0000_0001))
+    let other = TenantID(UniqueID(high: 0x01a0_0000_0000_7000, low: 0x8000_0000_0000_0002))
+
+    init(limits: Tenants.Limits = Tenants.Limits(), watched: @escaping @Sendable (TenantID) -> Bool = { _ in false }) throws {
+        var logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        logger.logLevel = .critical
+        let sqlite = try SQLiteStore(directory: path, schema: Schema(StorageTables.all + ConsultorTables.all + ConversationTables.all))
+        journal = FragileJournal(store: sqlite)
+        store = CountingStore(store: sqlite)
+        hub = StreamHub(loops: [EmbeddedEventLoop](), environment: clock.environment)
+        let junction = Junction(hub: hub)
+        self.junction = junction
+        gate = Gate(journal: journal, outlet: junction, logger: logger, activationEnded: { a in junction.tenants.withLock { $0 }?.drop(a) })
+        tenants = Tenants(
+            .init(gate: gate, store: store, environment: clock.environment, alarms: alarms, settings: ConversationDesk.Settings()),
+            limits: limits,
+            logger: logger,
+            isWatched: watched,
+            flow: { _ in .standard(businessName: "Empresa") }
+        )
+        operations = Operations(tenants: tenants, gate: gate, store: store, hub: hub)
+        let made = tenants
+        junction.tenants.withLock { $0 = made }
+    }
+
+    deinit { try? FileManager.default.removeItem(atPath: path) }
+
+    var jobs: [Job] { junction.jobs.withLock { $0 } }
+
+    func agent(_ number: UInt64 = 1, role: Role = .agent, of tenant: TenantID? = nil) -> Principal {
+        Principal(tenant: tenant ?? self.tenant, user: UserID(UniqueID(high: 5, low: number)), role: role, name: "Agente \(number)")
+    }
+
+    func message(_ text: String, from number: String = "5511900000001", id: String = UUID().uuidString) -> CustomerMessage {
+        CustomerMessage(
+            channel: "whatsapp",
+            externalID: id,
+            from: ContactIdentity(waIDs: [number], bsuid: nil),
+            name: "Ana",
+            kind: "text",
+            text: text,
+            content: nil,
+            replyTo: nil,
+            sentAt: clock.now
+        )
+    }
+
+    func conversations(_ tenant: TenantID? = nil) async throws -> [Conversation] {
+        try await store.rows(.select(from: ConversationTables.conversations, "WHERE tenant_id = ? ORDER BY id", [.id(tenant ?? self.tenant)]))
+            .map(Conversation.init)
+    }
+}
