@@ -173,11 +173,12 @@ let package = Package(
         ),
 
         // MARK: Tests
+        .target(name: "TestSupport", dependencies: [.product(name: "Logging", package: "swift-log")], path: "Tests/TestSupport", swiftSettings: settings),
         .testTarget(name: "KernelTests", dependencies: ["Kernel"], swiftSettings: settings),
-        .testTarget(name: "WireTests", dependencies: ["Wire", .product(name: "NIOCore", package: "swift-nio")], swiftSettings: settings),
+        .testTarget(name: "WireTests", dependencies: ["TestSupport", "Wire", .product(name: "NIOCore", package: "swift-nio")], swiftSettings: settings),
         .testTarget(
             name: "StorageTests",
-            dependencies: ["Storage", "Kernel", "Wire", .product(name: "Logging", package: "swift-log")],
+            dependencies: ["TestSupport", "Storage", "Kernel", "Wire", .product(name: "Logging", package: "swift-log")],
             swiftSettings: settings
         ),
         .testTarget(
@@ -190,25 +191,25 @@ let package = Package(
         .testTarget(
             name: "IdentityTests",
             dependencies: [
-                "Identity", "Kernel", "Storage", .product(name: "JWTKit", package: "jwt-kit"), .product(name: "Logging", package: "swift-log"),
+                "TestSupport", "Identity", "Kernel", "Storage", .product(name: "JWTKit", package: "jwt-kit"), .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings
         ),
-        .testTarget(name: "ConsultoresTests", dependencies: ["Consultores", "Kernel", "Storage", "Wire"], swiftSettings: settings),
+        .testTarget(name: "ConsultoresTests", dependencies: ["TestSupport", "Consultores", "Kernel", "Storage", "Wire"], swiftSettings: settings),
         .testTarget(
             name: "ConversationsTests",
-            dependencies: ["Consultores", "Conversations", "Kernel", "Storage", "Wire"],
+            dependencies: ["TestSupport", "Consultores", "Conversations", "Kernel", "Storage", "Wire"],
             swiftSettings: settings
         ),
         .testTarget(
             name: "JobsTests",
-            dependencies: ["Jobs", "Kernel", "Storage", .product(name: "Logging", package: "swift-log")],
+            dependencies: ["TestSupport", "Jobs", "Kernel", "Storage", .product(name: "Logging", package: "swift-log")],
             swiftSettings: settings
         ),
         .testTarget(
             name: "TenancyTests",
             dependencies: [
-                "Consultores", "Conversations", "Kernel", "Realtime", "Storage", "Tenancy", "Wire", .product(name: "Logging", package: "swift-log"),
+                "TestSupport", "Consultores", "Conversations", "Kernel", "Realtime", "Storage", "Tenancy", "Wire", .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
             ],
             swiftSettings: settings

@@ -2,6 +2,7 @@ import Foundation
 import Kernel
 import Storage
 import Synchronization
+import TestSupport
 import Testing
 import Wire
 

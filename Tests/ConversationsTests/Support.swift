@@ -14,19 +14,6 @@ let viewer = Principal(tenant: tenant, user: UserID(UniqueID(high: 2, low: 4)), 
 
 let flow = BotFlow.standard(businessName: "Rede Clara")
 
-/// A small generator with a seed (Steele, Lea, Flood 2014), so that a failing history can be run again.
-struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-    init(seed: UInt64) { state = seed }
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-        return z ^ (z >> 31)
-    }
-}
-
 /// Consultors who speak Portuguese unless told otherwise, in a list that whoever takes a conversation goes to the end of.
 final class FakePool: AttendantPool {
     struct State {

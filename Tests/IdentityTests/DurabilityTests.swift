@@ -2,6 +2,7 @@ import Identity
 import Kernel
 import Storage
 import Synchronization
+import TestSupport
 import Testing
 
 @Suite struct DurabilityTests {

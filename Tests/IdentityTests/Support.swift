@@ -4,18 +4,12 @@ import Kernel
 import Logging
 import Storage
 import Synchronization
+import TestSupport
 import Testing
 
-let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 let secret = "a secret of the tests, of 32 bytes or more"
 let strong = "Forte#2026"
 let ownerEmail = "dona@loja.example"
-
-/// A directory of its own for a test, gone with the last reference to it.
-final class TemporaryDirectory: Sendable {
-    let path = NSTemporaryDirectory() + "plantao-identity-" + UUID().uuidString
-    deinit { try? FileManager.default.removeItem(atPath: path) }
-}
 
 /// Counts what it was told, which for the identity is nothing.
 final class RecordingOutlet: Outlet {
@@ -57,7 +51,7 @@ struct World: Sendable {
         self.clock = clock
         store = try SQLiteStore(directory: folder.path, schema: Schema(StorageTables.all + IdentityTables.all))
         journal = FragileJournal(store)
-        gate = Gate(journal: journal, outlet: outlet, logger: quiet, activationEnded: { _ in })
+        gate = Gate(journal: journal, outlet: outlet, logger: .silent, activationEnded: { _ in })
         hasher = PasswordHasher(rounds: 4, maxWaiting: 256)
         tokens = try await TokenIssuer(secret: secret, accessMinutes: accessMinutes, environment: clock.environment)
         directory = Directory(store: store, gate: gate, environment: clock.environment, hasher: hasher, tokens: tokens)

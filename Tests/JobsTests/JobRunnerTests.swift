@@ -1,6 +1,7 @@
 import Kernel
 import Storage
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import Jobs
@@ -30,7 +31,7 @@ import Testing
         var limits = JobRunner.Limits()
         limits.concurrency = concurrency
         limits.inMemory = inMemory
-        return JobRunner(workers: ["work": worker], store: store, environment: clock.environment, limits: limits, logger: quiet)
+        return JobRunner(workers: ["work": worker], store: store, environment: clock.environment, limits: limits, logger: .silent)
     }
 
     /// Runs the runner for as long as `body` takes.
@@ -250,18 +251,5 @@ import Testing
             for _ in 0..<3 { await clock.runnerWentRound() }
         }
         #expect(worker.state.value.begun.filter { $0 == "a-1" }.count == 1)
-    }
-}
-
-/// A small generator with a seed (Steele, Lea, Flood 2014), so that a failing history can be run again.
-struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-    init(seed: UInt64) { state = seed }
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-        return z ^ (z >> 31)
     }
 }

@@ -5,7 +5,6 @@ import Synchronization
 
 @testable import Jobs
 
-let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 let tenant = TenantID(UniqueID(high: 1, low: 0xa))
 
 /// A value that a test can wait to become as it expects: no clock is involved, only the changes themselves.

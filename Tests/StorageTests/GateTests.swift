@@ -1,6 +1,7 @@
 import Kernel
 import Storage
 import Synchronization
+import TestSupport
 import Testing
 
 @Suite struct GateTests {
@@ -19,7 +20,7 @@ import Testing
             journal: journal,
             outlet: outlet,
             limits: limits,
-            logger: quiet,
+            logger: .silent,
             activationEnded: { a in ended.tenants.withLock { $0.append(a.tenant) } }
         )
     }
@@ -135,7 +136,7 @@ import Testing
     /// not, and was not told; and after a refusal nothing of the same activation was written.
     @Test(arguments: 1...20)
     func randomFailuresNeverBreakThePromise(_ seed: UInt64) async throws {
-        var random = SplitMix(seed: seed)
+        var random = SeededGenerator(seed: seed)
         let gate = gate()
         var activations = [Activation(tenant: tenantA), Activation(tenant: tenantB)]
         let outcomes = Mutex<[(name: String, activation: ObjectIdentifier, isCommitted: Bool)]>([])
@@ -166,18 +167,5 @@ import Testing
             if outcome.isCommitted { #expect(!refused.contains(outcome.activation), "seed \(seed): \(outcome.name) was written after a refusal") }
         }
         withExtendedLifetime(keptAlive) {}
-    }
-}
-
-/// A small generator with a seed (Steele, Lea, Flood 2014), so that a failing schedule can be run again.
-struct SplitMix: RandomNumberGenerator {
-    private var state: UInt64
-    init(seed: UInt64) { state = seed }
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-        return z ^ (z >> 31)
     }
 }

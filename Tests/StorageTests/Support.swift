@@ -1,14 +1,7 @@
 import Foundation
 import Kernel
-import Logging
 import Storage
 import Synchronization
-
-let quiet: Logger = {
-    var logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-    logger.logLevel = .critical
-    return logger
-}()
 
 let notes = Table(
     "notes",
@@ -32,15 +25,6 @@ func change(_ rows: RowImage..., event: String? = nil) -> Change {
     change.rows = rows
     if let event { change.events = [Event(channel: "c", payload: Array(event.utf8))] }
     return change
-}
-
-/// A directory of its own for a test, gone with the last reference to it.
-final class TemporaryDirectory: Sendable {
-    let path: String
-    init() {
-        path = NSTemporaryDirectory() + "plantao-test-" + UUID().uuidString
-    }
-    deinit { try? FileManager.default.removeItem(atPath: path) }
 }
 
 /// Remembers what it was told, in order.

@@ -8,6 +8,7 @@ import Realtime
 import Storage
 import Synchronization
 import Tenancy
+import TestSupport
 
 /// A server without doors: the real store, gate and hub, with a clock that is told what time it is and a journal that can be made to fail.
 final class House: Sendable {
@@ -48,7 +49,7 @@ final class House: Sendable {
     }
 
     let clock = ManualEnvironment()
-    let path = NSTemporaryDirectory() + "plantao-house-" + UUID().uuidString
+    private let directory = TemporaryDirectory()
     let journal: FragileJournal
     let store: CountingStore
     let gate: Gate
@@ -62,9 +63,8 @@ final class House: Sendable {
     let other = TenantID(UniqueID(high: 0x01a0_0000_0000_7000, low: 0x8000_0000_0000_0002))
 
     init(limits: Tenants.Limits = Tenants.Limits(), watched: @escaping @Sendable (TenantID) -> Bool = { _ in false }) throws {
-        var logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-        logger.logLevel = .critical
-        let sqlite = try SQLiteStore(directory: path, schema: Schema(StorageTables.all + ConsultorTables.all + ConversationTables.all))
+        let logger = Logger.silent
+        let sqlite = try SQLiteStore(directory: directory.path, schema: Schema(StorageTables.all + ConsultorTables.all + ConversationTables.all))
         journal = FragileJournal(store: sqlite)
         store = CountingStore(store: sqlite)
         hub = StreamHub(loops: [EmbeddedEventLoop](), environment: clock.environment)
@@ -82,8 +82,6 @@ final class House: Sendable {
         let made = tenants
         junction.tenants.withLock { $0 = made }
     }
-
-    deinit { try? FileManager.default.removeItem(atPath: path) }
 
     var jobs: [Job] { junction.jobs.withLock { $0 } }
 
