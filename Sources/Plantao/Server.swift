@@ -58,7 +58,7 @@ struct Server {
             isWatched: { hub.hasSubscribers($0) },
             flow: { id in await directory.tenant(id).map { .standard(businessName: $0.name) } }
         )
-        let operations = Operations(tenants: tenants, gate: gate, store: store, hub: hub)
+        let operations = Operations(tenants: tenants, gate: gate, store: store, hub: hub, environment: environment)
 
         let http = HTTPClient(eventLoopGroup: group, configuration: WhatsAppCloudClient.httpConfiguration)
         let statuses = SimulatedStatuses(operations: operations, logger: logger)

@@ -13,8 +13,10 @@ package struct Operations: Sendable {
     package let gate: Gate
     package let store: any Store
     package let hub: StreamHub
+    private let environment: Environment
 
-    package init(tenants: Tenants, gate: Gate, store: any Store, hub: StreamHub) {
+    package init(tenants: Tenants, gate: Gate, store: any Store, hub: StreamHub, environment: Environment) {
+        self.environment = environment
         self.tenants = tenants
         self.gate = gate
         self.store = store
@@ -108,6 +110,27 @@ package struct Operations: Sendable {
                 try await cell.reported(report).committed()
             }
         }
+    }
+
+    /// Keeps a delivery that could not be taken in whole. What could be is taken in beside it.
+    package func setAside(_ body: [UInt8], reason: String) async throws(Refusal) {
+        let moment = environment.moment()
+        let id: Identifier<SetAside> = moment.id()
+        var change = Change()
+        change.rows.append(
+            RowImage(
+                ConversationTables.setAside, version: 1,
+                values: [.id(id), .timestamp(moment.now), .text(reason), .text(String(decoding: body, as: UTF8.self))]
+            )
+        )
+        try await gate.enqueue(change, Activation(tenant: TenantID(UniqueID(high: 0, low: 2)))).committed()
+    }
+
+    private enum SetAside {}
+
+    package func setAsideCount() async throws(Refusal) -> Int {
+        var row = try await store.rows(Query("SELECT COUNT(*) FROM set_aside_deliveries", kinds: [.integer])).first
+        return Int(row?.integer() ?? 0)
     }
 
     // MARK: Consultores

@@ -284,6 +284,20 @@ def test_a_reaction_or_its_removal_is_harmless(shared_office, emoji):
     assert office.conversation(ana)["state"] == "bot"
 
 
+def test_what_cannot_be_read_or_placed_is_set_aside_and_not_lost(office):
+    def count():
+        return office.admin.get("/api/v1/whatsapp/status")["deliveries_set_aside"]
+
+    before = count()
+    ana = new_number()
+    office.deliver(poison({"id": 5}), text(ana, "oi"))
+    assert office.conversation(ana), "its neighbour is taken"
+    assert count() == before + 1
+    office.server.kill()
+    office.server.start()
+    assert count() == before + 1
+
+
 def test_somebody_who_hides_their_number_is_one_contact(shared_office):
     office = shared_office
     bsuid = f"BR.{new_number()}"

@@ -78,7 +78,7 @@ final class House: Sendable {
             isWatched: watched,
             flow: { _ in .standard(businessName: "Empresa") }
         )
-        operations = Operations(tenants: tenants, gate: gate, store: store, hub: hub)
+        operations = Operations(tenants: tenants, gate: gate, store: store, hub: hub, environment: clock.environment)
         let made = tenants
         junction.tenants.withLock { $0 = made }
     }

@@ -35,23 +35,25 @@ extension API {
             do throws(WhatsAppDelivery.Failure) { items = try WhatsAppDelivery.items(in: bytes) } catch {
                 throw Refusal(.malformed, "not_a_delivery", "O corpo não é uma entrega do WhatsApp.")
             }
-            try await take(items, context)
+            try await take(items, from: bytes, context)
             return .json { $0.field("status", "ok") }
         }
 
         router.get("/api/v1/whatsapp/status") { request, context -> Response in
             let principal = try await principal(request, context)
             let tenant = await directory.tenant(principal.tenant)
+            let setAside = try await operations.setAsideCount()
             return .json {
                 $0.field("mode", settings.isSimulated ? "simulator" : "cloud_api")
                 $0.field("phone_number_id", tenant?.phoneNumberID)
                 $0.field("webhook", settings.whatsappSignature == nil ? "closed" : "open")
+                $0.field("deliveries_set_aside", setAside)
             }
         }
     }
 
     /// Hands each item to the business whose number it is for. An element that cannot be read hurts nobody but itself.
-    func take(_ items: [WhatsAppItem], _ context: APIContext) async throws(Refusal) {
+    func take(_ items: [WhatsAppItem], from body: [UInt8], _ context: APIContext) async throws(Refusal) {
         var messages: [TenantID: [CustomerMessage]] = [:]
         var reports: [TenantID: [StatusReport]] = [:]
         var unreadable = 0
@@ -75,6 +77,9 @@ extension API {
         context.notes.note("statuses", reports.values.reduce(0) { $0 + $1.count })
         if unreadable > 0 { context.notes.note("unreadable", unreadable) }
         if unknownNumber > 0 { context.notes.note("unknown_number", unknownNumber) }
+        if unreadable + unknownNumber > 0 {
+            try await operations.setAside(body, reason: "\(unreadable) unreadable, \(unknownNumber) for unknown numbers")
+        }
         // One business that cannot take its part now keeps no other from taking theirs; the delivery comes again, and those know it by then.
         var refused: Refusal?
         for (tenant, messages) in messages {
