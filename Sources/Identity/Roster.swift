@@ -8,7 +8,8 @@ package import Kernel
 /// 2. Every tenant keeps at least one active owner.
 /// 3. A login ends with its user's password, role or activity: nobody goes on with rights they no longer have.
 struct Roster: Sendable {
-    static let maxSessionsPerUser = 20
+    /// Generous: one account may log in from scripts. The bound is there so that the table cannot grow without end.
+    static let maxSessionsPerUser = 500
 
     private(set) var tenants: [TenantID: Tenant] = [:]
     private(set) var users: [UserID: User] = [:]

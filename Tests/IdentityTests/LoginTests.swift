@@ -138,7 +138,7 @@ import Testing
         try await World.run { world in
             try await world.business()
             var logins: [LoginResult] = []
-            for _ in 0..<22 {
+            for _ in 0..<502 {
                 world.clock.advance(by: .seconds(1))
                 logins.append(try await world.login())
             }
