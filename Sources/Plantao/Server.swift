@@ -240,7 +240,7 @@ struct Server {
             Experimente:
               curl \(url)/health
               curl -s \(url)/api/v1/auth/login -H 'content-type: application/json' -d '{"email":"\(welcome.email)","password":"\(welcome.password ?? "…")"}'
-              .build/release/plantao demo --email \(welcome.email) --password '\(welcome.password ?? "…")'
+              .build/release/plantao demo --url \(url) --email \(welcome.email) --password '\(welcome.password ?? "…")'
 
 
             """
