@@ -57,7 +57,9 @@ package enum ConversationTables {
 
     /// Webhook deliveries of which something could not be read, or was for a number that is nobody's: whole, as they came, for a person to look at.
     package static let setAside = Table(
-        "set_aside_deliveries", since: 1, key: ["id"],
+        "set_aside_deliveries",
+        since: 1,
+        key: ["id"],
         columns: [Column("id", .uuid), Column("received_at", .timestamp), Column("reason", .text), Column("body", .text)],
         indexes: [Index("set_aside_deliveries_by_age", on: ["received_at"])]
     )

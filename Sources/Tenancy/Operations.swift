@@ -119,7 +119,8 @@ package struct Operations: Sendable {
         var change = Change()
         change.rows.append(
             RowImage(
-                ConversationTables.setAside, version: 1,
+                ConversationTables.setAside,
+                version: 1,
                 values: [.id(id), .timestamp(moment.now), .text(reason), .text(String(decoding: body, as: UTF8.self))]
             )
         )
