@@ -6,7 +6,7 @@ package protocol WhatsAppSender: Sendable {
 
 /// What became of one attempt.
 package enum SendOutcome: Sendable, Hashable {
-    /// Accepted. `waID` is the number as WhatsApp writes it, to be stored and used from now on.
+    /// Accepted. `waID` is the number as WhatsApp writes it.
     case sent(wamid: String, waID: String?)
     /// Certainly not sent, and trying again would not help. `title` is a sentence for people, in Portuguese where the code is a known one.
     /// An answer that is no Graph error has its HTTP status for a code.
