@@ -198,14 +198,24 @@ struct Server {
                 madeUp = password
             }
             do {
+                let objections = PasswordStrength.objections(to: password, email: settings.adminEmail)
+                if !objections.isEmpty {
+                    guard !settings.isProduction else {
+                        throw StartupError("ADMIN_PASSWORD: too weak for production (\(objections.joined(separator: ", "))).")
+                    }
+                    logger.warning("ADMIN_PASSWORD is weak; production would refuse it")
+                }
                 _ = try await directory.createTenant(
                     name: settings.tenantName,
                     slug: nil,
                     ownerEmail: settings.adminEmail,
                     ownerName: "Administrador",
-                    password: password
+                    password: password,
+                    byOperator: true
                 )
-            } catch { throw StartupError("ADMIN_EMAIL, ADMIN_PASSWORD: the first user cannot be made: \(error.message)") }
+            } catch let error as Refusal {
+                throw StartupError("ADMIN_EMAIL, ADMIN_PASSWORD: the first user cannot be made: \(error.message)")
+            }
         }
         guard let tenant = await directory.tenants.first else { throw StartupError("there is no tenant") }
         if let whatsapp = settings.whatsapp, tenant.phoneNumberID != whatsapp.phoneNumberID {
