@@ -167,6 +167,28 @@ def test_after_a_cut_the_sdk_gets_exactly_what_it_missed(shared_office, maria, s
     assert [t for t in channel.picture.texts if t.startswith("perdida")] == [f"perdida {n}.{k}" for n in range(3) for k in range(20)]
 
 
+def test_the_sdk_loses_nothing_in_a_hundred_random_cuts(shared_office, maria, screen, talk, seed):
+    """Cut at any moment, also while it is coming back, with changes before, during and after."""
+    id, number = talk
+    channel, inbox = screen.follow(f"conversation:{id}"), screen.follow("conversations")
+    written = []
+    for n in range(100):
+        for _ in range(seed.randrange(4)):
+            written.append(f"nota {len(written)}")
+            maria.api.note(id, written[-1])
+        time.sleep(seed.choice((0, 0, 0.005, 0.02, 0.1)))
+        screen.cable.cut()
+    maria.api.note(id, "a última")
+    eventually("back with the last one", lambda: "a última" in channel.picture.texts)
+    for each in (channel, inbox):
+        eventually("equal to REST", lambda each=each: not each.picture.differences(maria.api))
+        assert not each.faults, each.faults
+        assert each.offsets == list(range(each.offsets[0], each.offsets[0] + len(each.offsets))), "in order, none twice, none missing"
+        assert all(s.recovered for s in each.subscribed[1:]), "everything was still remembered"
+    assert [t for t in channel.picture.texts if t.startswith("nota")][-len(written) :] == written
+    print(f"{len(channel.subscribed) - 1} times back, {len(written)} notes")
+
+
 # MARK: The bare protocol
 
 
