@@ -208,13 +208,7 @@ package struct Conversation: Sendable, Equatable {
         switch state {
         case .active(let present), .snoozed(let present, _):
             if present == consultor { return .already }
-            let name = takenBy(present)
-            throw Refusal(
-                .conflict,
-                "conversation_taken",
-                "A conversa já está com \(name).",
-                facts: ["assignee": name, "assignee_id": String(present)]
-            )
+            throw Self.taken(by: present, name: takenBy(present))
         case .resolved: throw Refusal(.conflict, "conversation_resolved", "A conversa já foi encerrada; reabra-a para atender.")
         case .bot, .queued:
             state = .active(consultor: consultor)
@@ -298,6 +292,11 @@ package struct Conversation: Sendable, Equatable {
         case .bot, .queued, .offered:
             throw Refusal(.conflict, "conversation_unassigned", "A conversa ainda não está com ninguém; assuma-a primeiro.")
         }
+    }
+
+    /// Somebody else has it, and whoever asked is told who.
+    static func taken(by consultor: Int64, name: String) -> Refusal {
+        Refusal(.conflict, "conversation_taken", "A conversa está com \(name).", facts: ["assignee": name, "assignee_id": String(consultor)])
     }
 
     static let alreadyResolved = Refusal(.conflict, "conversation_resolved", "A conversa já foi encerrada.")

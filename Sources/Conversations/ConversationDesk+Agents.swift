@@ -179,15 +179,7 @@ extension ConversationDesk {
         guard principal.role.canAdminister || pool.attendant(present)?.user == principal.user else { throw taken(by: present) }
     }
 
-    private func taken(by consultor: Int64) -> Refusal {
-        let name = name(consultor)
-        return Refusal(
-            .conflict,
-            "conversation_taken",
-            "A conversa está com \(name).",
-            facts: ["assignee": name, "assignee_id": String(consultor)]
-        )
-    }
+    private func taken(by consultor: Int64) -> Refusal { Conversation.taken(by: consultor, name: name(consultor)) }
 
     // MARK: Shown and not stored
 

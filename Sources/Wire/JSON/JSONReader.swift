@@ -99,26 +99,9 @@ struct JSONReader {
     }
 
     mutating func array(depth: Int) throws(JSONError) -> JSON {
-        guard depth <= JSON.maxDepth else { throw failure("nested deeper than \(JSON.maxDepth)") }
-        position += 1
-        var elements: [JSON] = []
-        skipSpace()
-        if peek(UInt8(ascii: "]")) {
-            position += 1
-            return .array(elements)
-        }
-        while true {
-            skipSpace()
-            elements.append(try value(depth: depth))
-            skipSpace()
-            if peek(UInt8(ascii: ",")) {
-                position += 1
-                continue
-            }
-            guard peek(UInt8(ascii: "]")) else { throw failure("a comma or a closing bracket is missing") }
-            position += 1
-            return .array(elements)
-        }
+        var values: [JSON] = []
+        try elements(depth: depth) { reader, depth throws(JSONError) in values.append(try reader.value(depth: depth)) }
+        return .array(values)
     }
 
     func peek(_ byte: UInt8) -> Bool { position < bytes.count && bytes[position] == byte }
