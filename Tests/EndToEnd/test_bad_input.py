@@ -584,6 +584,38 @@ def test_a_command_before_connect_ends_the_connection(stage, frame):
     assert socket.close_code() in (3501, 3502, 3503)
 
 
+def test_subscribing_again_right_after_unsubscribing_is_answered_in_order(stage):
+    socket = connected(stage)
+    commands = [{"id": 2, "subscribe": {"channel": "queue"}}, {"id": 3, "unsubscribe": {"channel": "queue"}}, {"id": 4, "subscribe": {"channel": "queue"}}]
+    for n in range(20):
+        socket.send("\n".join(json.dumps(c | {"id": c["id"] + 4 * n}) for c in commands))
+        replies = []
+        while len(replies) < 3:
+            received = socket.receive()
+            assert received is not None, replies
+            replies += [r for r in map(json.loads, received.splitlines()) if "id" in r]
+        assert [(r["id"] - 4 * n, "error" in r) for r in replies] == [(2, False), (3, False), (4, False)], replies
+        socket.send(json.dumps({"id": 900 + n, "unsubscribe": {"channel": "queue"}}))
+        assert json.loads(socket.receive())["id"] == 900 + n
+    socket.close()
+
+
+def test_a_connect_with_thousands_of_headers_ends_the_connection_at_once(stage):
+    socket = RawSocket(stage.office.server.host, stage.office.server.port)
+    socket.send(json.dumps({"id": 1, "connect": {"token": stage.maria.token, "headers": {f"h{n}": "x" for n in range(4000)}}}))
+    assert socket.close_code() == 3501
+
+
+def test_a_text_that_looks_short_and_is_not_is_refused(stage):
+    is_clear_error(stage.maria.api.try_command(stage.id, "notes", {"text": "a" + "\u0301" * 5000}), 422)
+
+
+def test_a_viewer_is_not_put_on_duty_by_rpc(stage):
+    with stage.office.desk(stage.viewer) as desk, pytest.raises(ReplyError) as refused:
+        desk.rpc("consultor.connection", {"status_online": True})
+    assert refused.value.code == 403
+
+
 def test_a_second_connect_is_refused(stage):
     socket = connected(stage)
     socket.send(json.dumps({"id": 2, "connect": {"token": stage.maria.token}}))

@@ -66,5 +66,7 @@ def test_a_plain_admin_password_is_taken_in_development_and_warned_of(tmp_path):
             assert answer.status == 200 and json.load(answer)["user"]["role"] == "owner"
         logged = "".join(path.read_text() for path in tmp_path.glob("*.log"))
         assert "ADMIN_PASSWORD is weak" in logged
+        kept = [path for path in server.data.iterdir() if path.is_file()]
+        assert kept and all(path.stat().st_mode & 0o077 == 0 for path in kept), "what is stored is nobody else's to read"
     finally:
         server.kill()
