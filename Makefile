@@ -5,7 +5,7 @@
 .DEFAULT_GOAL := run
 .PHONY: run build test test-swift test-e2e deps deps-test format lint loadtest clean
 
-SYSTEM_PACKAGES = libsqlite3-dev libcrypt-dev libssl-dev zlib1g-dev pkg-config
+SYSTEM_PACKAGES = libsqlite3-dev libcrypt-dev libpq-dev libhiredis-dev libssl-dev zlib1g-dev pkg-config
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 VENV := .build/venv
 PYTEST = PLANTAO_BIN="$(CURDIR)/.build/debug/plantao" $(VENV)/bin/python -m pytest -c Tests/EndToEnd/pytest.ini Tests/EndToEnd

@@ -125,7 +125,25 @@ let package = Package(
             swiftSettings: settings
         ),
 
+        .target(name: "Resilience", dependencies: ["Kernel"], swiftSettings: settings),
+
         // MARK: Adapters
+        .target(
+            name: "StoragePostgres",
+            dependencies: ["CPostgres", "Kernel", "Resilience", "Storage", "Wire", .product(name: "Logging", package: "swift-log")],
+            swiftSettings: settings
+        ),
+        .target(
+            name: "RedisBus",
+            dependencies: [
+                "CHiredis", "Kernel", "Resilience",
+                .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            swiftSettings: settings
+        ),
         .target(
             name: "Integrations",
             dependencies: [
@@ -155,6 +173,8 @@ let package = Package(
         // MARK: Bottom
         .target(name: "Kernel", swiftSettings: settings),
         .systemLibrary(name: "CCrypt", pkgConfig: "libcrypt", providers: [.apt(["libcrypt-dev"])]),
+        .systemLibrary(name: "CPostgres", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+        .systemLibrary(name: "CHiredis", providers: [.apt(["libhiredis-dev"])]),
 
         // MARK: Measuring
         .executableTarget(
@@ -173,12 +193,40 @@ let package = Package(
         ),
 
         // MARK: Tests
-        .target(name: "TestSupport", dependencies: [.product(name: "Logging", package: "swift-log")], path: "Tests/TestSupport", swiftSettings: settings),
+        .target(
+            name: "TestSupport",
+            dependencies: [.product(name: "Logging", package: "swift-log")],
+            path: "Tests/TestSupport",
+            swiftSettings: settings
+        ),
         .testTarget(name: "KernelTests", dependencies: ["Kernel"], swiftSettings: settings),
-        .testTarget(name: "WireTests", dependencies: ["TestSupport", "Wire", .product(name: "NIOCore", package: "swift-nio")], swiftSettings: settings),
+        .testTarget(
+            name: "WireTests",
+            dependencies: ["TestSupport", "Wire", .product(name: "NIOCore", package: "swift-nio")],
+            swiftSettings: settings
+        ),
         .testTarget(
             name: "StorageTests",
             dependencies: ["TestSupport", "Storage", "Kernel", "Wire", .product(name: "Logging", package: "swift-log")],
+            swiftSettings: settings
+        ),
+        .testTarget(name: "ResilienceTests", dependencies: ["TestSupport", "Kernel", "Resilience"], swiftSettings: settings),
+        .testTarget(
+            name: "StoragePostgresTests",
+            dependencies: [
+                "TestSupport", "Storage", "StoragePostgres", "Kernel", "Resilience", "Wire", .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "RedisBusTests",
+            dependencies: [
+                "TestSupport", "RedisBus", "Kernel", "Resilience",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOEmbedded", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
             swiftSettings: settings
         ),
         .testTarget(
@@ -191,7 +239,8 @@ let package = Package(
         .testTarget(
             name: "IdentityTests",
             dependencies: [
-                "TestSupport", "Identity", "Kernel", "Storage", .product(name: "JWTKit", package: "jwt-kit"), .product(name: "Logging", package: "swift-log"),
+                "TestSupport", "Identity", "Kernel", "Storage", .product(name: "JWTKit", package: "jwt-kit"),
+                .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings
         ),
@@ -209,7 +258,8 @@ let package = Package(
         .testTarget(
             name: "TenancyTests",
             dependencies: [
-                "TestSupport", "Consultores", "Conversations", "Kernel", "Realtime", "Storage", "Tenancy", "Wire", .product(name: "Logging", package: "swift-log"),
+                "TestSupport", "Consultores", "Conversations", "Kernel", "Realtime", "Storage", "Tenancy", "Wire",
+                .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
             ],
             swiftSettings: settings

@@ -1,3 +1,5 @@
+package import struct Foundation.Decimal
+
 /// The definition of one table, from which both dialects' DDL, upserts and migrations are made.
 ///
 /// Every table of a tenant begins its key with `tenant_id`, and ends its columns with `version`: a number that only grows from one image of
@@ -25,7 +27,11 @@ package struct Table: Sendable, Hashable {
 }
 
 package struct Column: Sendable {
-    package enum Kind: Sendable { case uuid, text, integer, boolean, timestamp, json, textArray }
+    package enum Kind: Sendable, CaseIterable {
+        case uuid, text, integer, boolean, timestamp, json, textArray
+        /// An exact decimal number: money, rates.
+        case numeric
+    }
 
     package let name: String
     package let kind: Kind
@@ -68,6 +74,7 @@ package enum SQLValue: Sendable, Hashable {
     /// JSON text, stored as it is.
     case json(String)
     case textArray([String])
+    case numeric(Decimal)
 
     package static func id<Kind>(_ id: Identifier<Kind>) -> SQLValue { .uuid(id.value) }
     package static func id<Kind>(_ id: Identifier<Kind>?) -> SQLValue { id.map { .uuid($0.value) } ?? .null }

@@ -199,12 +199,6 @@ package final class SQLiteStore: Journal, Store {
     package func close() { try? pool.close() }
 }
 
-/// The server cannot start, with the reason and what to do about it.
-package struct StartupError: Error, CustomStringConvertible {
-    package let description: String
-    package init(_ description: String) { self.description = description }
-}
-
 extension SQLValue {
     fileprivate var sqlite: DatabaseValue {
         switch self {
@@ -215,6 +209,7 @@ extension SQLValue {
         case .boolean(let flag): (flag ? 1 : 0).databaseValue
         case .timestamp(let time): time.milliseconds.databaseValue
         case .textArray(let texts): JSON.array(texts.map { .string($0) }).text.databaseValue
+        case .numeric(let number): number.description.databaseValue
         }
     }
 
@@ -230,6 +225,9 @@ extension SQLValue {
         case (.string(let text), .textArray):
             guard let texts = (try? JSON.parse(text))?.array else { return nil }
             self = .textArray(texts.compactMap(\.string))
+        case (.string(let text), .numeric):
+            guard let number = Decimal(string: text) else { return nil }
+            self = .numeric(number)
         case (.int64(let number), .integer): self = .integer(number)
         case (.int64(let number), .boolean): self = .boolean(number != 0)
         case (.int64(let number), .timestamp): self = .timestamp(Timestamp(milliseconds: number))

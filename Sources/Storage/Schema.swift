@@ -56,13 +56,13 @@ extension Dialect {
     package func quoted(_ name: String) -> String { "\"\(name)\"" }
 }
 
-/// SQLite 3.40: uuids, JSON and arrays as text that a person can read, times as milliseconds.
+/// SQLite 3.40: uuids, JSON, arrays and exact numbers as text that a person can read, times as milliseconds.
 package struct SQLiteDialect: Dialect {
     package init() {}
 
     package func type(of kind: Column.Kind) -> String {
         switch kind {
-        case .uuid, .text, .json, .textArray: "TEXT"
+        case .uuid, .text, .json, .textArray, .numeric: "TEXT"
         case .integer, .timestamp, .boolean: "INTEGER"
         }
     }

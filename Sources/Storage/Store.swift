@@ -1,5 +1,7 @@
 package import Kernel
 
+package import struct Foundation.Decimal
+
 /// Where committed changes go. One writer at a time: only the `Gate` calls `commit`.
 package protocol Journal: Sendable {
     /// Writes every change of the batch in one transaction, and returns once it is on disk.
@@ -39,20 +41,24 @@ package struct Query: Sendable {
     package let arguments: [SQLValue]
     /// What each column of the result is, in order.
     package let kinds: [Column.Kind]
+    /// Whose rows are asked for: what this tenant has committed is in the answer. `nil` for what everybody has.
+    package let tenant: TenantID?
 
-    package init(_ sql: String, _ arguments: [SQLValue] = [], kinds: [Column.Kind]) {
+    package init(_ sql: String, _ arguments: [SQLValue] = [], kinds: [Column.Kind], tenant: TenantID? = nil) {
         self.sql = sql
         self.arguments = arguments
         self.kinds = kinds
+        self.tenant = tenant
     }
 
     /// All columns of `table`, in the order of their definition.
     /// - Parameter rest: `WHERE … ORDER BY … LIMIT …`
-    package static func select(from table: Table, _ rest: String = "", _ arguments: [SQLValue] = []) -> Query {
+    package static func select(from table: Table, _ rest: String = "", _ arguments: [SQLValue] = [], tenant: TenantID? = nil) -> Query {
         Query(
             "SELECT \(table.columns.map { "\"\($0.name)\"" }.joined(separator: ", ")) FROM \"\(table.name)\" \(rest)",
             arguments,
-            kinds: table.columns.map(\.kind)
+            kinds: table.columns.map(\.kind),
+            tenant: tenant
         )
     }
 }
@@ -117,6 +123,17 @@ package struct Row: Sendable {
         case .timestamp(let value): value
         case .null: nil
         default: mismatch("a timestamp")
+        }
+    }
+    package mutating func numeric() -> Decimal {
+        guard let value = optionalNumeric() else { mismatch("a number") }
+        return value
+    }
+    package mutating func optionalNumeric() -> Decimal? {
+        switch next() {
+        case .numeric(let value): value
+        case .null: nil
+        default: mismatch("a number")
         }
     }
     package mutating func textArray() -> [String] {

@@ -1,0 +1,2 @@
+// libpq's own header.
+#include <libpq-fe.h>
