@@ -31,8 +31,10 @@ package actor ConsultorQueue {
 
     /// - Parameter openProtocols: the numbers that open conversations carry.
     package static func load(tenant: TenantID, openProtocols: [Int64], from store: any Store) async throws(Refusal) -> Loaded {
-        let consultores = try await store.rows(.select(from: ConsultorTables.consultores, "WHERE tenant_id = ?", [.id(tenant)])).map(Consultor.init)
-        let last = try await store.rows(Query("SELECT MAX(id) FROM protocolos WHERE tenant_id = ?", [.id(tenant)], kinds: [.integer]))
+        let consultores = try await store.rows(.select(from: ConsultorTables.consultores, "WHERE tenant_id = ?", [.id(tenant)], tenant: tenant)).map(
+            Consultor.init
+        )
+        let last = try await store.rows(Query("SELECT MAX(id) FROM protocolos WHERE tenant_id = ?", [.id(tenant)], kinds: [.integer], tenant: tenant))
         var lastProtocol: Int64 = 0
         if var row = last.first { lastProtocol = row.optionalInteger() ?? 0 }
         var open: [Protocolo] = []
@@ -40,7 +42,12 @@ package actor ConsultorQueue {
             let numbers = openProtocols[start..<min(start + 500, openProtocols.count)]
             let places = numbers.map { _ in "?" }.joined(separator: ", ")
             open += try await store.rows(
-                .select(from: ConsultorTables.protocolos, "WHERE tenant_id = ? AND id IN (\(places))", [.id(tenant)] + numbers.map { .integer($0) })
+                .select(
+                    from: ConsultorTables.protocolos,
+                    "WHERE tenant_id = ? AND id IN (\(places))",
+                    [.id(tenant)] + numbers.map { .integer($0) },
+                    tenant: tenant
+                )
             ).map(Protocolo.init)
         }
         return Loaded(consultores: consultores, lastProtocol: lastProtocol, openProtocols: open)

@@ -33,7 +33,8 @@ extension ConversationDesk {
             Query(
                 "SELECT \(columns(ConversationTables.conversations, "c")) FROM conversations c WHERE c.tenant_id = ? AND \(condition)",
                 arguments,
-                kinds: ConversationTables.conversations.columns.map(\.kind)
+                kinds: ConversationTables.conversations.columns.map(\.kind),
+                tenant: tenant
             )
         ).map(Conversation.init)
         loaded.contacts = try await store.rows(
@@ -43,7 +44,8 @@ extension ConversationDesk {
                 JOIN contacts p ON p.tenant_id = c.tenant_id AND p.id = c.contact_id WHERE c.tenant_id = ? AND \(condition)
                 """,
                 arguments,
-                kinds: ConversationTables.contacts.columns.map(\.kind)
+                kinds: ConversationTables.contacts.columns.map(\.kind),
+                tenant: tenant
             )
         ).map(Contact.init)
         loaded.messages = try await store.rows(
@@ -54,7 +56,8 @@ extension ConversationDesk {
                 WHERE c.tenant_id = ? AND \(condition)
                 """,
                 arguments,
-                kinds: ConversationTables.messages.columns.map(\.kind)
+                kinds: ConversationTables.messages.columns.map(\.kind),
+                tenant: tenant
             )
         ).map(Message.init)
         return loaded
@@ -75,21 +78,27 @@ extension ConversationDesk {
             }
             if conditions.isEmpty { continue }
             found += try await store.rows(
-                .select(from: ConversationTables.contacts, "WHERE tenant_id = ? AND (\(conditions.joined(separator: " OR ")))", arguments)
+                .select(
+                    from: ConversationTables.contacts,
+                    "WHERE tenant_id = ? AND (\(conditions.joined(separator: " OR ")))",
+                    arguments,
+                    tenant: tenant
+                )
             ).map(Contact.init)
         }
         return found
     }
 
     package static func message(_ id: MessageID, tenant: TenantID, from store: any Store) async throws(Refusal) -> Message? {
-        try await store.rows(.select(from: ConversationTables.messages, "WHERE tenant_id = ? AND id = ?", [.id(tenant), .id(id)])).first.map(
-            Message.init
-        )
+        try await store.rows(.select(from: ConversationTables.messages, "WHERE tenant_id = ? AND id = ?", [.id(tenant), .id(id)], tenant: tenant))
+            .first.map(
+                Message.init
+            )
     }
 
     package static func message(externalID: String, tenant: TenantID, from store: any Store) async throws(Refusal) -> Message? {
         try await store.rows(
-            .select(from: ConversationTables.messages, "WHERE tenant_id = ? AND external_id = ?", [.id(tenant), .text(externalID)])
+            .select(from: ConversationTables.messages, "WHERE tenant_id = ? AND external_id = ?", [.id(tenant), .text(externalID)], tenant: tenant)
         ).first.map(Message.init)
     }
 

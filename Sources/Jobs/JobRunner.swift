@@ -173,13 +173,11 @@ package final class JobRunner: Sendable {
         }
         guard isDue else { return }
         do throws(Refusal) {
-            let rows = try await store.rows(
-                .select(from: StorageTables.jobs, "ORDER BY lane, position LIMIT ?", [.integer(Int64(limits.inMemory))])
-            )
+            let stored = try await store.jobs(limit: limits.inMemory)
             state.withLock { state in
                 guard case .reading(let added, let ended) = state.backlog else { return }
-                for job in rows.map(Job.init) where !ended.contains(job.id) { insert(job, &state) }
-                state.backlog = rows.count < limits.inMemory ? .none : .inStore
+                for job in stored where !ended.contains(job.id) { insert(job, &state) }
+                state.backlog = stored.count < limits.inMemory ? .none : .inStore
                 for job in added { add(job, &state) }
                 pump(&state)
             }

@@ -11,6 +11,8 @@ package struct Table: Sendable, Hashable {
     package let indexes: [Index]
     /// The schema version that brought the table in.
     package let since: Int
+    /// Where the columns of the key stand among `columns`.
+    package let keyPositions: [Int]
 
     /// - Parameter columns: all but `version`, which is added.
     package init(_ name: String, since: Int, key: [String], columns: [Column], indexes: [Index] = []) {
@@ -19,7 +21,8 @@ package struct Table: Sendable, Hashable {
         self.key = key
         self.columns = columns + [Column("version", .integer)]
         self.indexes = indexes
-        precondition(key.allSatisfy { name in columns.contains { $0.name == name } }, "a key column of \(name) is not among its columns")
+        keyPositions = key.compactMap { name in columns.firstIndex { $0.name == name } }
+        precondition(keyPositions.count == key.count, "a key column of \(name) is not among its columns")
     }
 
     package static func == (a: Table, b: Table) -> Bool { a.name == b.name }
@@ -95,6 +98,20 @@ package struct RowImage: Sendable {
     package let table: Table
     package let version: Int64
     package let content: Content
+
+    /// The values of the key columns.
+    package var key: [SQLValue] {
+        switch content {
+        case .values(let values): table.keyPositions.map { values[$0] }
+        case .deleted(let key): key
+        }
+    }
+
+    /// Whose row it is; `nil` for what belongs to nobody in particular.
+    package var tenant: TenantID? {
+        guard table.key.first == "tenant_id", case .uuid(let id)? = key.first else { return nil }
+        return TenantID(id)
+    }
 
     package init(_ table: Table, version: Int64, values: [SQLValue]) {
         precondition(

@@ -228,7 +228,8 @@ struct Server {
     private func wakeThoseWhoWait(_ store: SQLiteStore, _ alarms: AlarmClock) async throws {
         let rows = try await store.rows(
             Query(
-                "SELECT tenant_id, MIN(COALESCE(snoozed_until, 0)) FROM conversations WHERE state IN ('queued', 'offered', 'snoozed') GROUP BY tenant_id",
+                "SELECT tenant_id, MIN(COALESCE(snoozed_until, ?)) FROM conversations WHERE state IN ('queued', 'offered', 'snoozed') GROUP BY tenant_id",
+                [.timestamp(Timestamp(seconds: 0))],
                 kinds: [.uuid, .timestamp]
             )
         )

@@ -116,14 +116,14 @@ package final class Gate: Sendable {
         }
     }
 
-    /// Asked before a command is decided: refuses it while too much waits at the gate, or the server is stopping.
+    /// Asked before a command is decided: refuses it while too much waits at the gate or in the journal, or the server is stopping.
     package func admit() throws(Refusal) {
         let refusal: Refusal? = state.withLock { state in
             if state.isStopping { return .stopping }
             if state.pendingCount >= limits.pendingChanges || state.pendingBytes >= limits.pendingBytes { return .overloaded }
             return nil
         }
-        if let refusal { throw refusal }
+        if let refusal = refusal ?? journal.objection { throw refusal }
     }
 
     /// Hands a change over. To be called in the turn that decided it.

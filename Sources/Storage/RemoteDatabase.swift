@@ -6,6 +6,8 @@ package protocol RemoteDatabase: Sendable {
     /// changes nothing, so writing the same ones again is harmless. When it returns they are committed.
     func write(_ images: [RowImage]) async throws(RemoteError)
     func rows(_ query: Query) async throws(RemoteError) -> [Row]
+    /// Made up when its tables were, and never changed: which database this is.
+    var storeID: String { get }
     /// How the way to it is, for operators.
     var status: RemoteStatus { get }
     /// Ends the connections. Whoever still waits gets `unavailable`.

@@ -62,7 +62,25 @@ extension Job {
     }
 }
 
+extension Job {
+    var deletion: RowImage { RowImage(deleting: [.id(tenant), .id(id)], from: StorageTables.jobs, version: Int64(attempts) * 2 + 2) }
+}
+
+extension Query {
+    static func oldestJobs(_ limit: Int) -> Query { .select(from: StorageTables.jobs, "ORDER BY lane, position LIMIT ?", [.integer(Int64(limit))]) }
+}
+
+extension Mark.Key {
+    var deletion: RowImage { RowImage(deleting: [.id(tenant), .text(scope), .text(key)], from: StorageTables.marks, version: 2) }
+}
+
 extension Mark {
+    init(_ row: Row) {
+        var row = row
+        let key = Key(tenant: row.id(), scope: row.text(), key: row.text())
+        self.init(key, at: row.timestamp(), result: row.text())
+    }
+
     var image: RowImage {
         RowImage(
             StorageTables.marks,

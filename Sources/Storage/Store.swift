@@ -8,6 +8,12 @@ package protocol Journal: Sendable {
     func commit(_ batch: [Change]) throws(JournalError)
     /// Forgets marks older than `time`, at most a few thousand at a time.
     func forgetMarks(before time: Timestamp) throws(JournalError)
+    /// Why nothing more may be decided now, when so much is owed already that its bound is reached.
+    var objection: Refusal? { get }
+}
+
+extension Journal {
+    package var objection: Refusal? { nil }
 }
 
 /// Why a batch was not written. Nothing of it was.
@@ -33,6 +39,81 @@ package protocol Store: Sendable {
     func rows(_ query: Query) async throws(Refusal) -> [Row]
     /// The results of those of `keys` that were marked, read from the journal itself: it answers even when a remote store does not.
     func marks(_ keys: [Mark.Key]) async throws(Refusal) -> [Mark.Key: String]
+    /// The first `limit` jobs by lane and order, read from the journal itself.
+    func jobs(limit: Int) async throws(Refusal) -> [Job]
+}
+
+/// What an operator asks of a store beside its rows.
+package protocol ManagedStore: Store, Journal {
+    var status: StoreStatus { get }
+    /// Rows that the store would not take, oldest first.
+    /// - Parameter tenant: `nil` for everybody's.
+    func quarantined(of tenant: TenantID?) async throws(Refusal) -> [QuarantinedRow]
+    /// Tries these once more.
+    /// - Returns: how many of them the store has taken now.
+    func retryQuarantined(_ ids: [Int64]) async throws(Refusal) -> Int
+    /// Writes what can be written in reasonable time, and ends.
+    func close() async
+}
+
+/// How the store is, for operators.
+package struct StoreStatus: Sendable {
+    package enum Kind: String, Sendable { case sqlite, postgres }
+
+    package let kind: Kind
+    /// What a store behind a network is owed; `nil` for an embedded one.
+    package var writeBehind: WriteBehindStatus?
+
+    package init(kind: Kind, writeBehind: WriteBehindStatus? = nil) {
+        self.kind = kind
+        self.writeBehind = writeBehind
+    }
+}
+
+/// A row that the remote store refused for what is in it, and that waits for a person.
+package struct QuarantinedRow: Sendable, Equatable {
+    package let id: Int64
+    package let tenant: TenantID?
+    package let table: String
+    /// The key's values in the order of its columns, as text.
+    package let key: [String]
+    package let version: Int64
+    package let isDeletion: Bool
+    /// The database's words.
+    package let reason: String
+    package let at: Timestamp
+    package let attempts: Int
+}
+
+extension Refusal {
+    static func storeUnavailable(retryAfterSeconds: Int = 1) -> Refusal {
+        Refusal(
+            .unavailable,
+            "store_unavailable",
+            "O histórico não pode ser lido agora. Tente novamente em instantes.",
+            retryAfterSeconds: retryAfterSeconds
+        )
+    }
+    /// What was just committed has not reached the store in the time a reader waits for it.
+    static let storeBehind = Refusal(
+        .unavailable,
+        "store_behind",
+        "O banco de dados está atrasado em relação às últimas alterações. Tente novamente em instantes.",
+        retryAfterSeconds: 1
+    )
+    static let storeDamaged = Refusal(
+        .unavailable,
+        "store_damaged",
+        "O histórico não pode ser lido agora. Tente novamente em instantes.",
+        retryAfterSeconds: 1
+    )
+    /// The journal's bound is reached: the remote store has been away for too long.
+    static let journalFull = Refusal(
+        .unavailable,
+        "journal_full",
+        "O banco de dados está fora do ar há tempo demais e o diário local atingiu seu limite; nada foi alterado.",
+        retryAfterSeconds: 10
+    )
 }
 
 /// One `SELECT`, in the SQL that both dialects speak, with `?` for each argument.
@@ -71,6 +152,9 @@ package struct Row: Sendable {
     private var position = 0
 
     package init(_ values: [SQLValue]) { self.values = values }
+
+    /// The value of one column, by its number.
+    package subscript(column: Int) -> SQLValue { values[column] }
 
     package mutating func next() -> SQLValue {
         defer { position += 1 }

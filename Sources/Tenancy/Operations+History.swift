@@ -62,14 +62,17 @@ extension Operations {
             arguments += [.text(pattern), .text(pattern), .text(pattern)]
         }
         let rest = "WHERE " + conditions.joined(separator: " AND ")
-        let counted = try await store.rows(Query("SELECT COUNT(*) FROM conversations \(rest)", arguments, kinds: [.integer]))
+        let counted = try await store.rows(
+            Query("SELECT COUNT(*) FROM conversations \(rest)", arguments, kinds: [.integer], tenant: principal.tenant)
+        )
         var total = 0
         if var row = counted.first { total = Int(row.integer()) }
         let rows = try await store.rows(
             .select(
                 from: ConversationTables.conversations,
                 rest + " ORDER BY updated_at DESC, id DESC LIMIT ? OFFSET ?",
-                arguments + [.integer(Int64(page.size)), .integer(Int64((page.number - 1) * page.size))]
+                arguments + [.integer(Int64(page.size)), .integer(Int64((page.number - 1) * page.size))],
+                tenant: principal.tenant
             )
         )
         let conversations = rows.map(Conversation.init)
@@ -90,7 +93,12 @@ extension Operations {
         for principal: Principal
     ) async throws(Refusal) -> [UInt8] {
         let exists = try await store.rows(
-            Query("SELECT 1 FROM conversations WHERE tenant_id = ? AND id = ?", [.id(principal.tenant), .id(id)], kinds: [.integer])
+            Query(
+                "SELECT 1 FROM conversations WHERE tenant_id = ? AND id = ?",
+                [.id(principal.tenant), .id(id)],
+                kinds: [.integer],
+                tenant: principal.tenant
+            )
         )
         guard !exists.isEmpty else { throw .notFound(.conversation) }
         var condition = ""
@@ -106,7 +114,8 @@ extension Operations {
             .select(
                 from: ConversationTables.messages,
                 "WHERE tenant_id = ? AND conversation_id = ? \(condition) ORDER BY seq DESC LIMIT ?",
-                arguments + [.integer(Int64(limit + 1))]
+                arguments + [.integer(Int64(limit + 1))],
+                tenant: principal.tenant
             )
         )
         let messages = rows.prefix(limit).reversed().map(Message.init)

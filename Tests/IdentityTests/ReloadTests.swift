@@ -62,4 +62,5 @@ final class SlowStore: Store {
         return rows
     }
     func marks(_ keys: [Mark.Key]) async throws(Refusal) -> [Mark.Key: String] { try await inner.marks(keys) }
+    func jobs(limit: Int) async throws(Refusal) -> [Job] { try await inner.jobs(limit: limit) }
 }

@@ -76,7 +76,8 @@ final class FakeStore: Store {
     func put(_ jobs: [Job]) { state.change { for job in jobs { $0.jobs[job.id] = job } } }
     func end(_ job: Job) { state.change { $0.jobs[job.id] = nil } }
 
-    func rows(_ query: Query) async throws(Refusal) -> [Row] {
+    func rows(_ query: Query) async throws(Refusal) -> [Row] { preconditionFailure("the runner reads jobs only") }
+    func jobs(limit: Int) async throws(Refusal) -> [Job] {
         let (jobs, fails) = state.change { state -> ([Job], Bool) in
             state.readings += 1
             state.looked += 1
@@ -87,14 +88,7 @@ final class FakeStore: Store {
         await state.until { !$0.isHeld }
         state.change { $0.looked -= 1 }
         if fails { throw Refusal(.unavailable, "store_unavailable", "made to fail") }
-        guard case .integer(let limit)? = query.arguments.last else { preconditionFailure("the jobs are read with a limit") }
-        return jobs.prefix(Int(limit)).map { job in
-            Row([
-                .id(job.tenant), .id(job.id), .text(job.kind), .text(job.lane), .integer(job.order), .text(job.state.rawValue),
-                .integer(Int64(job.attempts)),
-                .timestamp(job.runAt), .json(job.payload), .integer(1),
-            ])
-        }
+        return Array(jobs.prefix(limit))
     }
     func marks(_ keys: [Mark.Key]) async throws(Refusal) -> [Mark.Key: String] { [:] }
 }

@@ -36,6 +36,7 @@ final class House: Sendable {
             return try await store.rows(query)
         }
         func marks(_ keys: [Mark.Key]) async throws(Refusal) -> [Mark.Key: String] { try await store.marks(keys) }
+        func jobs(limit: Int) async throws(Refusal) -> [Job] { try await store.jobs(limit: limit) }
     }
 
     private final class Junction: Outlet {

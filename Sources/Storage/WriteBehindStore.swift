@@ -1,0 +1,568 @@
+import Foundation
+package import Kernel
+package import Logging
+import Synchronization
+
+// The store behind a network: a local journal that every change is safe in, and a flusher that brings it to the remote database.
+//
+//     Gate ─▶ commit: journal.sqlite (fsync) ─▶ WriteBehindQueue ─▶ the flusher ─▶ RemoteDatabase.write
+//                                                                     │ written: the blocks are dropped with the gate's next commit
+//     rows(query) ─▶ the barrier: what that tenant committed is written ─▶ RemoteDatabase.rows
+//
+// Invariants
+// 1. The gate waits for the local disk alone. Nothing that the remote database does or leaves undone holds a commit up.
+// 2. A block leaves the journal only when each of its rows is stored remotely or lies in quarantine.
+// 3. Who reads a tenant's rows sees everything that this tenant had committed when the read began, or gets an error: never a part of it.
+// 4. Images reach the remote database by age, and by one writer; so what is there is, row by row, what the journal said at some moment.
+
+/// What a remote store is owed, and how it goes.
+package struct WriteBehindStatus: Sendable {
+    /// Changed rows not written yet, and their bytes in the journal.
+    package var depth = 0
+    package var bytes = 0
+    package var blocks = 0
+    /// How long ago the oldest of them was committed.
+    package var lag = Duration.zero
+    package var batchSize = 0
+    /// Changed rows done with since the start, and the images that were written for them.
+    package var flushedRows = 0
+    package var writtenImages = 0
+    package var batches = 0
+    package var failedBatches = 0
+    package var quarantined = 0
+    package var lastBatchTook = Duration.zero
+    /// A bound of the journal is reached: commands are refused.
+    package var isFull = false
+    package var maxBytes = 0
+    package var maxAge: Duration?
+    package var remote: RemoteStatus
+}
+
+package final class WriteBehindStore: ManagedStore {
+    package struct Settings: Sendable {
+        package var queue = WriteBehindQueue.Settings()
+        /// Bytes owed, at the most; past it commands are refused with 503.
+        package var maxBytes = 4 << 30
+        /// Age of the oldest that is owed, at the most; past it commands are refused with 503. `nil` for no bound.
+        package var maxAge: Duration? = .seconds(24 * 3600)
+        /// How long a reader waits for what its tenant committed.
+        package var barrierPatience = Duration.seconds(2)
+        /// How long the start waits for the journal to get shorter.
+        package var startPatience = Duration.seconds(30)
+        /// How long the end waits for the journal to be empty.
+        package var stopPatience = Duration.seconds(10)
+
+        package init() {}
+    }
+
+    private struct Waiter {
+        let sequence: Int64
+        let continuation: CheckedContinuation<Bool, Never>
+    }
+
+    private struct Retry {
+        let ids: Set<Int64>
+        let continuation: CheckedContinuation<Int, Never>
+    }
+
+    private struct State {
+        var queue: WriteBehindQueue
+        /// Blocks up to here are gone from the journal.
+        var dropped: Int64
+        var waiters: [Int: Waiter] = [:]
+        var waiterCount = 0
+        var retries: [Retry] = []
+        var quarantined: Set<WriteBehindQueue.RowKey> = []
+        var isStopping = false
+        /// Whatever is still owed stays in the journal.
+        var isAbandoned = false
+        /// Since when the remote database has not been reached, and when it is tried next.
+        var outage: (since: Timestamp, retryAt: Timestamp)?
+        var status: WriteBehindStatus
+
+        /// Blocks that the journal need not keep, a few at a time.
+        var droppable: ClosedRange<Int64>? {
+            queue.flushedThrough > dropped ? (dropped + 1)...min(queue.flushedThrough, dropped + 256) : nil
+        }
+    }
+
+    private let lock: DataDirectoryLock
+    private let file: JournalFile
+    private let database: any RemoteDatabase
+    private let settings: Settings
+    private let environment: Environment
+    private let logger: Logger
+    private let state: Mutex<State>
+    private let bell = Doorbell()
+    private let flusher = Mutex<Task<Void, Never>?>(nil)
+
+    /// Opens the journal, connects, and brings over what an earlier run still owed.
+    /// - Parameter connect: opens the database; it is told which one the journal belongs to, if it belongs to one already.
+    /// - Throws: `StartupError`.
+    package static func open(
+        directory: String,
+        schema: Schema,
+        settings: Settings = Settings(),
+        environment: Environment = .system,
+        logger: Logger,
+        connect: (_ storeID: String?) async throws -> any RemoteDatabase
+    ) async throws -> WriteBehindStore {
+        let lock = try DataDirectoryLock(directory: directory)
+        let file = try JournalFile(directory: directory, schema: schema)
+        let storeID = try await file.storeID()
+        let database = try await connect(storeID)
+        do {
+            if storeID == nil { try await adopt(database, file, logger) }
+            let store = try await WriteBehindStore(lock, file, database, settings, environment, logger)
+            try await store.start()
+            return store
+        } catch {
+            await database.close()
+            file.close()
+            throw error
+        }
+    }
+
+    /// A journal without a past takes over the jobs and marks of the database: its machine's disk may have been lost.
+    private static func adopt(_ database: any RemoteDatabase, _ file: JournalFile, _ logger: Logger) async throws {
+        do {
+            let jobs = try await database.all(StorageTables.jobs).map(Job.init)
+            let marks = try await database.all(StorageTables.marks).map(Mark.init)
+            try file.adopt(storeID: database.storeID, jobs: jobs, marks: marks)
+            if !jobs.isEmpty || !marks.isEmpty {
+                logger.notice("a new journal took over what the database holds", metadata: ["jobs": "\(jobs.count)", "marks": "\(marks.count)"])
+            }
+        } catch let error as RemoteError {
+            throw StartupError("DATABASE_URL: the jobs and marks in the database cannot be read (\(error)). Start again once it is well.")
+        }
+    }
+
+    /// Changed rows that a journal in `directory` owes to a database; 0 when there is none.
+    package static func owed(in directory: String) -> Int { JournalFile.owed(in: directory) ?? 0 }
+
+    private init(
+        _ lock: DataDirectoryLock,
+        _ file: JournalFile,
+        _ database: any RemoteDatabase,
+        _ settings: Settings,
+        _ environment: Environment,
+        _ logger: Logger
+    ) async throws {
+        let pending = try file.pending()
+        let before = (pending.first?.sequence ?? 1) - 1
+        var queue = WriteBehindQueue(settings.queue, flushedThrough: before)
+        for block in pending {
+            queue.committed(
+                .init(sequence: block.sequence, at: block.at, bytes: block.bytes, rowCount: block.rowCount, rows: nil),
+                tenants: block.tenants
+            )
+        }
+        var status = WriteBehindStatus(remote: database.status)
+        status.maxBytes = settings.maxBytes
+        status.maxAge = settings.maxAge
+        var state = State(queue: queue, dropped: before, status: status)
+        for (_, image) in try await file.quarantined(of: nil) { state.quarantined.insert(.init(image)) }
+        self.state = Mutex(state)
+        self.lock = lock
+        self.file = file
+        self.database = database
+        self.settings = settings
+        self.environment = environment
+        self.logger = logger
+    }
+
+    private func start() async throws {
+        flusher.withLock { $0 = Task { await self.flush() } }
+        var owed = state.withLock { $0.queue.rows }
+        if owed > 0 { logger.notice("bringing the database up to date before serving", metadata: ["rows": "\(owed)"]) }
+        while owed > 0 {
+            if await reached(state.withLock { $0.queue.lastSequence }, within: settings.startPatience) { break }
+            let left = state.withLock { $0.queue.rows }
+            guard left < owed else {
+                await stopFlusher()
+                throw StartupError(
+                    "DATABASE_URL: the journal owes the database \(left) rows, and it has taken none of them for \(settings.startPatience.inMilliseconds / 1000) seconds (\(database.status.lastError ?? "no error")). Nothing is lost; start again once the database is well."
+                )
+            }
+            owed = left
+        }
+        let ids = try await file.quarantined(of: nil).map(\.0.id)
+        if !ids.isEmpty {
+            let taken = await retry(Set(ids))
+            logger.warning("rows in quarantine were tried again", metadata: ["rows": "\(ids.count)", "taken": "\(taken)"])
+        }
+    }
+
+    // MARK: Journal
+
+    package func commit(_ batch: [Change]) throws(JournalError) {
+        var images: [RowImage] = []
+        for change in batch {
+            images += change.rows
+            images += change.jobs.map(\.image)
+            images += change.endedJobs.map(\.deletion)
+            images += change.marks.map(\.image)
+        }
+        try append(images) { blocks, now, flushed throws(JournalError) in try file.commit(batch, blocks, at: now, dropping: flushed) }
+    }
+
+    package func forgetMarks(before time: Timestamp) throws(JournalError) {
+        let keys: [Mark.Key]
+        do { keys = try file.oldMarks(before: time) } catch { throw JournalError(.environment, "\(type(of: error))") }
+        if keys.isEmpty { return }
+        try append(keys.map(\.deletion)) { blocks, now, _ throws(JournalError) in try file.forget(keys, blocks, at: now) }
+    }
+
+    /// Only the gate calls this, one call at a time.
+    private func append(
+        _ images: [RowImage],
+        _ write: ([JournalFile.Block], Timestamp, ClosedRange<Int64>?) throws(JournalError) -> Void
+    ) throws(JournalError) {
+        let (last, flushed) = state.withLock { ($0.queue.lastSequence, $0.droppable) }
+        let blocks = JournalFile.blocks(images, after: last)
+        let now = environment.now()
+        try write(blocks, now, flushed)
+        state.withLock { state in
+            if let flushed { state.dropped = max(state.dropped, flushed.upperBound) }
+            for block in blocks {
+                state.queue.committed(
+                    .init(sequence: block.sequence, at: now, bytes: block.bytes.count, rowCount: block.rows.count, rows: Array(block.rows)),
+                    tenants: Set(block.rows.compactMap(\.tenant))
+                )
+            }
+        }
+        bell.ring()
+    }
+
+    package var objection: Refusal? {
+        let now = environment.now()
+        return state.withLock { isFull($0, now) ? .journalFull : nil }
+    }
+
+    private func isFull(_ state: State, _ now: Timestamp) -> Bool {
+        if state.queue.bytes >= settings.maxBytes { return true }
+        guard let maxAge = settings.maxAge, let oldest = state.queue.oldest else { return false }
+        return now - oldest >= maxAge
+    }
+
+    // MARK: The flusher
+
+    private func flush() async {
+        while !state.withLock({ $0.isAbandoned }) {
+            await retryWhatIsAsked()
+            let now = environment.now()
+            let (step, isStopping) = state.withLock { state in
+                (state.queue.next(now: now, isAwaited: !state.waiters.isEmpty || state.isStopping), state.isStopping)
+            }
+            switch step {
+            case .idle:
+                if isStopping { return }
+                await idle()
+            case .linger(let wait): await bell.wait(upTo: wait)
+            case .load(let sequences): await load(sequences)
+            case .write(let images): await write(images)
+            }
+        }
+    }
+
+    /// Nothing is owed. Blocks that the gate's next commit would drop are dropped, when there is none for a while.
+    private func idle() async {
+        let droppable = state.withLock { $0.droppable }
+        await bell.wait(upTo: .seconds(droppable == nil ? 60 : 1))
+        guard let droppable, state.withLock({ $0.queue.rows == 0 && $0.droppable == droppable }) else { return }
+        do throws(JournalError) {
+            try file.drop(droppable)
+            state.withLock { $0.dropped = max($0.dropped, droppable.upperBound) }
+        } catch {
+            logger.warning("the journal could not be shortened", metadata: ["reason": "\(error)"])
+        }
+    }
+
+    private func load(_ sequences: ClosedRange<Int64>) async {
+        do {
+            let images = try await file.images(sequences)
+            guard images.count == sequences.count else { throw ImageCodec.Unreadable(description: "blocks of \(sequences) are missing") }
+            state.withLock { $0.queue.loaded(images) }
+        } catch {
+            logger.error("the journal could not be read", metadata: ["reason": "\(error)"])
+            await pause(.seconds(1))
+        }
+    }
+
+    private func write(_ images: [RowImage]) async {
+        let clock = ContinuousClock()
+        let start = clock.now
+        do throws(RemoteError) {
+            try await database.write(images)
+            let took = clock.now - start
+            release(images)
+            let outage = state.withLock { state in
+                state.queue.written(took: took)
+                state.status.batches += 1
+                state.status.writtenImages += images.count
+                state.status.lastBatchTook = took
+                defer { state.outage = nil }
+                return state.outage
+            }
+            wakeReaders()
+            if let outage {
+                let left = state.withLock { $0.queue.rows }
+                logger.notice(
+                    "the database is back",
+                    metadata: ["away_seconds": "\((environment.now() - outage.since).inMilliseconds / 1000)", "owed_rows": "\(left)"]
+                )
+            }
+        } catch {
+            state.withLock { $0.status.failedBatches += 1 }
+            switch error.kind {
+            case .content: await refused(error)
+            case .timedOut:
+                logger.warning("the database was too slow for a batch", metadata: ["rows": "\(images.count)", "reason": "\(error)"])
+                state.withLock { $0.queue.timedOut() }
+            case .unavailable(let retryAfter): await unavailable(error, retryAfter)
+            }
+        }
+    }
+
+    private func unavailable(_ error: RemoteError, _ retryAfter: Duration) async {
+        let now = environment.now()
+        let isNew = state.withLock { state in
+            state.queue.postponed()
+            let isNew = state.outage == nil
+            state.outage = (state.outage?.since ?? now, now + retryAfter)
+            return isNew
+        }
+        if isNew { logger.warning("the database cannot be written; the journal keeps what it is owed", metadata: ["reason": "\(error)"]) }
+        await pause(max(retryAfter, .milliseconds(50)))
+    }
+
+    private func refused(_ error: RemoteError) async {
+        guard let image = state.withLock({ $0.queue.refused() }) else { return }
+        do throws(JournalError) {
+            try file.quarantine(image, reason: error.description, at: environment.now())
+        } catch {
+            // It stays owed, and is tried again.
+            logger.error("a refused row could not be put in quarantine", metadata: ["reason": "\(error)"])
+            state.withLock { $0.queue.postponed() }
+            return await pause(.seconds(1))
+        }
+        logger.error(
+            "the database will not take a row; it is in quarantine (GET /api/v1/storage)",
+            metadata: ["table": "\(image.table.name)", "reason": "\(error)"]
+        )
+        state.withLock { state in
+            state.queue.quarantined()
+            state.quarantined.insert(.init(image))
+        }
+        wakeReaders()
+    }
+
+    /// Rows of which a newer image was taken need not stay in quarantine.
+    private func release(_ images: [RowImage]) {
+        let keys = state.withLock { state in
+            state.quarantined.isEmpty ? [] : images.map(WriteBehindQueue.RowKey.init).filter(state.quarantined.contains)
+        }
+        if keys.isEmpty { return }
+        do throws(JournalError) {
+            try file.release(keys)
+            state.withLock { $0.quarantined.subtract(keys) }
+        } catch {
+            logger.warning("rows could not be let out of quarantine", metadata: ["reason": "\(error)"])
+        }
+    }
+
+    /// Waits, but not once the server is stopping.
+    private func pause(_ duration: Duration) async {
+        let clock = ContinuousClock()
+        let end = clock.now + duration
+        while clock.now < end, !state.withLock({ $0.isStopping }) {
+            try? await clock.sleep(for: min(.milliseconds(100), end - clock.now))
+        }
+        if state.withLock({ $0.isStopping }) { try? await clock.sleep(for: .milliseconds(100)) }
+    }
+
+    private func retryWhatIsAsked() async {
+        let retries = state.withLock { state in
+            defer { state.retries = [] }
+            return state.retries
+        }
+        for retry in retries {
+            var taken = 0
+            do {
+                for (row, image) in try await file.quarantined(of: nil) where retry.ids.contains(row.id) {
+                    if await isTakenNow(image) { taken += 1 }
+                }
+            } catch {
+                logger.warning("quarantine could not be read", metadata: ["reason": "\(error)"])
+            }
+            retry.continuation.resume(returning: taken)
+        }
+    }
+
+    private func isTakenNow(_ image: RowImage) async -> Bool {
+        do throws(RemoteError) { try await database.write([image]) } catch {
+            if error.kind == .content {
+                do throws(JournalError) { try file.quarantine(image, reason: error.description, at: environment.now()) } catch {
+                    logger.warning("the quarantine could not be brought up to date", metadata: ["reason": "\(error)"])
+                }
+            }
+            return false
+        }
+        release([image])
+        return true
+    }
+
+    private func retry(_ ids: Set<Int64>) async -> Int {
+        await withCheckedContinuation { continuation in
+            state.withLock { $0.retries.append(Retry(ids: ids, continuation: continuation)) }
+            bell.ring()
+        }
+    }
+
+    // MARK: The barrier
+
+    private func wakeReaders() {
+        let ready = state.withLock { state in
+            let reached = state.queue.flushedThrough
+            let ready = state.waiters.filter { $0.value.sequence <= reached }
+            for number in ready.keys { state.waiters[number] = nil }
+            return ready.values.map(\.continuation)
+        }
+        for continuation in ready { continuation.resume(returning: true) }
+    }
+
+    /// - Returns: whether everything up to `sequence` is stored remotely, at the latest after `patience`.
+    private func reached(_ sequence: Int64, within patience: Duration) async -> Bool {
+        let number: Int? = state.withLock { state in
+            if state.queue.flushedThrough >= sequence { return nil }
+            state.waiterCount += 1
+            return state.waiterCount
+        }
+        guard let number else { return true }
+        let alarm = Task {
+            guard (try? await Task.sleep(for: patience)) != nil else { return }
+            self.state.withLock { $0.waiters.removeValue(forKey: number) }?.continuation.resume(returning: false)
+        }
+        defer { alarm.cancel() }
+        return await withCheckedContinuation { continuation in
+            let isReached = state.withLock { state in
+                if state.queue.flushedThrough >= sequence { return true }
+                state.waiters[number] = Waiter(sequence: sequence, continuation: continuation)
+                return false
+            }
+            if isReached { continuation.resume(returning: true) } else { bell.ring() }
+        }
+    }
+
+    private func barrier(_ tenant: TenantID?) async throws(Refusal) {
+        let sequence = state.withLock { $0.queue.barrier(for: tenant) }
+        let status = database.status
+        let outage = state.withLock { $0.queue.flushedThrough < sequence && status.breaker == "open" ? $0.outage : nil }
+        if let outage { throw .storeUnavailable(retryAfterSeconds: seconds(outage.retryAt - environment.now())) }
+        guard await reached(sequence, within: settings.barrierPatience) else { throw .storeBehind }
+    }
+
+    private func seconds(_ duration: Duration) -> Int { max(1, Int((duration.inMilliseconds + 999) / 1000)) }
+
+    // MARK: Store
+
+    package func rows(_ query: Query) async throws(Refusal) -> [Row] {
+        try await barrier(query.tenant)
+        do throws(RemoteError) { return try await database.rows(query) } catch {
+            switch error.kind {
+            case .unavailable(let retryAfter): throw .storeUnavailable(retryAfterSeconds: seconds(retryAfter))
+            case .timedOut: throw .storeUnavailable(retryAfterSeconds: 5)
+            case .content:
+                logger.error("the database could not answer a query", metadata: ["reason": "\(error)"])
+                throw .storeDamaged
+            }
+        }
+    }
+
+    package func marks(_ keys: [Mark.Key]) async throws(Refusal) -> [Mark.Key: String] {
+        do { return try await file.marks(keys) } catch { throw .storeUnavailable() }
+    }
+
+    package func jobs(limit: Int) async throws(Refusal) -> [Job] {
+        do { return try await file.jobs(limit: limit) } catch { throw .storeUnavailable() }
+    }
+
+    package func quarantined(of tenant: TenantID?) async throws(Refusal) -> [QuarantinedRow] {
+        do { return try await file.quarantined(of: tenant).map(\.0) } catch { throw .storeUnavailable() }
+    }
+
+    package func retryQuarantined(_ ids: [Int64]) async throws(Refusal) -> Int {
+        if ids.isEmpty { return 0 }
+        if state.withLock({ $0.isStopping }) { throw .stopping }
+        return await retry(Set(ids))
+    }
+
+    package var status: StoreStatus {
+        let now = environment.now()
+        let remote = database.status
+        let status = state.withLock { state in
+            var status = state.status
+            status.depth = state.queue.rows
+            status.bytes = state.queue.bytes
+            status.blocks = state.queue.segmentCount
+            status.lag = state.queue.oldest.map { max(now - $0, .zero) } ?? .zero
+            status.batchSize = state.queue.batchSize
+            status.flushedRows = state.queue.doneRows
+            status.quarantined = state.quarantined.count
+            status.isFull = isFull(state, now)
+            status.remote = remote
+            return status
+        }
+        return StoreStatus(kind: .postgres, writeBehind: status)
+    }
+
+    package func close() async {
+        state.withLock { $0.isStopping = true }
+        bell.ring()
+        let last = state.withLock { $0.queue.lastSequence }
+        let isWritten = await reached(last, within: settings.stopPatience)
+        if !isWritten {
+            logger.warning(
+                "stopping while the database is still owed changes; they are safe in the journal and go there with the next start",
+                metadata: ["rows": "\(state.withLock { $0.queue.rows })"]
+            )
+        }
+        await stopFlusher()
+        file.close()
+        lock.release()
+    }
+
+    /// Ends the flusher, whatever it is doing, and the connections.
+    private func stopFlusher() async {
+        state.withLock { state in
+            state.isStopping = true
+            state.isAbandoned = true
+        }
+        bell.ring()
+        await database.close()
+        await flusher.withLock { $0 }?.value
+        let unheard = state.withLock { state in
+            defer { state.retries = [] }
+            return state.retries
+        }
+        for retry in unheard { retry.continuation.resume(returning: 0) }
+    }
+}
+
+extension RemoteDatabase {
+    /// Every row of a table, page by page in the order of its key.
+    func all(_ table: Kernel.Table) async throws(RemoteError) -> [Row] {
+        let key = table.key.map { "\"\($0)\"" }.joined(separator: ", ")
+        let places = table.key.map { _ in "?" }.joined(separator: ", ")
+        let pageSize: Int64 = 5000
+        var all: [Row] = []
+        var last: [SQLValue]?
+        while true {
+            let condition = last == nil ? "" : "WHERE (\(key)) > (\(places)) "
+            let page = try await rows(.select(from: table, condition + "ORDER BY \(key) LIMIT ?", (last ?? []) + [.integer(pageSize)]))
+            all += page
+            guard page.count == pageSize, let row = page.last else { return all }
+            last = table.keyPositions.map { row[$0] }
+        }
+    }
+}
