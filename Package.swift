@@ -34,7 +34,8 @@ let package = Package(
         .executableTarget(
             name: "Plantao",
             dependencies: [
-                "Client", "Conversations", "Consultores", "HTTPAPI", "Identity", "Integrations", "Jobs", "Kernel", "Realtime", "Storage", "Tenancy",
+                "Client", "Conversations", "Consultores", "HTTPAPI", "Identity", "Integrations", "Jobs", "Kernel", "Realtime", "RedisBus", "Resilience", "Storage",
+                "StoragePostgres", "Tenancy",
                 "Transports", "Wire",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
@@ -123,7 +124,7 @@ let package = Package(
             name: "Storage",
             dependencies: [
                 "Kernel", "Wire", .product(name: "DequeModule", package: "swift-collections"), .product(name: "GRDB", package: "GRDB.swift"),
-                .product(name: "Logging", package: "swift-log"),
+                .product(name: "Logging", package: "swift-log"), .product(name: "OrderedCollections", package: "swift-collections"),
             ],
             swiftSettings: settings
         ),
@@ -133,7 +134,10 @@ let package = Package(
         // MARK: Adapters
         .target(
             name: "StoragePostgres",
-            dependencies: ["CPostgres", "Kernel", "Resilience", "Storage", "Wire", .product(name: "Logging", package: "swift-log")],
+            dependencies: [
+                "CPostgres", "Kernel", "Resilience", "Storage", .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
             swiftSettings: settings
         ),
         .target(

@@ -41,12 +41,14 @@ final class JournalFile: Sendable {
         }
     }
 
-    /// How many changed rows a journal in `directory` still owes to a database; `nil` when there is no journal.
-    static func owed(in directory: String) -> Int? {
+    /// What a query counts in the journal of `directory`, also while a server runs on it; 0 when there is none.
+    static func count(_ query: String, in directory: String) -> Int {
         let path = path(in: directory)
-        guard FileManager.default.fileExists(atPath: path), let queue = try? DatabaseQueue(path: path) else { return nil }
+        var configuration = Configuration()
+        configuration.readonly = true
+        guard FileManager.default.fileExists(atPath: path), let queue = try? DatabaseQueue(path: path, configuration: configuration) else { return 0 }
         defer { try? queue.close() }
-        return try? queue.read { try Int.fetchOne($0, sql: "SELECT COALESCE(SUM(rows), 0) FROM pending") ?? 0 }
+        return (try? queue.read { try Int.fetchOne($0, sql: query) }) ?? 0
     }
 
     // MARK: The database it belongs to
@@ -160,6 +162,10 @@ final class JournalFile: Sendable {
     }
 
     // MARK: Jobs and marks
+
+    func bring(_ rows: [RowImage]) throws(JournalError) {
+        try file.write { db in for row in rows { try self.tables.write(row, mayBeOlder: true, db) } }
+    }
 
     func jobs(limit: Int) async throws -> [Job] { try await file.read { try Query.oldestJobs(limit).rows($0).map(Job.init) } }
     func marks(_ keys: [Mark.Key]) async throws -> [Mark.Key: String] { try await file.read { try Mark.Key.results(of: keys, $0) } }

@@ -96,7 +96,8 @@ struct SQLiteTables {
         deletions = Dictionary(uniqueKeysWithValues: schema.tables.map { ($0, dialect.delete(from: $0)) })
     }
 
-    func write(_ row: RowImage, _ db: Database) throws {
+    /// - Parameter mayBeOlder: an image that is not newer than what is there is passed over.
+    func write(_ row: RowImage, mayBeOlder: Bool = false, _ db: Database) throws {
         switch row.content {
         case .values(let values):
             guard let sql = upserts[row.table] else { throw JournalError(.content, "the schema has no table \(row.table.name)") }
@@ -105,7 +106,7 @@ struct SQLiteTables {
             try db.cachedStatement(sql: sql).execute(arguments: StatementArguments(arguments))
             // Here every image is written once, in order. One that is not newer than what is there was decided on state that is not the latest, and to
             // pass over it would lose it in silence.
-            if db.changesCount == 0 { throw JournalError(.content, "an image of \(row.table.name) is not newer than the one stored") }
+            if db.changesCount == 0, !mayBeOlder { throw JournalError(.content, "an image of \(row.table.name) is not newer than the one stored") }
         case .deleted(let key):
             guard let sql = deletions[row.table] else { throw JournalError(.content, "the schema has no table \(row.table.name)") }
             try db.cachedStatement(sql: sql).execute(arguments: StatementArguments(key.map(\.sqlite)))

@@ -59,8 +59,62 @@ package final class SQLiteStore: ManagedStore {
     package func quarantined(of tenant: TenantID?) async throws(Refusal) -> [QuarantinedRow] { [] }
     package func retryQuarantined(_ ids: [Int64]) async throws(Refusal) -> Int { 0 }
 
+    package func bring(_ rows: [RowImage]) async throws {
+        try file.write { db in for row in rows { try self.tables.write(row, mayBeOlder: true, db) } }
+    }
+
     package func close() {
         file.close()
         lock.release()
+    }
+}
+
+// MARK: Looking without touching
+
+extension SQLiteStore {
+    /// The state of the tables in `directory`, also while a server runs on them.
+    /// - Throws: `StartupError`.
+    package static func schemaStatus(directory: String, schema: Schema) throws -> SchemaStatus {
+        let path = path(in: directory)
+        var status = SchemaStatus(present: nil, wanted: schema.version)
+        guard FileManager.default.fileExists(atPath: path) else {
+            status.plan(schema, SQLiteDialect())
+            return status
+        }
+        var configuration = Configuration()
+        configuration.readonly = true
+        do {
+            let queue = try DatabaseQueue(path: path, configuration: configuration)
+            defer { try? queue.close() }
+            try queue.read { db in
+                let present = try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0
+                status.present = present == 0 ? nil : present
+                status.plan(schema, SQLiteDialect())
+                guard status.present == schema.version else { return }
+                var found: [String: [String: (type: String, isNotNull: Bool)]] = [:]
+                var indexes: Set<String> = []
+                for table in schema.tables {
+                    for row in try GRDB.Row.fetchAll(db, sql: "SELECT name, type, \"notnull\" FROM pragma_table_info(?)", arguments: [table.name]) {
+                        found[table.name, default: [:]][row[0]] = (row[1], row[2])
+                    }
+                    indexes.formUnion(try String.fetchAll(db, sql: "SELECT name FROM pragma_index_list(?)", arguments: [table.name]))
+                }
+                status.drift = schema.drift(indexes: indexes, type: SQLiteDialect().type, columns: { found[$0.name] })
+            }
+        } catch {
+            throw StartupError("PLANTAO_DATA: '\(path)' cannot be read (\(error)). Check its permissions, or restore a backup.")
+        }
+        return status
+    }
+
+    /// What SQLite itself finds wrong with the file; empty when it is sound.
+    package static func damage(directory: String) throws -> [String] {
+        let path = path(in: directory)
+        guard FileManager.default.fileExists(atPath: path) else { return [] }
+        var configuration = Configuration()
+        configuration.readonly = true
+        let queue = try DatabaseQueue(path: path, configuration: configuration)
+        defer { try? queue.close() }
+        return try queue.read { try String.fetchAll($0, sql: "PRAGMA quick_check(20)") }.filter { $0 != "ok" }
     }
 }

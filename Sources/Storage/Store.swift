@@ -52,6 +52,9 @@ package protocol ManagedStore: Store, Journal {
     /// Tries these once more.
     /// - Returns: how many of them the store has taken now.
     func retryQuarantined(_ ids: [Int64]) async throws(Refusal) -> Int
+    /// Writes rows that come from another store, straight to where they belong. One that is as new or newer already stays.
+    /// - Throws: `JournalError`.
+    func bring(_ rows: [RowImage]) async throws
     /// Writes what can be written in reasonable time, and ends.
     func close() async
 }

@@ -138,7 +138,9 @@ package final class WriteBehindStore: ManagedStore {
     }
 
     /// Changed rows that a journal in `directory` owes to a database; 0 when there is none.
-    package static func owed(in directory: String) -> Int { JournalFile.owed(in: directory) ?? 0 }
+    package static func owed(in directory: String) -> Int { JournalFile.count("SELECT COALESCE(SUM(rows), 0) FROM pending", in: directory) }
+    /// Rows in quarantine there.
+    package static func quarantined(in directory: String) -> Int { JournalFile.count("SELECT COUNT(*) FROM quarantine", in: directory) }
 
     private init(
         _ lock: DataDirectoryLock,
@@ -514,6 +516,13 @@ package final class WriteBehindStore: ManagedStore {
             return status
         }
         return StoreStatus(kind: .postgres, writeBehind: status)
+    }
+
+    package func bring(_ rows: [RowImage]) async throws {
+        do throws(RemoteError) { try await database.write(rows) } catch {
+            throw JournalError(error.kind == .content ? .content : .environment, error.description)
+        }
+        try file.bring(rows.filter { StorageTables.all.contains($0.table) })
     }
 
     package func close() async {

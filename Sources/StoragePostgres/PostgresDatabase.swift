@@ -1,0 +1,152 @@
+import DequeModule
+package import Kernel
+import Logging
+import Resilience
+package import Storage
+import Synchronization
+
+/// Postgres, with one connection that writes and a pool of them that read.
+package final class PostgresDatabase: RemoteDatabase {
+    private struct Pool {
+        var idle: [PostgresLink] = []
+        var count = 0
+        var waiting: Deque<CheckedContinuation<PostgresLink?, Never>> = []
+    }
+
+    package let storeID: String
+    private let configuration: PostgresConfiguration
+    private let schema: Schema
+    private let health: PostgresHealth
+    private let writer: PostgresLink
+    private let pool = Mutex(Pool())
+    private let upserts: [Kernel.Table: String]
+    private let deletions: [Kernel.Table: String]
+
+    init(_ configuration: PostgresConfiguration, schema: Schema, storeID: String, environment: Environment) {
+        self.configuration = configuration
+        self.schema = schema
+        self.storeID = storeID
+        health = PostgresHealth(configuration.breaker, environment: environment)
+        writer = PostgresLink(configuration, role: .writer(storeID: storeID, schemaVersion: schema.version), health: health)
+        let dialect = PostgresDialect()
+        upserts = Dictionary(uniqueKeysWithValues: schema.tables.map { ($0, dialect.upsert($0)) })
+        deletions = Dictionary(uniqueKeysWithValues: schema.tables.map { ($0, dialect.delete(from: $0)) })
+    }
+
+    package var status: RemoteStatus { health.status(waiting: pool.withLock { $0.waiting.count }) }
+
+    // MARK: Writing
+
+    /// One statement for each table's deletions and one for its rows, all in one round trip and one commit. What is deleted makes room for what is written,
+    /// whichever came first, as no row is among both.
+    package func write(_ images: [RowImage]) async throws(RemoteError) {
+        guard !images.isEmpty else { return }
+        try await writer.write(try statements(images))
+    }
+
+    /// Takes the lock that only one writer has.
+    func connect() async throws(RemoteError) { try await writer.connect() }
+
+    func statements(_ images: [RowImage]) throws(RemoteError) -> [PostgresStatement] {
+        var order: [Kernel.Table] = []
+        var written: [Kernel.Table: [RowImage]] = [:]
+        var deleted: [Kernel.Table: [RowImage]] = [:]
+        for image in images {
+            if written[image.table] == nil, deleted[image.table] == nil { order.append(image.table) }
+            if case .deleted = image.content { deleted[image.table, default: []].append(image) } else { written[image.table, default: []].append(image) }
+        }
+        var statements: [PostgresStatement] = []
+        for table in order {
+            guard let upsert = upserts[table], let deletion = deletions[table] else {
+                throw RemoteError(.content, "the schema has no table \(table.name)")
+            }
+            if let gone = deleted[table] {
+                var parameters = table.keyPositions.enumerated().map { position, column in
+                    PostgresParameter(column: table.columns[column].kind, count: gone.count) { gone.lazy.map { $0.key[position] } }
+                }
+                parameters.append(PostgresParameter(column: .integer, count: gone.count) { gone.lazy.map { .integer($0.version) } })
+                statements.append(PostgresStatement(sql: deletion, parameters: parameters))
+            }
+            if let rows = written[table] {
+                var parameters = table.columns.dropLast().enumerated().map { position, column in
+                    PostgresParameter(column: column.kind, count: rows.count) {
+                        rows.lazy.map { image in if case .values(let values) = image.content { values[position] } else { .null } }
+                    }
+                }
+                parameters.append(PostgresParameter(column: .integer, count: rows.count) { rows.lazy.map { .integer($0.version) } })
+                statements.append(PostgresStatement(sql: upsert, parameters: parameters))
+            }
+        }
+        return statements
+    }
+
+    // MARK: Reading
+
+    package func rows(_ query: Query) async throws(RemoteError) -> [Row] {
+        let statement = PostgresStatement(
+            sql: PostgresDialect.numbered(query.sql),
+            parameters: query.arguments.map { PostgresParameter($0) },
+            kinds: query.kinds
+        )
+        let link = try await takeLink()
+        defer { putBack(link) }
+        return try await link.rows(statement)
+    }
+
+    private enum Place {
+        case link(PostgresLink)
+        case wait
+        case full
+    }
+
+    private func takeLink() async throws(RemoteError) -> PostgresLink {
+        let place = pool.withLock { pool -> Place in
+            if let link = pool.idle.popLast() { return .link(link) }
+            if pool.count < configuration.poolSize + configuration.maxOverflow {
+                pool.count += 1
+                return .link(PostgresLink(configuration, role: .reader, health: health))
+            }
+            return pool.waiting.count < configuration.maxWaitingReads ? .wait : .full
+        }
+        switch place {
+        case .link(let link): return link
+        case .full: throw RemoteError(.unavailable(retryAfter: .seconds(1)), "\(configuration.maxWaitingReads) reads are waiting for a connection")
+        case .wait:
+            let link = await withCheckedContinuation { (continuation: CheckedContinuation<PostgresLink?, Never>) in
+                // One may have come back meanwhile; closing answers everybody.
+                let link = pool.withLock { pool -> PostgresLink?? in
+                    if health.isClosed { return .some(nil) }
+                    if let link = pool.idle.popLast() { return link }
+                    pool.waiting.append(continuation)
+                    return nil
+                }
+                if let link { continuation.resume(returning: link) }
+            }
+            guard let link else { throw RemoteError(.unavailable(retryAfter: .seconds(1)), "the connection is being closed") }
+            return link
+        }
+    }
+
+    private func putBack(_ link: PostgresLink) {
+        let next = pool.withLock { pool -> CheckedContinuation<PostgresLink?, Never>? in
+            if let next = pool.waiting.popFirst() { return next }
+            if pool.idle.count < configuration.poolSize, !health.isClosed { pool.idle.append(link) } else { pool.count -= 1 }
+            return nil
+        }
+        next?.resume(returning: link)
+    }
+
+    package func close() async {
+        health.close()
+        let (waiting, idle) = pool.withLock { pool in
+            defer {
+                pool.waiting = []
+                pool.count -= pool.idle.count
+                pool.idle = []
+            }
+            return (pool.waiting, pool.idle)
+        }
+        for continuation in waiting { continuation.resume(returning: nil) }
+        withExtendedLifetime(idle) {}
+    }
+}

@@ -1,0 +1,210 @@
+import Kernel
+import Resilience
+import Storage
+import Synchronization
+
+// One connection with the thread it lives on. It is opened when it is first needed, and again after it was lost, both with the permission of the database's
+// circuit breaker; whatever becomes of a call is reported to it.
+
+/// What all connections of one database share: whether it may be asked at all, and what became of it.
+final class PostgresHealth: Sendable {
+    private struct State {
+        var breaker: CircuitBreaker
+        var lastError: String?
+        var connections = 0
+        var isClosed = false
+    }
+
+    private let state: Mutex<State>
+    private let environment: Environment
+
+    init(_ settings: CircuitBreaker.Settings, environment: Environment) {
+        state = Mutex(State(breaker: CircuitBreaker(settings)))
+        self.environment = environment
+    }
+
+    var isClosed: Bool { state.withLock { $0.isClosed } }
+    func close() { state.withLock { $0.isClosed = true } }
+    func connectionsChanged(by difference: Int) { state.withLock { $0.connections += difference } }
+
+    func status(waiting: Int) -> RemoteStatus {
+        state.withLock { state in
+            RemoteStatus(
+                breaker: state.breaker.state.rawValue,
+                timesOpened: state.breaker.timesOpened,
+                connections: state.connections,
+                waiting: waiting,
+                lastError: state.lastError
+            )
+        }
+    }
+
+    /// - Returns: the generation under which to report.
+    func admit() throws(RemoteError) -> Int {
+        let now = environment.now()
+        let answer: Result<Int, RemoteError> = state.withLock { state in
+            if state.isClosed { return .failure(RemoteError(.unavailable(retryAfter: .seconds(1)), "the connection is being closed")) }
+            switch state.breaker.callRequested(at: now) {
+            case .allowed(let generation): return .success(generation)
+            case .refused(let retryAfter):
+                return .failure(RemoteError(.unavailable(retryAfter: retryAfter), "the circuit breaker is open (\(state.lastError ?? "no error"))"))
+            }
+        }
+        return try answer.get()
+    }
+
+    func succeeded(_ generation: Int) { state.withLock { $0.breaker.callSucceeded(generation) } }
+
+    func failed(_ generation: Int, _ error: RemoteError) {
+        let now = environment.now()
+        state.withLock { state in
+            // A row that is refused says that the database works.
+            if error.kind == .content { return state.breaker.callSucceeded(generation) }
+            state.lastError = error.description
+            state.breaker.callFailed(generation, at: now)
+        }
+    }
+}
+
+actor PostgresLink {
+    enum Role: Sendable {
+        case reader
+        /// Holds the lock that only one writer of a store has, for as long as the connection lives: a server that was taken for dead finds its connection gone.
+        case writer(storeID: String, schemaVersion: Int)
+    }
+
+    private let configuration: PostgresConfiguration
+    private let role: Role
+    private let health: PostgresHealth
+    private let thread: DedicatedThread
+    private var connection: LibPQ?
+    private var backoff = Backoff(first: .milliseconds(100), limit: .seconds(5))
+    /// The server's process behind the last connection that held the writer's lock.
+    private var lastBackend: Int32?
+
+    nonisolated var unownedExecutor: UnownedSerialExecutor { thread.asUnownedSerialExecutor() }
+
+    init(_ configuration: PostgresConfiguration, role: Role, health: PostgresHealth) {
+        self.configuration = configuration
+        self.role = role
+        self.health = health
+        if case .writer = role { thread = DedicatedThread(name: "postgres-writer") } else { thread = DedicatedThread(name: "postgres-reader") }
+    }
+
+    isolated deinit {
+        if connection != nil { health.connectionsChanged(by: -1) }
+        thread.end()
+    }
+
+    // MARK: Calls
+
+    func write(_ statements: [PostgresStatement]) throws(RemoteError) { _ = try call(statements, isWrite: true) }
+    func rows(_ statement: PostgresStatement) throws(RemoteError) -> [Row] { try call([statement], isWrite: false)[0] }
+
+    /// Takes the writer's lock, or says who has it.
+    func connect() throws(RemoteError) { _ = try call([], isWrite: true) }
+
+    private func call(_ statements: [PostgresStatement], isWrite: Bool) throws(RemoteError) -> [[Row]] {
+        let generation = try health.admit()
+        do throws(PostgresError) {
+            let connection = try connected()
+            let results = statements.isEmpty ? [] : try connection.run(statements, deadline: deadline)
+            backoff.attemptSucceeded()
+            health.succeeded(generation)
+            return results
+        } catch {
+            if error.endsConnection || connection?.isBroken ?? false { disconnect() }
+            var random = SystemRandomNumberGenerator()
+            let translated = RemoteError(error, isWrite: isWrite, retryAfter: connection == nil ? backoff.attemptFailed(random: &random) : .milliseconds(200))
+            health.failed(generation, translated)
+            throw translated
+        }
+    }
+
+    /// The server gives a statement up after its timeout, and says so; this is for a server that says nothing at all.
+    private var deadline: ContinuousClock.Instant { ContinuousClock.now + configuration.statementTimeout + .seconds(5) }
+
+    private func connected() throws(PostgresError) -> LibPQ {
+        if let connection { return connection }
+        let opened = try LibPQ(configuration, isInterrupted: { [health] in health.isClosed })
+        try begin(opened)
+        connection = opened
+        health.connectionsChanged(by: 1)
+        return opened
+    }
+
+    private func disconnect() {
+        guard connection != nil else { return }
+        connection = nil
+        health.connectionsChanged(by: -1)
+    }
+
+    // MARK: The session
+
+    private func begin(_ connection: LibPQ) throws(PostgresError) {
+        let timeout = String(configuration.statementTimeout.inMilliseconds)
+        _ = try connection.run([.setting("statement_timeout", timeout), .setting("idle_in_transaction_session_timeout", timeout)], deadline: deadline)
+        guard case .writer(let storeID, let schemaVersion) = role else { return }
+        let results = try connection.run(
+            [
+                // The journal lets go of what the database has confirmed, so a confirmation must mean the disk.
+                PostgresStatement(
+                    sql: "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'",
+                    kinds: [.text]
+                ),
+                PostgresStatement(sql: "SELECT store_id::text, schema_version FROM plantao_store", kinds: [.text, .integer]),
+            ],
+            deadline: deadline
+        )
+        guard var row = results[1].first, row.text() == storeID else {
+            throw PostgresError(cause: .connection, description: "this is another database than before: the journal belongs to \(storeID)")
+        }
+        let version = row.integer()
+        guard version == schemaVersion else {
+            throw PostgresError(cause: .connection, description: "the tables are at schema version \(version) now, and this program is for \(schemaVersion)")
+        }
+        try lock(connection, storeID)
+        lastBackend = connection.backendPID
+    }
+
+    private func lock(_ connection: LibPQ, _ storeID: String) throws(PostgresError) {
+        let key = PostgresLock.writer(of: storeID)
+        func isTaken() throws(PostgresError) -> Bool {
+            let answer = PostgresStatement(sql: "SELECT pg_try_advisory_lock($1)", parameters: [.init(.integer(key))], kinds: [.boolean])
+            return try connection.run([answer], deadline: deadline)[0].first?[0] == .boolean(true)
+        }
+        if try isTaken() { return }
+        // Our own last connection may not have been missed yet by a server whose network broke.
+        if let lastBackend {
+            let end = PostgresStatement(
+                sql: """
+                    SELECT pg_terminate_backend(pid, 1000) FROM pg_locks
+                    WHERE locktype = 'advisory' AND granted AND (classid::bigint << 32 | objid::bigint) = $1 AND pid = $2::bigint
+                    """,
+                parameters: [.init(.integer(key)), .init(.integer(Int64(lastBackend)))],
+                kinds: [.boolean]
+            )
+            _ = try connection.run([end], deadline: deadline)
+            if try isTaken() { return }
+        }
+        throw PostgresError(cause: .connection, description: PostgresLock.heldByAnother)
+    }
+}
+
+/// Advisory locks, by number within a database.
+enum PostgresLock {
+    static let heldByAnother = "another plantao server writes to this database"
+    /// "plantao" in ASCII.
+    static let migration: Int64 = 0x0070_6c61_6e74_616f
+
+    static func writer(of storeID: String) -> Int64 {
+        let id = UniqueID(storeID)
+        return Int64(bitPattern: (id?.high ?? 0) ^ (id?.low ?? 0))
+    }
+}
+
+extension PostgresStatement {
+    static func setting(_ name: String, _ value: String) -> PostgresStatement {
+        PostgresStatement(sql: "SELECT set_config($1, $2, false)", parameters: [.init(.text(name)), .init(.text(value))], kinds: [.text])
+    }
+}
