@@ -137,7 +137,10 @@ package struct TenantArchive: Sendable {
     /// - Throws: `ArchiveError` with the number of the line that is wrong.
     package func check(_ lines: () throws -> String?) throws -> Summary {
         var summary: Summary?
-        try read(lines) { summary = $0 } row: { _ in }
+        try read(lines) {
+            summary = $0
+        } row: { _ in
+        }
         guard let summary else { throw ArchiveError("the file is empty") }
         return summary
     }
@@ -214,7 +217,10 @@ package struct TenantArchive: Sendable {
         guard let json = try? JSON.parse(Array(line.utf8)), json.object != nil else { throw wrong("not a JSON object") }
         if json["end"]?.bool == true {
             let tables = json["tables"]?.object ?? [:]
-            return .end(rows: Int(json["rows"]?.int ?? -1), tables: Dictionary(uniqueKeysWithValues: tables.map { ($0.key, Int($0.value.int ?? -1)) }))
+            return .end(
+                rows: Int(json["rows"]?.int ?? -1),
+                tables: Dictionary(uniqueKeysWithValues: tables.map { ($0.key, Int($0.value.int ?? -1)) })
+            )
         }
         if let format = json["format"] {
             guard format.string == "plantao-tenant", json["version"]?.int == 1 else { throw wrong("not a plantao-tenant archive of version 1") }
@@ -230,7 +236,9 @@ package struct TenantArchive: Sendable {
         guard let version = json["version"]?.int, let members = json["row"]?.object else { throw wrong("no version or no row") }
         var values = [SQLValue](repeating: .null, count: table.columns.count - 1)
         for (name, member) in members {
-            guard let position = table.columns.dropLast().firstIndex(where: { $0.name == name }) else { throw wrong("'\(table.name)' has no column '\(name)'") }
+            guard let position = table.columns.dropLast().firstIndex(where: { $0.name == name }) else {
+                throw wrong("'\(table.name)' has no column '\(name)'")
+            }
             guard let value = SQLValue(member, table.columns[position].kind) else { throw wrong("'\(name)' is not \(table.columns[position].kind)") }
             values[position] = value
         }

@@ -47,18 +47,12 @@ final class LibPQ {
         _ = PQsetErrorVerbosity(handle, PQERRORS_VERBOSE)
         // One host after another, each for as long as `tcp_user_timeout` lets it; then this ends it whatever the state.
         let deadline = ContinuousClock.now + configuration.connectTimeout * (configuration.hostCount + 1)
-        do throws(PostgresError) { try connect(deadline) } catch {
-            PQfinish(handle)
-            throw error
-        }
+        try connect(deadline)
         PQsetnonblocking(handle, 1)
         // What a row holds stays out of the log.
         _ = PQsetErrorVerbosity(handle, PQERRORS_DEFAULT)
         _ = PQsetNoticeProcessor(handle, { _, _ in }, nil)
-        guard PQenterPipelineMode(handle) == 1 else {
-            PQfinish(handle)
-            throw PostgresError(cause: .connection, description: "pipeline mode was refused")
-        }
+        guard PQenterPipelineMode(handle) == 1 else { throw PostgresError(cause: .connection, description: "pipeline mode was refused") }
     }
 
     deinit { PQfinish(handle) }
@@ -193,7 +187,9 @@ final class LibPQ {
     /// The next result, past the nil that ended the statement before.
     private func nextResult(_ deadline: ContinuousClock.Instant) throws(PostgresError) -> OpaquePointer {
         if let result = try next(deadline) { return result }
-        guard let result = try next(deadline) else { throw PostgresError(cause: .connection, description: "the server's answers do not fit the statements") }
+        guard let result = try next(deadline) else {
+            throw PostgresError(cause: .connection, description: "the server's answers do not fit the statements")
+        }
         return result
     }
 
@@ -215,7 +211,9 @@ final class LibPQ {
     private static func rows(_ result: OpaquePointer, _ kinds: [Column.Kind]) throws(PostgresError) -> [Row] {
         guard !kinds.isEmpty else { return [] }
         let columns = PQnfields(result)
-        guard columns == kinds.count else { throw PostgresError(cause: .unreadable, description: "\(columns) columns, where \(kinds.count) were asked for") }
+        guard columns == kinds.count else {
+            throw PostgresError(cause: .unreadable, description: "\(columns) columns, where \(kinds.count) were asked for")
+        }
         let oids = (0..<columns).map { PQftype(result, $0) }
         var rows: [Row] = []
         rows.reserveCapacity(Int(PQntuples(result)))

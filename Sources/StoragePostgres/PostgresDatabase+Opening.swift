@@ -69,7 +69,8 @@ extension PostgresDatabase {
 
     /// Looks, and changes nothing.
     /// - Throws: `StartupError`.
-    package static func inspect(_ configuration: PostgresConfiguration, schema: Schema, environment: Environment = .system) async throws -> Inspection {
+    package static func inspect(_ configuration: PostgresConfiguration, schema: Schema, environment: Environment = .system) async throws -> Inspection
+    {
         let session = try await PostgresSession.open(configuration, until: ContinuousClock.now + configuration.patience, logger: nil)
         return try await session.inspect(schema, environment)
     }

@@ -53,7 +53,11 @@ package final class PostgresDatabase: RemoteDatabase {
         var deleted: [Kernel.Table: [RowImage]] = [:]
         for image in images {
             if written[image.table] == nil, deleted[image.table] == nil { order.append(image.table) }
-            if case .deleted = image.content { deleted[image.table, default: []].append(image) } else { written[image.table, default: []].append(image) }
+            if case .deleted = image.content {
+                deleted[image.table, default: []].append(image)
+            } else {
+                written[image.table, default: []].append(image)
+            }
         }
         var statements: [PostgresStatement] = []
         for table in order {
@@ -147,6 +151,7 @@ package final class PostgresDatabase: RemoteDatabase {
             return (pool.waiting, pool.idle)
         }
         for continuation in waiting { continuation.resume(returning: nil) }
-        withExtendedLifetime(idle) {}
+        // Those under way are interrupted, and end when they come back.
+        for link in idle + [writer] { await link.close() }
     }
 }

@@ -3,7 +3,6 @@ import Storage
 
 /// Postgres 15: native types. Text compares by its bytes, as in SQLite, so that a list has one order whichever store it comes from.
 struct PostgresDialect: Dialect {
-    
 
     func type(of kind: Column.Kind) -> String {
         switch kind {

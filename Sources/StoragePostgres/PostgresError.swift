@@ -10,6 +10,8 @@ struct PostgresError: Error, CustomStringConvertible {
         case silence
         /// The server said so, with this SQLSTATE.
         case server(sqlState: String)
+        /// The database works, but is not ours to write to: another server does, or it is another database than before.
+        case notWriter
         /// An answer that this program does not understand.
         case unreadable
     }
@@ -23,7 +25,7 @@ struct PostgresError: Error, CustomStringConvertible {
     /// The connection is of no use after this.
     var endsConnection: Bool {
         switch cause {
-        case .connection, .silence: true
+        case .connection, .silence, .notWriter: true
         // The last two: what was prepared no longer fits tables that somebody has altered.
         case .server(let state): state.hasPrefix("57P") || state.hasPrefix("08") || ["25006", "0A000", "26000"].contains(state)
         case .unreadable: false
@@ -63,7 +65,7 @@ extension RemoteError {
     init(_ error: PostgresError, isWrite: Bool, retryAfter: Duration) {
         let kind: Kind
         switch error.cause {
-        case .connection, .silence: kind = .unavailable(retryAfter: retryAfter)
+        case .connection, .silence, .notWriter: kind = .unavailable(retryAfter: retryAfter)
         case .unreadable: kind = .content
         case .server("57014"): kind = .timedOut
         case .server(let state):

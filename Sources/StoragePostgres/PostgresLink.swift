@@ -55,12 +55,14 @@ final class PostgresHealth: Sendable {
 
     func succeeded(_ generation: Int) { state.withLock { $0.breaker.callSucceeded(generation) } }
 
-    func failed(_ generation: Int, _ error: RemoteError) {
+    /// - Parameter saysNothing: about whether the database works.
+    func failed(_ generation: Int, _ error: RemoteError, saysNothing: Bool) {
         let now = environment.now()
         state.withLock { state in
             // A row that is refused says that the database works.
             if error.kind == .content { return state.breaker.callSucceeded(generation) }
             state.lastError = error.description
+            if saysNothing { return state.breaker.callAbandoned(generation) }
             state.breaker.callFailed(generation, at: now)
         }
     }
@@ -115,11 +117,18 @@ actor PostgresLink {
         } catch {
             if error.endsConnection || connection?.isBroken ?? false { disconnect() }
             var random = SystemRandomNumberGenerator()
-            let translated = RemoteError(error, isWrite: isWrite, retryAfter: connection == nil ? backoff.attemptFailed(random: &random) : .milliseconds(200))
-            health.failed(generation, translated)
+            let translated = RemoteError(
+                error,
+                isWrite: isWrite,
+                retryAfter: connection == nil ? backoff.attemptFailed(random: &random) : .milliseconds(200)
+            )
+            health.failed(generation, translated, saysNothing: error.cause == .notWriter)
             throw translated
         }
     }
+
+    /// Ends the connection, as soon as whatever it is doing has been interrupted.
+    func close() { disconnect() }
 
     /// The server gives a statement up after its timeout, and says so; this is for a server that says nothing at all.
     private var deadline: ContinuousClock.Instant { ContinuousClock.now + configuration.statementTimeout + .seconds(5) }
@@ -143,7 +152,10 @@ actor PostgresLink {
 
     private func begin(_ connection: LibPQ) throws(PostgresError) {
         let timeout = String(configuration.statementTimeout.inMilliseconds)
-        _ = try connection.run([.setting("statement_timeout", timeout), .setting("idle_in_transaction_session_timeout", timeout)], deadline: deadline)
+        _ = try connection.run(
+            [.setting("statement_timeout", timeout), .setting("idle_in_transaction_session_timeout", timeout)],
+            deadline: deadline
+        )
         guard case .writer(let storeID, let schemaVersion) = role else { return }
         let results = try connection.run(
             [
@@ -157,11 +169,14 @@ actor PostgresLink {
             deadline: deadline
         )
         guard var row = results[1].first, row.text() == storeID else {
-            throw PostgresError(cause: .connection, description: "this is another database than before: the journal belongs to \(storeID)")
+            throw PostgresError(cause: .notWriter, description: "this is another database than before: the journal belongs to \(storeID)")
         }
         let version = row.integer()
         guard version == schemaVersion else {
-            throw PostgresError(cause: .connection, description: "the tables are at schema version \(version) now, and this program is for \(schemaVersion)")
+            throw PostgresError(
+                cause: .notWriter,
+                description: "the tables are at schema version \(version) now, and this program is for \(schemaVersion)"
+            )
         }
         try lock(connection, storeID)
         lastBackend = connection.backendPID
@@ -187,7 +202,7 @@ actor PostgresLink {
             _ = try connection.run([end], deadline: deadline)
             if try isTaken() { return }
         }
-        throw PostgresError(cause: .connection, description: PostgresLock.heldByAnother)
+        throw PostgresError(cause: .notWriter, description: PostgresLock.heldByAnother)
     }
 }
 

@@ -65,7 +65,8 @@ actor PostgresSession {
 
     /// The store that is there; `nil` when there is none.
     func store() throws -> StoreRow? {
-        let exists = try run([PostgresStatement(sql: "SELECT to_regclass('plantao_store') IS NOT NULL", kinds: [.boolean])])[0].first?[0] == .boolean(true)
+        let exists =
+            try run([PostgresStatement(sql: "SELECT to_regclass('plantao_store') IS NOT NULL", kinds: [.boolean])])[0].first?[0] == .boolean(true)
         guard exists, var row = try run([Self.selectStore])[0].first else { return nil }
         return StoreRow(id: row.text(), version: Int(row.integer()))
     }
@@ -180,7 +181,8 @@ actor PostgresSession {
         let dialect = PostgresDialect()
         return schema.drift(
             indexes: indexNames,
-            type: { dialect.type(of: $0).replacing(" COLLATE \"C\"", with: "") },
+            // As format_type spells them.
+            type: { $0 == .timestamp ? "timestamp with time zone" : dialect.type(of: $0).replacing(" COLLATE \"C\"", with: "") },
             columns: { found[$0.name] }
         )
     }
@@ -192,7 +194,7 @@ extension PostgresError {
         switch cause {
         case .connection, .silence: true
         case .server(let state): ["57P01", "57P02", "57P03", "53300", "53400", "25006"].contains(state)
-        case .unreadable: false
+        case .unreadable, .notWriter: false
         }
     }
 
@@ -207,7 +209,7 @@ extension PostgresError {
             case .server("25006"): "Name the primary server: this one is read-only."
             case .server("53300"): "Raise max_connections, or lower DATABASE_POOL_SIZE."
             case .connection, .silence: "Check that Postgres runs at \(configuration.place) and may be reached from here."
-            case .unreadable: "Name another server."
+            case .unreadable, .notWriter: "Name another server."
             case .server: "Mend that, and start again; nothing was changed."
             }
         return StartupError("DATABASE_URL: \(whole) cannot be used (\(description)). \(advice)")

@@ -1,0 +1,375 @@
+import Foundation
+import Kernel
+import Resilience
+import Storage
+import TestSupport
+import Testing
+
+@testable import StoragePostgres
+
+@Suite struct PostgresDatabaseTests {
+    let cluster = PostgresCluster.shared
+
+    private func open(_ configuration: PostgresConfiguration, storeID: String? = nil, _ schema: Schema = schema) async throws -> PostgresDatabase {
+        try await PostgresDatabase.open(configuration, schema: schema, storeID: storeID, logger: .silent)
+    }
+
+    private func texts(_ database: PostgresDatabase) async throws -> [Int64: String?] {
+        let rows = try await database.rows(Query("SELECT id, text FROM things", kinds: [.integer, .text]))
+        return Dictionary(
+            uniqueKeysWithValues: rows.map { row in
+                var row = row
+                return (row.integer(), row.optionalText())
+            }
+        )
+    }
+
+    // MARK: Writing
+
+    @Test func writingTheSameImagesAgainOrOlderOnesChangesNothing() async throws {
+        let database = try await open(cluster.database())
+        let first = [thing(1, "a"), thing(2, "b")]
+        let second = [thing(1, "a2", version: 2), gone(2, version: 2), thing(3, "c")]
+        for images in [first, second, second] { try await database.write(images) }
+        #expect(try await texts(database) == [1: "a2", 3: "c"])
+        // As after a crash between the commit there and the note of it here: the whole stretch comes again, in order.
+        for images in [first, second] { try await database.write(images) }
+        #expect(try await texts(database) == [1: "a2", 3: "c"])
+        try await database.write([thing(3, "older", version: 0), thing(1, "older", version: 1)])
+        #expect(try await texts(database) == [1: "a2", 3: "c"])
+        await database.close()
+    }
+
+    @Test func ofABatchWithARefusedRowNothingIsWritten() async throws {
+        let database = try await open(cluster.database())
+        try await database.write([thing(1, "taken")])
+        let error = await #expect(throws: RemoteError.self) { try await database.write([thing(2, "new"), thing(3, "taken"), thing(4, nil)]) }
+        #expect(error?.kind == .content)
+        #expect(error?.description.contains("23505") == true && error?.description.contains("'taken'") == false)
+        #expect(try await texts(database) == [1: "taken"])
+        #expect(database.status.breaker == "closed", "a refused row says that the database works")
+        await database.close()
+    }
+
+    @Test func aNULIsNoReasonToRefuseARow() async throws {
+        let database = try await open(cluster.database())
+        let values: [SQLValue] = [
+            .id(tenantA), .integer(1), .text("a\0b"), .textArray(["\0"]), .timestamp(Timestamp(milliseconds: .max)), .null,
+            .json(#"{"a":"\u0000","b":"\\u0000","c":"\\\u0000"}"#), .null, .null,
+        ]
+        try await database.write([RowImage(things, version: 1, values: values)])
+        let rows = try await database.rows(Query("SELECT text, labels, facts FROM things", kinds: [.text, .textArray, .json]))
+        #expect(rows.first?[0] == .text("a\u{fffd}b") && rows.first?[1] == .textArray(["\u{fffd}"]))
+        #expect(rows.first?[2] == .json(#"{"a": "\#u{fffd}", "b": "\\u0000", "c": "\\\#u{fffd}"}"#))
+        await database.close()
+    }
+
+    @Test func tenThousandRowsAreOneRoundTrip() async throws {
+        let database = try await open(cluster.database())
+        try await database.write((1...10_000).map { thing(Int64($0), "t\($0)") })
+        #expect(try await database.rows(Query("SELECT COUNT(*) FROM things", kinds: [.integer])).first?[0] == .integer(10_000))
+        try await database.write((1...10_000).map { gone(Int64($0), version: 2) })
+        #expect(try await texts(database).isEmpty)
+        await database.close()
+    }
+
+    @Test func aTableThatWasTakenAwayHoldsRowsUpAndRefusesNone() async throws {
+        let configuration = try cluster.database()
+        let database = try await open(configuration)
+        try cluster.sql("ALTER TABLE things RENAME TO elsewhere", in: configuration.database)
+        let error = await #expect(throws: RemoteError.self) { try await database.write([thing(1, "a")]) }
+        guard case .unavailable = error?.kind else {
+            Issue.record("\(String(describing: error))")
+            return
+        }
+        try cluster.sql("ALTER TABLE elsewhere RENAME TO things", in: configuration.database)
+        try await database.write([thing(1, "a")])
+        #expect(try await texts(database) == [1: "a"])
+        await database.close()
+    }
+
+    // MARK: Trouble on the way
+
+    @Test func aStatementThatTakesTooLongIsGivenUp() async throws {
+        var configuration = try cluster.database()
+        configuration.statementTimeout = .milliseconds(200)
+        let database = try await open(configuration)
+        let error = await #expect(throws: RemoteError.self) {
+            try await database.rows(Query("SELECT 1 FROM pg_sleep(30)", kinds: [.integer]))
+        }
+        #expect(error?.kind == .timedOut)
+        try await database.write([thing(1, "a")])
+        await database.close()
+    }
+
+    @Test func connectionsThatTheServerEndsAreOpenedAgain() async throws {
+        let configuration = try cluster.database()
+        let database = try await open(configuration)
+        try await database.write([thing(1, "a")])
+        _ = try await texts(database)
+        let end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        for round in 2...4 as ClosedRange<Int64> {
+            try cluster.sql(end, in: configuration.database)
+            #expect(await eventually { (try? await database.write([thing(round, "\(round)")])) != nil })
+            #expect(await eventually { (try? await texts(database).count) == Int(round) })
+        }
+        #expect(database.status.breaker == "closed")
+        await database.close()
+    }
+
+    @Test func theBreakerOpensWhenTheServerIsGoneAndClosesByItself() async throws {
+        let cluster = PostgresCluster(isDurable: true)
+        var configuration = try cluster.database()
+        configuration.breaker = CircuitBreaker.Settings(failureThreshold: 5, openFor: .seconds(1))
+        let database = try await open(configuration)
+        try await database.write([thing(1, "a")])
+        cluster.kill()
+        for _ in 0..<5 { await #expect(throws: RemoteError.self) { try await database.write([thing(2, "b")]) } }
+        #expect(database.status.breaker == "open" && database.status.timesOpened == 1 && database.status.connections == 0)
+        let refused = await #expect(throws: RemoteError.self) { try await texts(database) }
+        guard case .unavailable(let wait) = refused?.kind else {
+            Issue.record("\(String(describing: refused))")
+            return
+        }
+        #expect(wait > .zero && wait <= .seconds(1) && refused?.description.contains("circuit breaker") == true)
+        cluster.start()
+        #expect(await eventually { (try? await database.write([thing(2, "b")])) != nil })
+        #expect(database.status.breaker == "closed")
+        #expect(try await texts(database) == [1: "a", 2: "b"])
+        await database.close()
+    }
+
+    @Test func moreReadsThanConnectionsWaitTheirTurnAndPastTheBoundAreRefused() async throws {
+        var configuration = try cluster.database()
+        configuration.poolSize = 2
+        configuration.maxOverflow = 1
+        configuration.maxWaitingReads = 100
+        let database = try await open(configuration)
+        let results = await withTaskGroup(of: Bool?.self) { group in
+            for _ in 0..<300 {
+                group.addTask {
+                    do throws(RemoteError) {
+                        return try await database.rows(Query("SELECT 1 FROM pg_sleep(0.005)", kinds: [.integer])).count == 1
+                    } catch {
+                        if case .unavailable = error.kind { return nil } else { return false }
+                    }
+                }
+            }
+            return await group.reduce(into: [:]) { $0[$1, default: 0] += 1 }
+        }
+        #expect(results[false] == nil && (results[true] ?? 0) >= 103)
+        #expect((results[true] ?? 0) + (results[nil] ?? 0) == 300)
+        #expect(database.status.connections <= 4 && database.status.waiting == 0)
+        await database.close()
+    }
+
+    @Test func closingAnswersWhoeverWaits() async throws {
+        var configuration = try cluster.database()
+        configuration.poolSize = 1
+        configuration.maxOverflow = 0
+        let database = try await open(configuration)
+        await withTaskGroup(of: Void.self) { group in
+            for _ in 0..<10 {
+                group.addTask {
+                    await #expect(throws: RemoteError.self) { try await database.rows(Query("SELECT 1 FROM pg_sleep(60)", kinds: [.integer])) }
+                }
+            }
+            #expect(await eventually { database.status.waiting == 9 })
+            await database.close()
+        }
+        await #expect(throws: RemoteError.self) { try await database.write([thing(1, "a")]) }
+    }
+
+    // MARK: Opening
+
+    @Test func twoServersThatStartAtOnceTakeTurnsAtTheTablesAndOneBecomesTheWriter() async throws {
+        var configuration = try cluster.database()
+        configuration.patience = .milliseconds(500)
+        let opened = await withTaskGroup(of: PostgresDatabase?.self) { [configuration] group in
+            for _ in 0..<6 {
+                group.addTask {
+                    do { return try await open(configuration) } catch {
+                        #expect("\(error)".contains("another plantao server writes to this database"))
+                        return nil
+                    }
+                }
+            }
+            return await group.reduce(into: [] as [PostgresDatabase]) { if let database = $1 { $0.append(database) } }
+        }
+        #expect(opened.count == 1)
+        let present = try cluster.sql(
+            "SELECT count(*), max(schema_version) FROM plantao_store",
+            in: configuration.database,
+            kinds: [.integer, .integer]
+        )
+        #expect(present.first?[0] == .integer(1) && present.first?[1] == .integer(Int64(schema.version)))
+        // The lock goes with the connection: the next one may write as soon as the first has ended.
+        await opened.first?.close()
+        configuration.patience = .seconds(10)
+        let next = try await open(configuration)
+        try await next.write([thing(1, "a")])
+        await next.close()
+    }
+
+    @Test func aWriterWhoseConnectionBrokeCannotWriteOnceAnotherHasTakenOver() async throws {
+        let configuration = try cluster.database()
+        let first = try await open(configuration)
+        try await first.write([thing(1, "first")])
+        try cluster.sql(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
+            in: configuration.database
+        )
+        let second = try await open(configuration, storeID: first.storeID)
+        try await second.write([thing(1, "second", version: 2)])
+        for _ in 0..<3 { await #expect(throws: RemoteError.self) { try await first.write([thing(1, "stale", version: 3)]) } }
+        #expect(first.status.lastError == PostgresLock.heldByAnother)
+        #expect(try await texts(second) == [1: "second"])
+        await first.close()
+        await second.close()
+    }
+
+    @Test func anotherDatabaseThanTheJournalsIsRefused() async throws {
+        let configuration = try cluster.database()
+        await (try open(configuration)).close()
+        let error = await #expect(throws: StartupError.self) { try await open(configuration, storeID: UniqueID(high: 1, low: 2).description) }
+        #expect(error?.description.contains("the journal in PLANTAO_DATA belongs to store") == true)
+    }
+
+    @Test func tablesOfANewerProgramAreRefusedUntouched() async throws {
+        let configuration = try cluster.database()
+        let later = Table("later", since: 2, key: ["id"], columns: [Column("id", .integer)])
+        await (try open(configuration, Schema(schema.tables + [later]))).close()
+        let error = await #expect(throws: StartupError.self) { try await open(configuration) }
+        #expect(error?.description.contains("schema version 2") == true && error?.description.contains("newer program") == true)
+    }
+
+    @Test func tablesThatCameThroughEveryVersionEqualNewOnes() async throws {
+        let wider = Table(
+            "things",
+            since: 1,
+            key: things.key,
+            columns: things.columns.dropLast() + [Column("colour", .text, since: 2)],
+            indexes: things.indexes + [Index("things_by_colour", on: ["colour"], since: 3)]
+        )
+        let newest = Schema(StorageTables.all + [wider])
+        let configuration = try cluster.database()
+        let old = try await open(configuration)
+        try await old.write([thing(1, "old")])
+        await old.close()
+        #expect(try await PostgresDatabase.inspect(configuration, schema: newest).schema.pending.map(\.number) == [2, 3])
+        let migrated = try await open(configuration, newest)
+        #expect(try await migrated.rows(.select(from: wider)).count == 1)
+        let status = try await PostgresDatabase.inspect(configuration, schema: newest).schema
+        #expect(status.isUpToDate && status.drift == [])
+        await migrated.close()
+    }
+
+    @Test func whatSomebodyAlteredIsNamed() async throws {
+        let configuration = try cluster.database()
+        await (try open(configuration)).close()
+        #expect(try await PostgresDatabase.inspect(configuration, schema: schema).schema.isUpToDate)
+        for statement in [
+            "DROP INDEX things_by_text", "ALTER TABLE things DROP COLUMN price", "ALTER TABLE things ALTER facts TYPE text", "DROP TABLE marks",
+            "ALTER TABLE things ALTER at SET NOT NULL",
+        ] { try cluster.sql(statement, in: configuration.database) }
+        let status = try await PostgresDatabase.inspect(configuration, schema: schema).schema
+        #expect(
+            Set(status.drift) == [
+                "index things_by_text is missing", "column things.price is missing", "column things.facts is of type text", "table marks is missing",
+                "column things.at differs in NOT NULL",
+            ]
+        )
+    }
+
+    @Test func whatIsWrongWithTheAddressIsSaidWithWhatToDo() async throws {
+        let right = try cluster.database()
+        try cluster.sql("CREATE ROLE nobody_\(right.database) LOGIN PASSWORD 'secret'", in: "postgres")
+        let cases = [
+            (cluster.url(right.database, password: "wr0ng"), ["28P01", "Check the user and the password"]),
+            (cluster.url(right.database, user: "stranger"), ["Check the user and the password"]),
+            (cluster.url("missing"), ["3D000", "createdb missing"]),
+            (cluster.url(right.database, user: "nobody_\(right.database)"), ["42501", "GRANT CREATE"]),
+            (cluster.url(right.database, more: "?sslmode=require"), ["SSL", "Check that Postgres runs at 127.0.0.1:\(cluster.port)"]),
+            ("postgresql://a:wr0ng@127.0.0.1:1/d", ["refused", "Check that Postgres runs at 127.0.0.1:1"]),
+        ]
+        for (url, expected) in cases {
+            var configuration = try PostgresConfiguration(url: url)
+            configuration.patience = .milliseconds(50)
+            let error = await #expect(throws: StartupError.self) { try await open(configuration) }
+            for part in expected + ["DATABASE_URL: "] { #expect(error?.description.contains(part) == true, "\(error?.description ?? "")") }
+            #expect(error?.description.contains("wr0ng") == false && error?.description.contains("secret") == false)
+        }
+    }
+
+    @Test func theStartWaitsForADatabaseThatIsStillStarting() async throws {
+        let cluster = PostgresCluster(isDurable: true)
+        let configuration = try cluster.database()
+        cluster.kill()
+        async let opened = open(configuration)
+        try await Task.sleep(for: .milliseconds(300))
+        cluster.start()
+        let database = try await opened
+        try await database.write([thing(1, "a")])
+        await database.close()
+    }
+
+    @Test func anEncryptedConnectionIsUsedAndAStrangersCertificateIsRefused() async throws {
+        let cluster = PostgresCluster(isDurable: true)
+        let plain = try cluster.database()
+        try cluster.encrypt()
+        let database = try await open(
+            try PostgresConfiguration(url: cluster.url(plain.database, more: "?sslmode=verify-full&sslrootcert=\(cluster.certificate)"))
+        )
+        try await database.write([thing(1, "a")])
+        await database.close()
+        let inspection = try await PostgresDatabase.inspect(
+            try PostgresConfiguration(url: cluster.url(plain.database, more: "?ssl=require")),
+            schema: schema
+        )
+        #expect(inspection.isEncrypted && inspection.isLocal && inspection.clockSkew < .seconds(5))
+        let stranger = try PostgresCluster.selfSignedCertificate(in: cluster.directory.path, named: "stranger")
+        var wrong = try PostgresConfiguration(url: cluster.url(plain.database, more: "?sslmode=verify-ca&sslrootcert=\(stranger)"))
+        wrong.patience = .zero
+        let error = await #expect(throws: StartupError.self) { try await open(wrong) }
+        #expect(error?.description.contains("certificate verify failed") == true)
+    }
+}
+
+extension PostgresCluster {
+    var certificate: String { directory.path + "/server.crt" }
+
+    /// Makes a key and a certificate for 127.0.0.1.
+    static func selfSignedCertificate(in directory: String, named name: String) throws -> String {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/openssl")
+        process.arguments =
+            [
+                "req", "-new", "-x509", "-days", "2", "-nodes", "-newkey", "rsa:2048", "-subj", "/CN=127.0.0.1", "-addext",
+                "subjectAltName=IP:127.0.0.1",
+            ]
+            + ["-keyout", "\(directory)/\(name).key", "-out", "\(directory)/\(name).crt"]
+        process.standardError = FileHandle.nullDevice
+        try process.run()
+        process.waitUntilExit()
+        return "\(directory)/\(name).crt"
+    }
+
+    /// Turns TLS on.
+    func encrypt() throws {
+        _ = try Self.selfSignedCertificate(in: directory.path, named: "server")
+        let key = directory.path + "/server.key"
+        if getuid() == 0 {
+            let owner = try FileManager.default.attributesOfItem(atPath: directory.path)
+            try FileManager.default.setAttributes(
+                [.ownerAccountID: owner[.ownerAccountID] as Any, .groupOwnerAccountID: owner[.groupOwnerAccountID] as Any],
+                ofItemAtPath: key
+            )
+        }
+        try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: key)
+        for (name, value) in [("ssl_cert_file", certificate), ("ssl_key_file", key), ("ssl", "on")] {
+            try sql("ALTER SYSTEM SET \(name) = '\(value)'", in: "postgres")
+        }
+        kill()
+        start()
+    }
+}
