@@ -39,6 +39,7 @@ let package = Package(
                 "Transports", "Wire",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"),
@@ -173,7 +174,7 @@ let package = Package(
         // MARK: Wire, without I/O
         .target(
             name: "Wire",
-            dependencies: [.product(name: "NIOCore", package: "swift-nio"), .product(name: "OrderedCollections", package: "swift-collections")],
+            dependencies: ["CZlib", .product(name: "NIOCore", package: "swift-nio"), .product(name: "OrderedCollections", package: "swift-collections")],
             swiftSettings: settings
         ),
 
@@ -181,6 +182,7 @@ let package = Package(
         .target(name: "Kernel", swiftSettings: settings),
         .systemLibrary(name: "CCrypt", pkgConfig: "libcrypt", providers: [.apt(["libcrypt-dev"])]),
         .systemLibrary(name: "CPostgres", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "CHiredis", providers: [.apt(["libhiredis-dev"])]),
 
         // MARK: Measuring
