@@ -2,6 +2,7 @@ package import Hummingbird
 package import Identity
 package import Integrations
 package import Kernel
+package import Storage
 package import Tenancy
 
 /// Every HTTP door. All routes hang on one router; what a route does is in the file named after its group.
@@ -16,18 +17,55 @@ package struct API: Sendable {
         /// Messages go to the built-in simulator, and may be made up through it.
         package var isSimulated = false
         package var version = ""
+        /// How it goes with Redis; `nil` without one.
+        package var relay: (@Sendable () -> RelayReport)?
 
         package init() {}
     }
 
+    /// How it goes with Redis, for operators.
+    package struct RelayReport: Sendable {
+        package var address: String
+        package var isConnected: Bool
+        package var breaker: String
+        package var timesOpened: Int
+        /// Pushes and job notices waiting for Redis, taken by it, and left out.
+        package var waiting: Int
+        package var relayed: Int
+        package var dropped: Int
+        package var lastError: String?
+
+        package init(
+            address: String,
+            isConnected: Bool,
+            breaker: String,
+            timesOpened: Int,
+            waiting: Int,
+            relayed: Int,
+            dropped: Int,
+            lastError: String?
+        ) {
+            self.address = address
+            self.isConnected = isConnected
+            self.breaker = breaker
+            self.timesOpened = timesOpened
+            self.waiting = waiting
+            self.relayed = relayed
+            self.dropped = dropped
+            self.lastError = lastError
+        }
+    }
+
     package let operations: Operations
     package let directory: Directory
+    package let store: any ManagedStore
     package let settings: Settings
     package let environment: Kernel.Environment
 
-    package init(operations: Operations, directory: Directory, settings: Settings, environment: Kernel.Environment) {
+    package init(operations: Operations, directory: Directory, store: any ManagedStore, settings: Settings, environment: Kernel.Environment) {
         self.operations = operations
         self.directory = directory
+        self.store = store
         self.settings = settings
         self.environment = environment
     }
@@ -41,6 +79,8 @@ package struct API: Sendable {
         addUsers(to: router)
         addConversations(to: router)
         addConsultores(to: router)
+        addStorage(to: router)
+        addMetrics(to: router)
         addWhatsApp(to: router)
         if settings.isSimulated { addSimulator(to: router) }
         return router

@@ -13,8 +13,10 @@ import Logging
 import NIOCore
 import NIOPosix
 import Realtime
+import RedisBus
 import ServiceLifecycle
 import Storage
+import StoragePostgres
 import Synchronization
 import Tenancy
 import Transports
@@ -30,13 +32,20 @@ struct Server {
     /// Starts, serves until told to stop, and stops in order: no new commands, sockets told to come back, everything decided on disk.
     func run() async throws {
         let environment = Kernel.Environment.system
-        let store = try SQLiteStore(directory: settings.dataDirectory, schema: Self.schema)
+        let store = try await openStore(environment)
         let group = MultiThreadedEventLoopGroup.singleton
         let loops = Array(group.makeIterator())
         let hub = StreamHub(loops: loops, environment: environment)
 
         // The gate releases to those who themselves need the gate; they are put in once they exist.
-        let outlet = Junction(hub: hub)
+        let relay = settings.redis.map { redis in
+            RedisRelay(
+                bus: RedisBus(configuration: redis, environment: environment, logger: logger, group: group),
+                environment: environment,
+                logger: logger
+            )
+        }
+        let outlet = Junction(hub: hub, relay: relay)
         let gate = Gate(journal: store, outlet: outlet, logger: logger, activationEnded: { outlet.activationEnded($0) })
 
         let hasher = PasswordHasher(rounds: settings.bcryptRounds)
@@ -86,8 +95,9 @@ struct Server {
         apiSettings.isSimulated = settings.whatsapp == nil
         apiSettings.whatsappVerifyToken = settings.whatsappVerifyToken
         apiSettings.whatsappSignature = settings.whatsappAppSecret.map(WhatsAppSignature.init(appSecret:))
+        if let relay { apiSettings.relay = { relay.report } }
         if let key = settings.apiKey, let tenant = await directory.tenants.first { apiSettings.apiKey = (key, tenant.id) }
-        let api = API(operations: operations, directory: directory, settings: apiSettings, environment: environment)
+        let api = API(operations: operations, directory: directory, store: store, settings: apiSettings, environment: environment)
 
         var socketSettings = SocketSettings()
         socketSettings.pingInterval = settings.pingInterval
@@ -124,6 +134,7 @@ struct Server {
             logger: logger
         )
         var members: [any Service] = [housekeeping, JobService(runner: runner)]
+        if let relay { members.append(relay) }
         if settings.whatsapp == nil { members.append(SimulatorService(simulator: simulator, statuses: statuses)) }
         var configuration = ServiceGroupConfiguration(
             services: members + [application],
@@ -132,17 +143,46 @@ struct Server {
         )
         configuration.maximumGracefulShutdownDuration = .seconds(10)
         configuration.maximumCancellationDuration = .seconds(5)
-        defer { store.close() }
         do {
             try await ServiceGroup(configuration: configuration).run()
         } catch {
             await gate.stop()
+            await store.close()
             try? await http.shutdown()
             throw error
         }
         await gate.stop()
+        await store.close()
         try? await http.shutdown()
         logger.notice("stopped; everything acknowledged is on disk")
+    }
+
+    /// Postgres behind a local journal when a database is configured, otherwise the embedded store.
+    func openStore(_ environment: Kernel.Environment) async throws -> any ManagedStore {
+        let directory = settings.dataDirectory
+        guard let database = settings.database else {
+            let owed = WriteBehindStore.owed(in: directory)
+            guard owed == 0 else {
+                throw StartupError(
+                    "DATABASE_URL: not set, but the journal in '\(directory)' owes a database \(owed) changed rows. Set it as it was; or, to begin without them, name another PLANTAO_DATA."
+                )
+            }
+            return try SQLiteStore(directory: directory, schema: Self.schema)
+        }
+        if FileManager.default.fileExists(atPath: SQLiteStore.path(in: directory)) {
+            logger.warning(
+                "PLANTAO_DATA holds an embedded store, which is not used while DATABASE_URL is set; plantao export and import bring a tenant over"
+            )
+        }
+        return try await WriteBehindStore.open(
+            directory: directory,
+            schema: Self.schema,
+            settings: settings.writeBehind,
+            environment: environment,
+            logger: logger
+        ) { storeID in
+            try await PostgresDatabase.open(database, schema: Self.schema, storeID: storeID, logger: logger)
+        }
     }
 
     // MARK: Parts
@@ -225,7 +265,7 @@ struct Server {
     }
 
     /// Sets the alarm of every tenant that has somebody waiting, on offer, or snoozed: time goes on while the server is down.
-    private func wakeThoseWhoWait(_ store: SQLiteStore, _ alarms: AlarmClock) async throws {
+    private func wakeThoseWhoWait(_ store: any Store, _ alarms: AlarmClock) async throws {
         let rows = try await store.rows(
             Query(
                 "SELECT tenant_id, MIN(COALESCE(snoozed_until, ?)) FROM conversations WHERE state IN ('queued', 'offered', 'snoozed') GROUP BY tenant_id",
@@ -267,15 +307,25 @@ private final class Junction: Outlet {
     }
 
     private let hub: StreamHub
+    private let relay: RedisRelay?
     private let ends = Mutex(Ends())
 
-    init(hub: StreamHub) { self.hub = hub }
+    init(hub: StreamHub, relay: RedisRelay?) {
+        self.hub = hub
+        self.relay = relay
+    }
 
     func connect(runner: JobRunner, tenants: Tenants) { ends.withLock { $0 = Ends(runner: runner, tenants: tenants) } }
 
-    func publish(_ events: [Event], tenant: TenantID) { hub.publish(events, tenant: tenant) }
+    func publish(_ events: [Event], tenant: TenantID) {
+        hub.publish(events, tenant: tenant)
+        relay?.publish(events, tenant: tenant)
+    }
     /// Before the runner exists nothing is lost: it reads what is stored when it starts.
-    func runnable(_ jobs: [Job]) { ends.withLock { $0.runner }?.add(jobs) }
+    func runnable(_ jobs: [Job]) {
+        ends.withLock { $0.runner }?.add(jobs)
+        relay?.runnable(jobs)
+    }
     func batchReleased() { hub.wake() }
     func activationEnded(_ activation: Activation) { ends.withLock { $0.tenants }?.drop(activation) }
 }

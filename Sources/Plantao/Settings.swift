@@ -1,7 +1,10 @@
 import Foundation
 import Integrations
 import Kernel
+import RedisBus
+import Resilience
 import Storage
+import StoragePostgres
 
 /// The server's configuration, read from environment variables once, here. Every key stands in docs/configuration.md; a bad value stops the start with its
 /// name, what was given and what is allowed.
@@ -22,6 +25,11 @@ struct Settings {
     var pingInterval: Duration
     var pongTimeout: Duration
     var logLevel: String
+    /// Unset: the embedded store.
+    var database: PostgresConfiguration?
+    var writeBehind: WriteBehindStore.Settings
+    /// Unset: jobs and pushes stay in the process.
+    var redis: RedisConfiguration?
     var whatsapp: WhatsApp?
     var whatsappAppSecret: String?
     var whatsappVerifyToken: String?
@@ -66,6 +74,44 @@ struct Settings {
             guard bcryptRounds >= 12 else { throw StartupError("BCRYPT_ROUNDS: '\(bcryptRounds)' is too weak for production; 12 to 16 are allowed.") }
         }
         whatsapp = try Self.whatsapp(reader)
+        database = try Self.database(reader)
+        writeBehind = try Self.writeBehind(reader)
+        redis = try Self.redis(reader)
+    }
+
+    private static func database(_ reader: EnvironmentReader) throws -> PostgresConfiguration? {
+        guard let url = reader.text("DATABASE_URL") else { return nil }
+        return try PostgresConfiguration(
+            url: url,
+            poolSize: try reader.integer("DATABASE_POOL_SIZE", default: 20, in: 1...1000),
+            maxOverflow: try reader.integer("DATABASE_MAX_OVERFLOW", default: 30, in: 0...1000),
+            statementTimeout: .seconds(try reader.integer("DATABASE_STATEMENT_TIMEOUT_SECONDS", default: 30, in: 1...3600)),
+            patience: .seconds(try reader.integer("DATABASE_START_TIMEOUT_SECONDS", default: 20, in: 0...3600)),
+            breaker: CircuitBreaker.Settings(
+                failureThreshold: try reader.integer("DATABASE_BREAKER_FAILURES", default: 5, in: 1...1000),
+                openFor: .seconds(try reader.integer("DATABASE_BREAKER_SECONDS", default: 60, in: 1...3600))
+            )
+        )
+    }
+
+    private static func writeBehind(_ reader: EnvironmentReader) throws -> WriteBehindStore.Settings {
+        var settings = WriteBehindStore.Settings()
+        settings.maxBytes = try reader.integer("PLANTAO_JOURNAL_MAX_MB", default: 4096, in: 1...1_000_000) << 20
+        let age = try reader.integer("PLANTAO_JOURNAL_MAX_AGE_SECONDS", default: 86_400, in: 0...10_000_000)
+        settings.maxAge = age == 0 ? nil : .seconds(age)
+        settings.barrierPatience = .milliseconds(try reader.integer("PLANTAO_BARRIER_MILLISECONDS", default: 2000, in: 1...60_000))
+        return settings
+    }
+
+    private static func redis(_ reader: EnvironmentReader) throws -> RedisConfiguration? {
+        guard let url = reader.text("REDIS_URL") else { return nil }
+        var configuration: RedisConfiguration
+        do throws(RedisConfiguration.InvalidURL) { configuration = try RedisConfiguration(url: url) } catch { throw StartupError(error.description) }
+        configuration.breaker = CircuitBreaker.Settings(
+            failureThreshold: try reader.integer("REDIS_BREAKER_FAILURES", default: 3, in: 1...1000),
+            openFor: .seconds(try reader.integer("REDIS_BREAKER_SECONDS", default: 30, in: 1...3600))
+        )
+        return configuration
     }
 
     private static func whatsapp(_ reader: EnvironmentReader) throws -> WhatsApp? {

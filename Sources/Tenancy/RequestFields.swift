@@ -96,6 +96,16 @@ package struct RequestFields {
         return texts
     }
 
+    package mutating func optionalIntegers(_ name: String, maxCount: Int) -> [Int64]? {
+        guard let value = value(name) else { return nil }
+        let numbers = value.array?.compactMap(\.int)
+        guard let numbers, numbers.count == value.array?.count, numbers.count <= maxCount else {
+            refuse(name, "deve ser uma lista de no máximo \(maxCount) números inteiros", type: "list_type")
+            return nil
+        }
+        return numbers
+    }
+
     package mutating func optionalTime(_ name: String) -> Timestamp? {
         guard let text = optionalText(name, max: 64) else { return nil }
         guard let time = Timestamp(rfc3339: text) else {

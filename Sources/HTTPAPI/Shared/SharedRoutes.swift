@@ -16,16 +16,23 @@ extension API {
             }
         }
 
-        // Healthy means: the gate takes changes in, and the store answers.
+        // Healthy means: a change would get through, and the store answers. With a database that is away it is `degraded`, and still 200: agents go on
+        // working, and taking the server out of service would stop them.
         router.get("/health") { _, _ -> Response in
             var problem: Refusal?
+            var isDegraded = false
             do throws(Refusal) {
                 try operations.gate.admit()
-                _ = try await operations.store.rows(Query("SELECT 1", kinds: [.integer]))
+                if let owed = store.status.writeBehind {
+                    isDegraded = owed.remote.breaker != "closed" || owed.lag > .seconds(10)
+                } else {
+                    _ = try await store.rows(Query("SELECT 1", kinds: [.integer]))
+                }
             } catch { problem = error }
             return .json(status: problem == nil ? .ok : .serviceUnavailable) {
-                $0.field("status", problem == nil ? "healthy" : "unhealthy")
+                $0.field("status", problem != nil ? "unhealthy" : isDegraded ? "degraded" : "healthy")
                 if let problem { $0.field("detail", problem.message) }
+                if isDegraded { $0.field("detail", "O banco de dados está fora do ar ou atrasado; o diário local guarda as alterações.") }
                 $0.field("version", settings.version)
                 $0.field("timestamp", environment.now().description)
             }
@@ -38,7 +45,7 @@ extension API {
                 $0.field("name", "Plantão")
                 $0.field("version", settings.version)
                 $0.field("whatsapp", settings.isSimulated ? "simulator" : "cloud_api")
-                $0.field("store", "sqlite")
+                $0.field("store", store.status.kind.rawValue)
                 $0.field("tenants_awake", operations.tenants.awakeCount)
                 $0.field(
                     "gate",
@@ -58,6 +65,19 @@ extension API {
                         $0.field("connections", hub.connections)
                     }
                 )
+                if let relay = settings.relay?() {
+                    $0.field(
+                        "redis",
+                        object: {
+                            $0.field("address", relay.address)
+                            $0.field("connected", relay.isConnected)
+                            $0.field("breaker", relay.breaker)
+                            $0.field("relayed", relay.relayed)
+                            $0.field("dropped", relay.dropped)
+                            $0.field("last_error", relay.lastError)
+                        }
+                    )
+                }
             }
         }
 

@@ -1,6 +1,7 @@
 package import AsyncHTTPClient
 import NIOCore
 import NIOHTTP1
+import Wire
 
 /// The WhatsApp Cloud API over HTTP (research/conversations.md §5.5).
 ///
@@ -53,6 +54,37 @@ package struct WhatsAppCloudClient: WhatsAppSender {
 
     package func send(_ message: OutboundText, credentials: WhatsAppCredentials) async -> SendOutcome {
         await post(message.requestBody, credentials: credentials)
+    }
+
+    package enum Check: Sendable, Equatable {
+        /// The number as people dial it, or its id when the API does not say.
+        case ok(number: String)
+        case refused(reason: String)
+        case unreachable(reason: String)
+    }
+
+    /// Asks for the number's own record, which costs nothing and sends nothing: whether the token is good for the number.
+    package func check(_ credentials: WhatsAppCredentials) async -> Check {
+        let id = credentials.phoneNumberID
+        guard !id.isEmpty, id.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else { return .refused(reason: "the phone number's id is not a number") }
+        guard !credentials.accessToken.isEmpty, credentials.accessToken.utf8.allSatisfy({ (0x21...0x7e).contains($0) }) else {
+            return .refused(reason: "the token is empty or has characters that no token has")
+        }
+        var request = HTTPClientRequest(url: "\(configuration.baseURL)/\(configuration.version)/\(id)?fields=display_phone_number")
+        request.headers.add(name: "Authorization", value: "Bearer \(credentials.accessToken)")
+        do {
+            let response = try await http.execute(request, timeout: .nanoseconds(Int64(configuration.timeout / .nanoseconds(1))))
+            let body = try? JSON.parse(Array(try await response.body.collect(upTo: Self.maxAnswerBytes).readableBytesView))
+            guard response.status == .ok else {
+                let code = body?["error"]?["code"]?.int.map { ", error \($0)" } ?? ""
+                return .refused(reason: "the API answered \(response.status.code)\(code)")
+            }
+            return .ok(number: body?["display_phone_number"]?.string ?? id)
+        } catch let error as HTTPClientError {
+            return .unreachable(reason: error.shortDescription)
+        } catch {
+            return .unreachable(reason: "\(type(of: error))")
+        }
     }
 
     // MARK: Inside

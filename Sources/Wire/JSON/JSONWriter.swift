@@ -94,6 +94,10 @@ package struct JSONWriter: Sendable {
         key(name)
         if let value { int(value) } else { null() }
     }
+    package mutating func field(_ name: String, _ value: Double) {
+        key(name)
+        double(value)
+    }
     package mutating func field(_ name: String, _ value: Bool) {
         key(name)
         bool(value)
