@@ -6,6 +6,8 @@
 .PHONY: run build test test-swift test-e2e deps deps-test format lint loadtest clean
 
 SYSTEM_PACKAGES = libsqlite3-dev libcrypt-dev libpq-dev libhiredis-dev libssl-dev zlib1g-dev pkg-config
+# Servers that tests start for themselves, in temporary folders and on free ports.
+TEST_PACKAGES = postgresql redis-server openssl
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 VENV := .build/venv
 PYTEST = PLANTAO_BIN="$(CURDIR)/.build/debug/plantao" $(VENV)/bin/python -m pytest -c Tests/EndToEnd/pytest.ini Tests/EndToEnd
@@ -23,6 +25,7 @@ deps:
 	$(call install_packages,$(SYSTEM_PACKAGES))
 
 deps-test: deps
+	$(call install_packages,$(TEST_PACKAGES))
 	@python3 -m venv --help >/dev/null 2>&1 && python3 -c 'import ensurepip' 2>/dev/null \
 		|| { $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends python3 python3-venv; }
 	@[ -x $(VENV)/bin/python ] || python3 -m venv $(VENV)
@@ -36,7 +39,7 @@ run: build
 
 test: test-swift test-e2e
 
-test-swift: deps
+test-swift: deps-test
 	swift build --build-tests
 	swift test --skip-build
 

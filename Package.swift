@@ -189,9 +189,10 @@ let package = Package(
         .executableTarget(
             name: "loadtest",
             dependencies: [
-                "Client", "Wire",
+                "CPostgres", "Client", "Conversations", "Kernel", "Storage", "StoragePostgres", "TestSupport", "Wire",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
@@ -223,7 +224,9 @@ let package = Package(
         .testTarget(
             name: "StoragePostgresTests",
             dependencies: [
-                "TestSupport", "Storage", "StoragePostgres", "Kernel", "Resilience", "Wire", .product(name: "Logging", package: "swift-log"),
+                "TestSupport", "Consultores", "Conversations", "Identity", "Kernel", "Realtime", "Resilience", "Storage", "StoragePostgres", "Tenancy",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOEmbedded", package: "swift-nio"),
             ],
             swiftSettings: settings
         ),

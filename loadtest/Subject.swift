@@ -25,7 +25,7 @@ final class Subject: Sendable {
         self.port = port
     }
 
-    static func start(binary: String, directory: String) async throws -> Subject {
+    static func start(binary: String, directory: String, environment: [String: String] = [:]) async throws -> Subject {
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
         let port = Int.random(in: 20_000..<30_000)
         let process = Process()
@@ -35,7 +35,7 @@ final class Subject: Sendable {
             "HOST": "127.0.0.1", "PORT": String(port), "PLANTAO_DATA": directory + "/data", "ADMIN_EMAIL": "load@example.com",
             "ADMIN_PASSWORD": password,
             "BCRYPT_ROUNDS": "4", "LOG_LEVEL": "warning",
-        ]
+        ].merging(environment) { $1 }
         process.standardOutput = FileHandle.nullDevice
         try process.run()
         let subject = Subject(pid: process.processIdentifier, port: port)

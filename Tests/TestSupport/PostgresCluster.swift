@@ -1,26 +1,16 @@
 import Foundation
 import Glibc
-import Kernel
-import Logging
-import Storage
 import Synchronization
-import TestSupport
-
-@testable import StoragePostgres
 
 /// A private Postgres in a temporary folder. It ends when told, and in any case with this process: a shell in between waits for our end of a pipe to close.
-final class PostgresCluster: Sendable {
-    let directory: TemporaryDirectory
-    let port: Int
+package final class PostgresCluster: Sendable {
+    package let directory: TemporaryDirectory
+    package let port: Int
     private let isDurable: Bool
     private let shell = Mutex<(process: Process, pipe: Pipe)?>(nil)
-    private let databases = Mutex(0)
-
-    /// The one that tests share which do not stop it; without `fsync`, as nothing of it outlives the tests.
-    static let shared = PostgresCluster()
 
     /// - Parameter isDurable: with `fsync`, for tests that kill it.
-    init(isDurable: Bool = false) {
+    package init(isDurable: Bool = false) {
         directory = TemporaryDirectory()
         port = Self.freePort()
         self.isDurable = isDurable
@@ -73,7 +63,7 @@ final class PostgresCluster: Sendable {
         return process.terminationStatus
     }
 
-    func start() {
+    package func start() {
         let process = Process()
         let pipe = Pipe()
         process.executableURL = URL(fileURLWithPath: "/bin/sh")
@@ -97,7 +87,7 @@ final class PostgresCluster: Sendable {
     private var isReady: Bool { Self.run("'\(Self.binaries)/pg_isready' -h '\(directory.path)' -p \(port) -t 1") == 0 }
 
     /// As a crash of all its processes: `pg_ctl stop -m immediate`.
-    func kill() {
+    package func kill() {
         guard
             let (_, pipe) = shell.withLock({ shell in
                 defer { shell = nil }
@@ -111,68 +101,7 @@ final class PostgresCluster: Sendable {
 
     deinit { kill() }
 
-    /// A new empty database, and how to reach it over TCP with a password.
-    func database() throws -> PostgresConfiguration {
-        let number = databases.withLock { number in
-            number += 1
-            return number
-        }
-        let name = "t\(number)"
-        _ = try sql("CREATE DATABASE \(name)", in: "postgres")
-        return try PostgresConfiguration(url: url(name), poolSize: 4, maxOverflow: 4, patience: .seconds(10))
-    }
-
-    func url(_ database: String, user: String = "postgres", password: String = "secret", more: String = "") -> String {
+    package func url(_ database: String, user: String = "postgres", password: String = "secret", more: String = "") -> String {
         "postgresql+asyncpg://\(user):\(password)@127.0.0.1:\(port)/\(database)\(more)"
     }
-
-    /// Runs a statement as the superuser, over the socket.
-    @discardableResult func sql(_ text: String, in database: String, kinds: [Column.Kind] = []) throws -> [Row] {
-        let configuration = try PostgresConfiguration(url: "host='\(directory.path)' port=\(port) user=postgres dbname=\(database)")
-        let connection = try LibPQ(configuration, isInterrupted: { false })
-        return try connection.run([PostgresStatement(sql: text, kinds: kinds)], deadline: .now + .seconds(120))[0]
-    }
-}
-
-extension PostgresConfiguration {
-    var database: String { self["dbname"] ?? "" }
-}
-
-// MARK: Tables and rows to test with
-
-/// One column of each kind.
-let things = Table(
-    "things",
-    since: 1,
-    key: ["tenant_id", "id"],
-    columns: [
-        Column("tenant_id", .uuid), Column("id", .integer), .optional("text", .text), .optional("labels", .textArray), .optional("at", .timestamp),
-        .optional("is_on", .boolean), .optional("facts", .json), .optional("price", .numeric), .optional("other", .uuid),
-    ],
-    indexes: [Index("things_by_text", on: ["tenant_id", "text"], isUnique: true)]
-)
-let schema = Schema(StorageTables.all + [things])
-let tenantA = TenantID(UniqueID(high: 1, low: 0xa))
-let tenantB = TenantID(UniqueID(high: 1, low: 0xb))
-
-func thing(_ id: Int64, _ text: String? = nil, version: Int64 = 1, tenant: TenantID = tenantA) -> RowImage {
-    RowImage(things, version: version, values: [.id(tenant), .integer(id), .optional(text), .null, .null, .null, .null, .null, .null])
-}
-func gone(_ id: Int64, version: Int64, tenant: TenantID = tenantA) -> RowImage {
-    RowImage(deleting: [.id(tenant), .integer(id)], from: things, version: version)
-}
-func change(_ rows: RowImage...) -> Change {
-    var change = Change()
-    change.rows = rows
-    return change
-}
-
-/// Tries `condition` until it holds, for half a minute at the most.
-func eventually(_ condition: () async throws -> Bool) async rethrows -> Bool {
-    let end = ContinuousClock.now + .seconds(30)
-    while ContinuousClock.now < end {
-        if try await condition() { return true }
-        try? await Task.sleep(for: .milliseconds(20))
-    }
-    return false
 }

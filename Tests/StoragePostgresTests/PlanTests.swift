@@ -1,0 +1,122 @@
+import Consultores
+import Conversations
+import Foundation
+import Identity
+import Kernel
+import Logging
+import NIOEmbedded
+import Realtime
+import Storage
+import Synchronization
+import Tenancy
+import TestSupport
+import Testing
+
+@testable import StoragePostgres
+
+/// The queries that the product makes, asked of Postgres with a million messages: each must find what it looks for by an index.
+@Suite struct PlanTests {
+    /// Passes queries on to the database, and remembers them.
+    private final class RecordingStore: Store {
+        private let database: PostgresDatabase
+        private let seen = Mutex<[String: Query]>([:])
+        init(_ database: PostgresDatabase) { self.database = database }
+        var queries: [Query] { seen.withLock { Array($0.values) } }
+
+        func rows(_ query: Query) async throws(Refusal) -> [Row] {
+            seen.withLock { $0[query.sql] = query }
+            do throws(RemoteError) { return try await database.rows(query) } catch { throw Refusal(.unavailable, "store", "\(error)") }
+        }
+        func marks(_ keys: [Mark.Key]) async throws(Refusal) -> [Mark.Key: String] { [:] }
+        func jobs(limit: Int) async throws(Refusal) -> [Job] { [] }
+    }
+
+    private struct NoJournal: Journal {
+        func commit(_ batch: [Change]) throws(JournalError) {}
+        func forgetMarks(before time: Timestamp) throws(JournalError) {}
+    }
+    private struct NoOutlet: Outlet {
+        func publish(_ events: [Event], tenant: TenantID) {}
+        func runnable(_ jobs: [Job]) {}
+        func batchReleased() {}
+    }
+
+    private static let schema = Schema(StorageTables.all + IdentityTables.all + ConsultorTables.all + ConversationTables.all)
+    /// Numbers as ids: `id(table, 7)` is the seventh row's.
+    private static func id(_ table: UInt64, _ number: UInt64) -> UniqueID { UniqueID(high: table << 32 | 0x7000, low: 0x8000_0000_0000_0000 | number) }
+    private static func sqlID(_ table: Int, _ expression: String) -> String {
+        "('0000000\(table)-0000-7000-8000-' || lpad(to_hex(\(expression)), 12, '0'))::uuid"
+    }
+
+    /// Twenty thousand conversations of ten tenants, with fifty messages each; one in fifty is not resolved.
+    private func fill(_ cluster: PostgresCluster, _ database: String) throws {
+        let tenant = Self.sqlID(1, "n % 10")
+        for statement in [
+            """
+            INSERT INTO contacts SELECT \(tenant), \(Self.sqlID(2, "n")), 'Contact ' || n, '55119' || lpad(n::text, 8, '0'), NULL, now(), now(), 1
+            FROM generate_series(0, 19999) n
+            """,
+            """
+            INSERT INTO conversations SELECT \(tenant), \(Self.sqlID(3, "n")), \(Self.sqlID(2, "n")), 'Contact ' || n, '55119' || lpad(n::text, 8, '0'), 'whatsapp',
+            CASE WHEN n % 50 < 1 THEN 'active' ELSE 'resolved' END, CASE WHEN n % 50 < 1 THEN n % 7 END, NULL, NULL, NULL, NULL, n, '#' || n, 'pt', '{}', 0, '{}', NULL,
+            49, NULL, now() - n * interval '1 minute', now() - n * interval '1 minute', 1 FROM generate_series(0, 19999) n
+            """,
+            """
+            INSERT INTO messages SELECT \(tenant), \(Self.sqlID(3, "n")), s, \(Self.sqlID(4, "n * 50 + s")), 'text', 'in', 'contact', NULL, 'Ana', 'a message', NULL, 'received',
+            NULL, NULL, NULL, 'wamid.' || n || '.' || s, NULL, now(), NULL, 1 FROM generate_series(0, 19999) n, generate_series(0, 49) s
+            """,
+            "INSERT INTO protocolos SELECT \(tenant), n, '#' || n, n % 7, \(Self.sqlID(3, "n")), now(), 1 FROM generate_series(0, 19999) n",
+            "ANALYZE",
+        ] { try cluster.sql(statement, in: database) }
+    }
+
+    @Test func everyQueryFindsItsRowsByAnIndexAmongAMillionMessages() async throws {
+        let cluster = PostgresCluster.shared
+        let configuration = try cluster.database()
+        let database = try await PostgresDatabase.open(configuration, schema: Self.schema, storeID: nil, logger: .silent)
+        try fill(cluster, configuration.database)
+        let store = RecordingStore(database)
+        let environment = Environment.system
+        let gate = Gate(journal: NoJournal(), outlet: NoOutlet(), logger: .silent, activationEnded: { _ in })
+        let tenants = Tenants(
+            .init(gate: gate, store: store, environment: environment, alarms: AlarmClock(), settings: ConversationDesk.Settings()),
+            logger: .silent,
+            isWatched: { _ in false },
+            flow: { _ in .standard(businessName: "Empresa") }
+        )
+        let hub = StreamHub(loops: [EmbeddedEventLoop](), environment: environment)
+        let operations = Operations(tenants: tenants, gate: gate, store: store, hub: hub, environment: environment)
+        let tenant = TenantID(Self.id(1, 3))
+        let agent = Principal(tenant: tenant, user: UserID(Self.id(5, 1)), role: .admin, name: "Maria")
+
+        // Everything that reads: waking, lists with each filter, history by page, a resolved conversation, a known contact, a message by each of its names.
+        for filter in [
+            ConversationFilter(), with { $0.states = ["active"] }, with { $0.states = ["active", "queued"] }, with { $0.assignee = .consultor(3) },
+            with { $0.assignee = ConversationFilter.Assignee.none }, with { $0.text = "contact 1" },
+        ] { _ = try await operations.conversations(filter, Page(number: 2, size: 50), for: agent) }
+        let conversation = ConversationID(Self.id(3, 1003))
+        let newest = try await operations.messages(of: conversation, before: nil, limit: 20, for: agent)
+        #expect(String(decoding: newest, as: UTF8.self).contains("has_more"))
+        _ = try await operations.messages(of: conversation, before: MessageID(Self.id(4, 1003 * 50 + 20)), limit: 20, for: agent)
+        _ = try await operations.conversation(conversation, for: agent)
+        _ = try await ConversationDesk.contacts([ContactIdentity(waIDs: ["5511900001003", "551190000100"], bsuid: "b")], tenant: tenant, from: store)
+        _ = try await ConversationDesk.message(externalID: "wamid.1003.7", tenant: tenant, from: store)
+
+        #expect(store.queries.count >= 13)
+        for query in store.queries {
+            let plan = try await database.rows(Query("EXPLAIN " + query.sql, query.arguments, kinds: [.text])).map { row in
+                var row = row
+                return row.text()
+            }.joined(separator: "\n")
+            #expect(!plan.contains("Seq Scan on messages") && !plan.contains("Seq Scan on conversations"), "\(query.sql)\n\(plan)")
+            #expect(!plan.contains("Seq Scan on contacts") && !plan.contains("Seq Scan on protocolos"), "\(query.sql)\n\(plan)")
+        }
+        await database.close()
+    }
+
+    private func with(_ change: (inout ConversationFilter) -> Void) -> ConversationFilter {
+        var filter = ConversationFilter()
+        change(&filter)
+        return filter
+    }
+}

@@ -1,0 +1,75 @@
+import Foundation
+import Kernel
+import Logging
+import Storage
+import Synchronization
+import TestSupport
+
+@testable import StoragePostgres
+
+extension PostgresCluster {
+    /// The one that tests share which do not stop it; without `fsync`, as nothing of it outlives the tests.
+    static let shared = PostgresCluster()
+    private static let databases = Mutex(0)
+
+    /// A new empty database, and how to reach it over TCP with a password.
+    func database() throws -> PostgresConfiguration {
+        let number = Self.databases.withLock { number in
+            number += 1
+            return number
+        }
+        let name = "t\(number)"
+        _ = try sql("CREATE DATABASE \(name)", in: "postgres")
+        return try PostgresConfiguration(url: url(name), poolSize: 4, maxOverflow: 4, patience: .seconds(10))
+    }
+
+    /// Runs a statement as the superuser, over the socket.
+    @discardableResult func sql(_ text: String, in database: String, kinds: [Column.Kind] = []) throws -> [Row] {
+        let configuration = try PostgresConfiguration(url: "host='\(directory.path)' port=\(port) user=postgres dbname=\(database)")
+        let connection = try LibPQ(configuration, isInterrupted: { false })
+        return try connection.run([PostgresStatement(sql: text, kinds: kinds)], deadline: .now + .seconds(120))[0]
+    }
+}
+
+extension PostgresConfiguration {
+    var database: String { self["dbname"] ?? "" }
+}
+
+// MARK: Tables and rows to test with
+
+/// One column of each kind.
+let things = Table(
+    "things",
+    since: 1,
+    key: ["tenant_id", "id"],
+    columns: [
+        Column("tenant_id", .uuid), Column("id", .integer), .optional("text", .text), .optional("labels", .textArray), .optional("at", .timestamp),
+        .optional("is_on", .boolean), .optional("facts", .json), .optional("price", .numeric), .optional("other", .uuid),
+    ],
+    indexes: [Index("things_by_text", on: ["tenant_id", "text"], isUnique: true)]
+)
+let schema = Schema(StorageTables.all + [things])
+let tenantA = TenantID(UniqueID(high: 1, low: 0xa))
+let tenantB = TenantID(UniqueID(high: 1, low: 0xb))
+
+func thing(_ id: Int64, _ text: String? = nil, version: Int64 = 1, tenant: TenantID = tenantA) -> RowImage {
+    RowImage(things, version: version, values: [.id(tenant), .integer(id), .optional(text), .null, .null, .null, .null, .null, .null])
+}
+func gone(_ id: Int64, version: Int64, tenant: TenantID = tenantA) -> RowImage {
+    RowImage(deleting: [.id(tenant), .integer(id)], from: things, version: version)
+}
+func change(_ rows: RowImage...) -> Change {
+    var change = Change()
+    change.rows = rows
+    return change
+}
+
+/// Tries `condition` until it holds, for half a minute at the most.
+func eventually(_ condition: () async throws -> Bool) async rethrows -> Bool {
+    let end = ContinuousClock.now + .seconds(30)
+    while ContinuousClock.now < end {
+        if try await condition() { return true }
+        try? await Task.sleep(for: .milliseconds(20))
+    }
+    return false
+}
