@@ -6,8 +6,12 @@
 PLANTAO_BIN     another binary than .build/debug/plantao
 E2E_SEED        repeats the random choices of a run
 E2E_PATIENCE    multiplies all deadlines, for slow machines
+E2E_STORE       `postgres`: every office keeps its rows in a Postgres database of its own, so that all tests run over that store
 KILL_ROUNDS     rounds of test_kill.py (50)
 CUTS            cut connections in test_realtime.py (1000)
+PG_KILL_ROUNDS  rounds of test_postgres_kill.py (10)
+PG_READS        reads of what was just written in test_postgres.py (2000)
+PLANTAO_LONG    1: Postgres stays away for a minute in test_postgres_kill.py (8 s)
 """
 
 import os
@@ -21,8 +25,10 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from harness.office import Office  # noqa: E402
+from harness.postgres import Cluster  # noqa: E402
 
 SEED = int(os.environ.get("E2E_SEED", random.SystemRandom().randrange(1 << 31)))
+STORE = os.environ.get("E2E_STORE", "sqlite")
 _open_now = []
 
 
@@ -56,10 +62,39 @@ def _threads_must_not_fail():
     assert not failures, f"a thread failed: {failures[0].exc_type.__name__}: {failures[0].exc_value}"
 
 
-def _offices(make_directory):
+@pytest.fixture(scope="session")
+def postgres():
+    """A Postgres for all tests that leave it running."""
+    with Cluster(tls=True) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def own_postgres():
+    """A Postgres to be stopped and killed."""
+    with Cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def database(postgres):
+    """An empty database, whose owner the server logs in as."""
+    database = postgres.create_database()
+    yield database
+    database.drop()
+
+
+def _store(request):
+    """What an office gets beside what its test says, from E2E_STORE."""
+    return {"DATABASE_URL": request.getfixturevalue("postgres").create_database().url} if STORE == "postgres" else {}
+
+
+def _offices(make_directory, request):
     opened = []
 
     def open_office(start=True, **environment):
+        if "DATABASE_URL" not in environment:
+            environment |= _store(request)
         office = Office(make_directory(), **environment)
         opened.append(office)
         _open_now.append(office)
@@ -79,9 +114,9 @@ def _offices(make_directory):
 
 
 @pytest.fixture
-def offices(tmp_path_factory):
+def offices(tmp_path_factory, request):
     """Opens servers with the environment given, for one test. With `start=False` the test starts it."""
-    yield from _offices(lambda: tmp_path_factory.mktemp("office"))
+    yield from _offices(lambda: tmp_path_factory.mktemp("office"), request)
 
 
 @pytest.fixture
@@ -91,8 +126,8 @@ def office(offices):
 
 
 @pytest.fixture(scope="module")
-def shared_office(tmp_path_factory):
+def shared_office(tmp_path_factory, request):
     """One server for all tests of a file, where they cannot disturb one another."""
-    opened = _offices(lambda: tmp_path_factory.mktemp("office"))
+    opened = _offices(lambda: tmp_path_factory.mktemp("office"), request)
     yield next(opened)()
     next(opened, None)

@@ -33,6 +33,14 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def run(*arguments, timeout=60.0, **environment):
+    """The binary's other commands, with these settings and no others. What it gave back, and said."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TZ", "LD_LIBRARY_PATH", "TMPDIR") if name in os.environ}
+    environment = kept | {"BCRYPT_ROUNDS": "4"} | {name: str(value) for name, value in environment.items()}
+    command = [BINARY, *(str(argument) for argument in arguments)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout * PATIENCE, stdin=subprocess.DEVNULL)
+
+
 class Server:
     """`plantao serve` on its own port and data directory. Ends only the processes it has started, by their pid."""
 
