@@ -31,11 +31,12 @@ struct WriteBehind: AsyncParsableCommand {
             let database = try await PostgresDatabase.open(
                 try PostgresConfiguration(url: cluster.url("postgres")),
                 schema: Self.schema,
-                storeID: nil,
+                journal: JournalIdentity(id: UUID().uuidString, storeID: nil, owedRows: 0),
                 logger: .silent
             )
             FileHandle.standardError.write(Data("round \(round) of \(rounds)\n".utf8))
             figures["one by one", default: []].append(try await oneByOne(database, round))
+            try await database.release()
             await database.close()
             figures["COPY, 10,000 rows a commit", default: []].append(try copy(cluster, round))
             figures["write-behind", default: []].append(try await flushed(cluster, round))
@@ -87,12 +88,12 @@ struct WriteBehind: AsyncParsableCommand {
         var settings = WriteBehindStore.Settings()
         settings.stopPatience = .seconds(60)
         let gate = Turnstile()
-        let store = try await WriteBehindStore.open(directory: directory.path, schema: Self.schema, settings: settings, logger: .silent) { storeID in
+        let store = try await WriteBehindStore.open(directory: directory.path, schema: Self.schema, settings: settings, logger: .silent) { journal in
             Held(
                 database: try await PostgresDatabase.open(
                     try PostgresConfiguration(url: cluster.url("postgres")),
                     schema: Self.schema,
-                    storeID: storeID,
+                    journal: journal,
                     logger: .silent
                 ),
                 turnstile: gate
@@ -170,6 +171,9 @@ private struct Held: RemoteDatabase {
     let turnstile: Turnstile
 
     var storeID: String { database.storeID }
+    var isNewToJournal: Bool { database.isNewToJournal }
+    func attend() async throws(RemoteError) { try await database.attend() }
+    func release() async throws(RemoteError) { try await database.release() }
     var status: RemoteStatus { database.status }
     func write(_ images: [RowImage]) async throws(RemoteError) {
         await turnstile.pass()

@@ -5,6 +5,7 @@ package enum IdentityTables {
         "tenants",
         since: 1,
         key: ["id"],
+        tenant: "id",
         columns: [
             Column("id", .uuid), Column("name", .text), Column("slug", .text), Column("timezone", .text), .optional("phone_number_id", .text),
             .optional("waba_id", .text), Column("created_at", .timestamp),

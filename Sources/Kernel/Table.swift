@@ -13,15 +13,20 @@ package struct Table: Sendable, Hashable {
     package let since: Int
     /// Where the columns of the key stand among `columns`.
     package let keyPositions: [Int]
+    /// Which value of the key says whose row it is; `nil` where rows belong to nobody in particular.
+    package let tenantPosition: Int?
 
-    /// - Parameter columns: all but `version`, which is added.
-    package init(_ name: String, since: Int, key: [String], columns: [Column], indexes: [Index] = []) {
+    /// - Parameters:
+    ///   - columns: all but `version`, which is added.
+    ///   - tenant: the column of the key that says whose a row is.
+    package init(_ name: String, since: Int, key: [String], tenant: String = "tenant_id", columns: [Column], indexes: [Index] = []) {
         self.name = name
         self.since = since
         self.key = key
         self.columns = columns + [Column("version", .integer)]
         self.indexes = indexes
         keyPositions = key.compactMap { name in columns.firstIndex { $0.name == name } }
+        tenantPosition = key.firstIndex(of: tenant)
         precondition(keyPositions.count == key.count, "a key column of \(name) is not among its columns")
     }
 
@@ -109,7 +114,7 @@ package struct RowImage: Sendable {
 
     /// Whose row it is; `nil` for what belongs to nobody in particular.
     package var tenant: TenantID? {
-        guard table.key.first == "tenant_id", case .uuid(let id)? = key.first else { return nil }
+        guard let position = table.tenantPosition, case .uuid(let id) = key[position] else { return nil }
         return TenantID(id)
     }
 

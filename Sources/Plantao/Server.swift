@@ -180,8 +180,8 @@ struct Server {
             settings: settings.writeBehind,
             environment: environment,
             logger: logger
-        ) { storeID in
-            try await PostgresDatabase.open(database, schema: Self.schema, storeID: storeID, logger: logger)
+        ) { journal in
+            try await PostgresDatabase.open(database, schema: Self.schema, journal: journal, logger: logger)
         }
     }
 

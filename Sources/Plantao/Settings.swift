@@ -81,7 +81,7 @@ struct Settings {
 
     private static func database(_ reader: EnvironmentReader) throws -> PostgresConfiguration? {
         guard let url = reader.text("DATABASE_URL") else { return nil }
-        return try PostgresConfiguration(
+        var configuration = try PostgresConfiguration(
             url: url,
             poolSize: try reader.integer("DATABASE_POOL_SIZE", default: 20, in: 1...1000),
             maxOverflow: try reader.integer("DATABASE_MAX_OVERFLOW", default: 30, in: 0...1000),
@@ -92,6 +92,8 @@ struct Settings {
                 openFor: .seconds(try reader.integer("DATABASE_BREAKER_SECONDS", default: 60, in: 1...3600))
             )
         )
+        configuration.takesOver = try reader.integer("DATABASE_TAKE_OVER", default: 0, in: 0...1) == 1
+        return configuration
     }
 
     private static func writeBehind(_ reader: EnvironmentReader) throws -> WriteBehindStore.Settings {

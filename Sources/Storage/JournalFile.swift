@@ -53,11 +53,23 @@ final class JournalFile: Sendable {
 
     // MARK: The database it belongs to
 
-    func storeID() async throws -> String? { try await file.read { try String.fetchOne($0, sql: "SELECT value FROM about WHERE name = 'store_id'") } }
+    /// How the journal introduces itself. Its id is made up the first time.
+    func identity(_ random: (UInt64, UInt64)) async throws -> JournalIdentity {
+        let fresh = UniqueID(high: random.0, low: random.1).description
+        try file.write { db in try db.execute(sql: "INSERT OR IGNORE INTO about (name, value) VALUES ('journal_id', ?)", arguments: [fresh]) }
+        return try await file.read { db in
+            JournalIdentity(
+                id: try String.fetchOne(db, sql: "SELECT value FROM about WHERE name = 'journal_id'") ?? fresh,
+                storeID: try String.fetchOne(db, sql: "SELECT value FROM about WHERE name = 'store_id'"),
+                owedRows: try Int.fetchOne(db, sql: "SELECT COALESCE(SUM(rows), 0) + (SELECT COUNT(*) FROM quarantine) FROM pending") ?? 0
+            )
+        }
+    }
 
-    /// Makes the journal that of database `storeID`, with the jobs and marks that stand there.
+    /// Makes the journal that of database `storeID`, with the jobs and marks that stand there in place of its own.
     func adopt(storeID: String, jobs: [Job], marks: [Mark]) throws(JournalError) {
         try file.write { db in
+            for table in StorageTables.all { try db.execute(sql: "DELETE FROM \"\(table.name)\"") }
             for job in jobs { try self.tables.write(job.image, db) }
             for mark in marks { try self.tables.write(mark.image, db) }
             try db.execute(sql: "INSERT OR REPLACE INTO about (name, value) VALUES ('store_id', ?)", arguments: [storeID])
@@ -209,7 +221,8 @@ final class JournalFile: Sendable {
         return try await file.read { db in
             let rows = try GRDB.Row.fetchCursor(
                 db,
-                sql: "SELECT id, block, reason, at, attempts FROM quarantine WHERE ?1 IS NULL OR tenant_id = ?1 ORDER BY id LIMIT 10000",
+                sql:
+                    "SELECT id, block, reason, at, attempts FROM quarantine WHERE ?1 IS NULL OR tenant_id IS NULL OR tenant_id = ?1 ORDER BY id LIMIT 10000",
                 arguments: [tenant?.description]
             )
             return try Array(

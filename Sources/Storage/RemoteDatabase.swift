@@ -8,10 +8,31 @@ package protocol RemoteDatabase: Sendable {
     func rows(_ query: Query) async throws(RemoteError) -> [Row]
     /// Made up when its tables were, and never changed: which database this is.
     var storeID: String { get }
+    /// Another journal has written here since ours last did, or ours never has: what ours holds of jobs and marks is not to be relied on.
+    var isNewToJournal: Bool { get }
+    /// Called every few seconds while there is nothing to write: notices a connection that has ended, and takes the writer's place again.
+    func attend() async throws(RemoteError)
+    /// Says that our journal owes nothing, so that another one may be the next to write.
+    func release() async throws(RemoteError)
     /// How the way to it is, for operators.
     var status: RemoteStatus { get }
     /// Ends the connections. Whoever still waits gets `unavailable`.
     func close() async
+}
+
+/// The journal that a server has, as it introduces itself to the database.
+package struct JournalIdentity: Sendable {
+    package let id: String
+    /// The database it belongs to, once it belongs to one.
+    package let storeID: String?
+    /// Changed rows that it owes.
+    package let owedRows: Int
+
+    package init(id: String, storeID: String?, owedRows: Int) {
+        self.id = id
+        self.storeID = storeID
+        self.owedRows = owedRows
+    }
 }
 
 /// Why a remote database did not do what it was asked. Of a write, nothing was done, or nobody can tell: it may be repeated in either case.
@@ -21,6 +42,8 @@ package struct RemoteError: Error, CustomStringConvertible {
         case unavailable(retryAfter: Duration)
         /// It works, and this took longer than it may. Less at a time may succeed.
         case timedOut
+        /// Another journal writes here now. What ours has acknowledged since cannot be told apart from what that one has: nothing more may be decided here.
+        case usurped
         /// Something in this cannot be written or read, now or later, such as a second row under a unique key.
         case content
     }

@@ -92,12 +92,16 @@ extension SQLiteStore {
                 status.plan(schema, SQLiteDialect())
                 guard status.present == schema.version else { return }
                 var found: [String: [String: (type: String, isNotNull: Bool)]] = [:]
-                var indexes: Set<String> = []
+                var indexes: [String: String] = [:]
                 for table in schema.tables {
                     for row in try GRDB.Row.fetchAll(db, sql: "SELECT name, type, \"notnull\" FROM pragma_table_info(?)", arguments: [table.name]) {
                         found[table.name, default: [:]][row[0]] = (row[1], row[2])
                     }
-                    indexes.formUnion(try String.fetchAll(db, sql: "SELECT name FROM pragma_index_list(?)", arguments: [table.name]))
+                    for row in try GRDB.Row.fetchAll(db, sql: "SELECT name, \"unique\", origin FROM pragma_index_list(?)", arguments: [table.name]) {
+                        let name: String = row[0]
+                        let columns = try String.fetchAll(db, sql: "SELECT name FROM pragma_index_info(?)", arguments: [name])
+                        indexes[row[2] == "pk" ? table.name : name] = Schema.spelling(of: columns, of: table, isUnique: row[1])
+                    }
                 }
                 status.drift = schema.drift(indexes: indexes, type: SQLiteDialect().type, columns: { found[$0.name] })
             }

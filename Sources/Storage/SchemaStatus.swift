@@ -31,11 +31,11 @@ extension SchemaStatus {
 extension Schema {
     /// What of this is missing or different in a store.
     /// - Parameters:
-    ///   - indexes: the names of all that are there.
+    ///   - indexes: all that are there by name, each as its table, columns and whether it is unique: `messages (tenant_id, id) UNIQUE`. The primary keys as `messages` and so on.
     ///   - type: how the store names the type of a column.
     ///   - columns: those of a table by name; `nil` when the table is missing.
     package func drift(
-        indexes: Set<String>,
+        indexes: [String: String],
         type: (Column.Kind) -> String,
         columns: (Table) -> [String: (type: String, isNotNull: Bool)]?
     ) -> [String] {
@@ -53,8 +53,22 @@ extension Schema {
                 if name != type(column.kind) { drift.append("column \(table.name).\(column.name) is of type \(name)") }
                 if isNotNull == column.isNullable { drift.append("column \(table.name).\(column.name) differs in NOT NULL") }
             }
-            for index in table.indexes where !indexes.contains(index.name) { drift.append("index \(index.name) is missing") }
+            for index in table.indexes {
+                let wanted = Self.spelling(of: index.columns, of: table, isUnique: index.isUnique)
+                guard let present = indexes[index.name] else {
+                    drift.append("index \(index.name) is missing")
+                    continue
+                }
+                if present != wanted { drift.append("index \(index.name) is on \(present)") }
+            }
+            let key = Self.spelling(of: table.key, of: table, isUnique: true)
+            if indexes[table.name] != key { drift.append("the primary key of \(table.name) is \(indexes[table.name] ?? "missing")") }
         }
         return drift
+    }
+
+    /// An index in words, to be compared.
+    package static func spelling(of columns: [String], of table: Table, isUnique: Bool) -> String {
+        "\(table.name) (\(columns.joined(separator: ", ")))\(isUnique ? " UNIQUE" : "")"
     }
 }

@@ -47,7 +47,7 @@ package protocol Store: Sendable {
 package protocol ManagedStore: Store, Journal {
     var status: StoreStatus { get }
     /// Rows that the store would not take, oldest first.
-    /// - Parameter tenant: `nil` for everybody's.
+    /// - Parameter tenant: whose, with those that are nobody's; `nil` for everybody's.
     func quarantined(of tenant: TenantID?) async throws(Refusal) -> [QuarantinedRow]
     /// Tries these once more.
     /// - Returns: how many of them the store has taken now.
@@ -109,6 +109,13 @@ extension Refusal {
         "store_damaged",
         "O histórico não pode ser lido agora. Tente novamente em instantes.",
         retryAfterSeconds: 1
+    )
+    /// Another server took over the database, on an operator's word.
+    static let usurped = Refusal(
+        .unavailable,
+        "usurped",
+        "Outro servidor assumiu este banco de dados; nada foi alterado. Use o outro servidor.",
+        retryAfterSeconds: 30
     )
     /// The journal's bound is reached: the remote store has been away for too long.
     static let journalFull = Refusal(

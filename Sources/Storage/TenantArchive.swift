@@ -244,8 +244,7 @@ package struct TenantArchive: Sendable {
         }
         for (column, value) in zip(table.columns, values) where value == .null && !column.isNullable { throw wrong("'\(column.name)' is missing") }
         let image = RowImage(table, version: version, values: values)
-        let owner = image.tenant ?? { if case .uuid(let id) = image.key[0] { TenantID(id) } else { nil } }()
-        guard owner == tenant else { throw wrong("a row of another tenant") }
+        guard image.tenant == tenant else { throw wrong("a row of another tenant") }
         return .row(image)
     }
 }

@@ -74,6 +74,8 @@ package final class WriteBehindStore: ManagedStore {
         var retries: [Retry] = []
         var quarantined: Set<WriteBehindQueue.RowKey> = []
         var isStopping = false
+        /// Another journal writes to the database now.
+        var isUsurped = false
         /// Whatever is still owed stays in the journal.
         var isAbandoned = false
         /// Since when the remote database has not been reached, and when it is tried next.
@@ -97,7 +99,7 @@ package final class WriteBehindStore: ManagedStore {
     private let flusher = Mutex<Task<Void, Never>?>(nil)
 
     /// Opens the journal, connects, and brings over what an earlier run still owed.
-    /// - Parameter connect: opens the database; it is told which one the journal belongs to, if it belongs to one already.
+    /// - Parameter connect: opens the database, and introduces the journal to it.
     /// - Throws: `StartupError`.
     package static func open(
         directory: String,
@@ -105,14 +107,14 @@ package final class WriteBehindStore: ManagedStore {
         settings: Settings = Settings(),
         environment: Environment = .system,
         logger: Logger,
-        connect: (_ storeID: String?) async throws -> any RemoteDatabase
+        connect: (JournalIdentity) async throws -> any RemoteDatabase
     ) async throws -> WriteBehindStore {
         let lock = try DataDirectoryLock(directory: directory)
         let file = try JournalFile(directory: directory, schema: schema)
-        let storeID = try await file.storeID()
-        let database = try await connect(storeID)
+        let journal = try await file.identity(environment.randomBits())
+        let database = try await connect(journal)
         do {
-            if storeID == nil { try await adopt(database, file, logger) }
+            if journal.storeID == nil || database.isNewToJournal { try await adopt(database, file, logger) }
             let store = try await WriteBehindStore(lock, file, database, settings, environment, logger)
             try await store.start()
             return store
@@ -123,14 +125,14 @@ package final class WriteBehindStore: ManagedStore {
         }
     }
 
-    /// A journal without a past takes over the jobs and marks of the database: its machine's disk may have been lost.
+    /// A journal without a past here, or whose past is over, takes over the jobs and marks of the database.
     private static func adopt(_ database: any RemoteDatabase, _ file: JournalFile, _ logger: Logger) async throws {
         do {
             let jobs = try await database.all(StorageTables.jobs).map(Job.init)
             let marks = try await database.all(StorageTables.marks).map(Mark.init)
             try file.adopt(storeID: database.storeID, jobs: jobs, marks: marks)
             if !jobs.isEmpty || !marks.isEmpty {
-                logger.notice("a new journal took over what the database holds", metadata: ["jobs": "\(jobs.count)", "marks": "\(marks.count)"])
+                logger.notice("the journal took over what the database holds", metadata: ["jobs": "\(jobs.count)", "marks": "\(marks.count)"])
             }
         } catch let error as RemoteError {
             throw StartupError("DATABASE_URL: the jobs and marks in the database cannot be read (\(error)). Start again once it is well.")
@@ -238,7 +240,7 @@ package final class WriteBehindStore: ManagedStore {
 
     package var objection: Refusal? {
         let now = environment.now()
-        return state.withLock { isFull($0, now) ? .journalFull : nil }
+        return state.withLock { $0.isUsurped ? .usurped : isFull($0, now) ? .journalFull : nil }
     }
 
     private func isFull(_ state: State, _ now: Timestamp) -> Bool {
@@ -270,7 +272,10 @@ package final class WriteBehindStore: ManagedStore {
     /// Nothing is owed. Blocks that the gate's next commit would drop are dropped, when there is none for a while.
     private func idle() async {
         let droppable = state.withLock { $0.droppable }
-        await bell.wait(upTo: .seconds(droppable == nil ? 60 : 1))
+        await bell.wait(upTo: .seconds(droppable == nil ? 2 : 1))
+        do throws(RemoteError) { try await database.attend() } catch {
+            if error.kind == .usurped { usurped(error) }
+        }
         guard let droppable, state.withLock({ $0.queue.rows == 0 && $0.droppable == droppable }) else { return }
         do throws(JournalError) {
             try file.drop(droppable)
@@ -322,8 +327,19 @@ package final class WriteBehindStore: ManagedStore {
                 logger.warning("the database was too slow for a batch", metadata: ["rows": "\(images.count)", "reason": "\(error)"])
                 state.withLock { $0.queue.timedOut() }
             case .unavailable(let retryAfter): await unavailable(error, retryAfter)
+            case .usurped:
+                usurped(error)
+                await unavailable(error, .seconds(5))
             }
         }
+    }
+
+    private func usurped(_ error: RemoteError) {
+        let isNew = state.withLock { state in
+            defer { state.isUsurped = true }
+            return !state.isUsurped
+        }
+        if isNew { logger.critical("another server took over the database; commands are refused from now on", metadata: ["reason": "\(error)"]) }
     }
 
     private func unavailable(_ error: RemoteError, _ retryAfter: Duration) async {
@@ -474,6 +490,7 @@ package final class WriteBehindStore: ManagedStore {
             switch error.kind {
             case .unavailable(let retryAfter): throw .storeUnavailable(retryAfterSeconds: seconds(retryAfter))
             case .timedOut: throw .storeUnavailable(retryAfterSeconds: 5)
+            case .usurped: throw .usurped
             case .content:
                 logger.error("the database could not answer a query", metadata: ["reason": "\(error)"])
                 throw .storeDamaged
@@ -536,6 +553,7 @@ package final class WriteBehindStore: ManagedStore {
                 metadata: ["rows": "\(state.withLock { $0.queue.rows })"]
             )
         }
+        if isWritten, state.withLock({ $0.quarantined.isEmpty }) { try? await database.release() }
         await stopFlusher()
         file.close()
         lock.release()

@@ -46,7 +46,7 @@ final class LibPQ {
         handle = started
         _ = PQsetErrorVerbosity(handle, PQERRORS_VERBOSE)
         // One host after another, each for as long as `tcp_user_timeout` lets it; then this ends it whatever the state.
-        let deadline = ContinuousClock.now + configuration.connectTimeout * (configuration.hostCount + 1)
+        let deadline = ContinuousClock.now + configuration.connectTimeout * max(configuration.hostCount, 1) + .milliseconds(500)
         try connect(deadline)
         PQsetnonblocking(handle, 1)
         // What a row holds stays out of the log.
@@ -73,6 +73,18 @@ final class LibPQ {
     }
 
     var isBroken: Bool { PQstatus(handle) == CONNECTION_BAD }
+
+    /// Whether the server has ended the connection while nobody used it; asks without waiting.
+    var hasEnded: Bool {
+        while true {
+            var socket = pollfd(fd: PQsocket(handle), events: Int16(POLLIN), revents: 0)
+            guard socket.fd >= 0 else { return true }
+            guard poll(&socket, 1, 0) > 0 else { return false }
+            // The server's last words, and then the end; or a notice.
+            guard PQconsumeInput(handle) == 1, !isBroken else { return true }
+        }
+    }
+
     var backendPID: Int32 { PQbackendPID(handle) }
     var serverVersion: Int32 { PQserverVersion(handle) }
     var isEncrypted: Bool { PQsslInUse(handle) == 1 }

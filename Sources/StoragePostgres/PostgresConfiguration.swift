@@ -20,6 +20,8 @@ package struct PostgresConfiguration: Sendable {
     /// How long the start waits for a database that cannot be reached yet, or that another server still writes to.
     package var patience: Duration
     package var breaker: CircuitBreaker.Settings
+    /// Another server's journal is given up, with whatever it may still owe.
+    package var takesOver = false
     /// How long one host may take to answer a new connection.
     package var connectTimeout = Duration.seconds(5)
     /// Reads waiting for a connection, at the most.

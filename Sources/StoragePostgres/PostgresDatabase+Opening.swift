@@ -7,26 +7,36 @@ package import Storage
 // once take turns at the tables, and one of them gets the lock.
 
 extension PostgresDatabase {
-    /// - Parameter storeID: the database that the journal belongs to; `nil` for a journal that belongs to none yet.
+    /// - Parameter journal: which may belong to another database, or be another one than the last that wrote here.
     /// - Throws: `StartupError`.
     package static func open(
         _ configuration: PostgresConfiguration,
         schema: Schema,
-        storeID: String?,
+        journal: JournalIdentity,
         environment: Environment = .system,
         logger: Logger
     ) async throws -> PostgresDatabase {
         let clock = ContinuousClock()
         let end = clock.now + configuration.patience
         let session = try await PostgresSession.open(configuration, until: end, logger: logger)
+        if let storeID = journal.storeID {
+            let found = try await session.store()?.id
+            guard found == storeID else {
+                throw StartupError(
+                    "DATABASE_URL: \(configuration.redacted) is \(found.map { "store \($0)" } ?? "an empty database"), and the journal in PLANTAO_DATA belongs to store \(storeID). Set DATABASE_URL as it was; or, if this database is a new beginning, name another PLANTAO_DATA."
+                )
+            }
+        }
         try await session.migrate(schema, logger: logger)
         guard let found = try await session.store() else { throw StartupError("DATABASE_URL: the table plantao_store is empty. Restore a backup.") }
-        if let storeID, storeID != found.id {
-            throw StartupError(
-                "DATABASE_URL: \(configuration.redacted) is store \(found.id), and the journal in PLANTAO_DATA belongs to store \(storeID). Set DATABASE_URL as it was; or, if this database is a new beginning, name another PLANTAO_DATA."
-            )
-        }
-        let database = PostgresDatabase(configuration, schema: schema, storeID: found.id, environment: environment)
+        let claim = PostgresLink.Claim(
+            storeID: found.id,
+            schemaVersion: schema.version,
+            journalID: journal.id,
+            owedRows: journal.owedRows,
+            takesOver: configuration.takesOver
+        )
+        let database = PostgresDatabase(configuration, schema: schema, claim: claim, environment: environment)
         var backoff = Backoff(first: .milliseconds(100), limit: .seconds(1))
         var random = SystemRandomNumberGenerator()
         while true {
@@ -34,14 +44,23 @@ extension PostgresDatabase {
                 try await database.connect()
                 return database
             } catch {
-                guard clock.now < end else {
+                guard error.kind != .usurped, clock.now < end else {
                     await database.close()
-                    throw StartupError(
-                        "DATABASE_URL: \(error). \(error.description == PostgresLock.heldByAnother ? "Stop it first; or give this one a database of its own." : "Start again once it is well.")"
-                    )
+                    throw StartupError("DATABASE_URL: \(error). \(advice(error))")
                 }
             }
             try await clock.sleep(for: backoff.attemptFailed(random: &random))
+        }
+    }
+
+    private static func advice(_ error: RemoteError) -> String {
+        switch error.description {
+        case PostgresLock.heldByAnother: "Stop it first; or give this one a database of its own."
+        case PostgresLock.otherJournal:
+            "Start that server again and stop it in order, or start this one with that one's PLANTAO_DATA. If it is lost for good, set DATABASE_TAKE_OVER=1 for one start: what it had not brought to the database is then lost."
+        default:
+            error.kind == .usurped
+                ? "Those rows cannot be merged. Move PLANTAO_DATA away to keep them, and start with an empty one." : "Start again once it is well."
         }
     }
 

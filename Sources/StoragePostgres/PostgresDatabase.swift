@@ -14,20 +14,20 @@ package final class PostgresDatabase: RemoteDatabase {
     }
 
     package let storeID: String
+    package var isNewToJournal: Bool { isNew.withLock { $0 } }
+    private let isNew = Mutex(false)
     private let configuration: PostgresConfiguration
-    private let schema: Schema
     private let health: PostgresHealth
     private let writer: PostgresLink
     private let pool = Mutex(Pool())
     private let upserts: [Kernel.Table: String]
     private let deletions: [Kernel.Table: String]
 
-    init(_ configuration: PostgresConfiguration, schema: Schema, storeID: String, environment: Environment) {
+    init(_ configuration: PostgresConfiguration, schema: Schema, claim: PostgresLink.Claim, environment: Environment) {
         self.configuration = configuration
-        self.schema = schema
-        self.storeID = storeID
+        storeID = claim.storeID
         health = PostgresHealth(configuration.breaker, environment: environment)
-        writer = PostgresLink(configuration, role: .writer(storeID: storeID, schemaVersion: schema.version), health: health)
+        writer = PostgresLink(configuration, role: .writer(claim), health: health)
         let dialect = PostgresDialect()
         upserts = Dictionary(uniqueKeysWithValues: schema.tables.map { ($0, dialect.upsert($0)) })
         deletions = Dictionary(uniqueKeysWithValues: schema.tables.map { ($0, dialect.delete(from: $0)) })
@@ -44,8 +44,15 @@ package final class PostgresDatabase: RemoteDatabase {
         try await writer.write(try statements(images))
     }
 
-    /// Takes the lock that only one writer has.
-    func connect() async throws(RemoteError) { try await writer.connect() }
+    /// Takes the lock that only one writer has, and introduces the journal.
+    func connect() async throws(RemoteError) {
+        try await writer.connect()
+        let isNew = await writer.isNewToJournal
+        self.isNew.withLock { $0 = isNew }
+    }
+
+    package func attend() async throws(RemoteError) { try await writer.connect() }
+    package func release() async throws(RemoteError) { try await writer.release() }
 
     func statements(_ images: [RowImage]) throws(RemoteError) -> [PostgresStatement] {
         var order: [Kernel.Table] = []

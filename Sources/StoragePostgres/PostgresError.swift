@@ -10,8 +10,10 @@ struct PostgresError: Error, CustomStringConvertible {
         case silence
         /// The server said so, with this SQLSTATE.
         case server(sqlState: String)
-        /// The database works, but is not ours to write to: another server does, or it is another database than before.
+        /// The database works, but is not ours to write to for now: another server does, or it is another database than before.
         case notWriter
+        /// Another journal writes here now.
+        case usurped
         /// An answer that this program does not understand.
         case unreadable
     }
@@ -25,7 +27,7 @@ struct PostgresError: Error, CustomStringConvertible {
     /// The connection is of no use after this.
     var endsConnection: Bool {
         switch cause {
-        case .connection, .silence, .notWriter: true
+        case .connection, .silence, .notWriter, .usurped: true
         // The last two: what was prepared no longer fits tables that somebody has altered.
         case .server(let state): state.hasPrefix("57P") || state.hasPrefix("08") || ["25006", "0A000", "26000"].contains(state)
         case .unreadable: false
@@ -52,6 +54,9 @@ extension PostgresError {
         if let match = text.firstMatch(of: #/\b(?=[A-Z]*[0-9])(?<state>[0-9A-Z]{5}): /#) {
             let state = String(match.state)
             self.init(cause: .server(sqlState: state), description: text.replacing("\(state): ", with: "") + " (SQLSTATE \(state))")
+        } else if text.contains("no password supplied") {
+            // libpq's own word: it did not come to the server's.
+            self.init(cause: .server(sqlState: "28P01"), description: text)
         } else {
             self.init(cause: .connection, description: text)
         }
@@ -66,6 +71,7 @@ extension RemoteError {
         let kind: Kind
         switch error.cause {
         case .connection, .silence, .notWriter: kind = .unavailable(retryAfter: retryAfter)
+        case .usurped: kind = .usurped
         case .unreadable: kind = .content
         case .server("57014"): kind = .timedOut
         case .server(let state):

@@ -72,7 +72,18 @@ actor PostgresLink {
     enum Role: Sendable {
         case reader
         /// Holds the lock that only one writer of a store has, for as long as the connection lives: a server that was taken for dead finds its connection gone.
-        case writer(storeID: String, schemaVersion: Int)
+        case writer(Claim)
+    }
+
+    /// On what terms a journal writes to a store.
+    struct Claim: Sendable {
+        let storeID: String
+        let schemaVersion: Int
+        let journalID: String
+        /// Changed rows that the journal owes from earlier.
+        let owedRows: Int
+        /// The journal that wrote last is given up, with whatever it may still owe.
+        let takesOver: Bool
     }
 
     private let configuration: PostgresConfiguration
@@ -83,6 +94,10 @@ actor PostgresLink {
     private var backoff = Backoff(first: .milliseconds(100), limit: .seconds(5))
     /// The server's process behind the last connection that held the writer's lock.
     private var lastBackend: Int32?
+    /// Whether our journal is the one that writes; from then on it must stay so.
+    private var isClaimed = false
+    /// Another journal has written since ours last did, or ours never has.
+    private(set) var isNewToJournal = false
 
     nonisolated var unownedExecutor: UnownedSerialExecutor { thread.asUnownedSerialExecutor() }
 
@@ -103,14 +118,16 @@ actor PostgresLink {
     func write(_ statements: [PostgresStatement]) throws(RemoteError) { _ = try call(statements, isWrite: true) }
     func rows(_ statement: PostgresStatement) throws(RemoteError) -> [Row] { try call([statement], isWrite: false)[0] }
 
-    /// Takes the writer's lock, or says who has it.
-    func connect() throws(RemoteError) { _ = try call([], isWrite: true) }
+    /// Takes the writer's lock, or says who has it. A connection that has ended meanwhile is opened again.
+    func connect() throws(RemoteError) {
+        if connection?.hasEnded == true { disconnect() }
+        if connection == nil { _ = try call([], isWrite: true) }
+    }
 
     private func call(_ statements: [PostgresStatement], isWrite: Bool) throws(RemoteError) -> [[Row]] {
         let generation = try health.admit()
         do throws(PostgresError) {
-            let connection = try connected()
-            let results = statements.isEmpty ? [] : try connection.run(statements, deadline: deadline)
+            let results = try attempt(statements)
             backoff.attemptSucceeded()
             health.succeeded(generation)
             return results
@@ -122,9 +139,22 @@ actor PostgresLink {
                 isWrite: isWrite,
                 retryAfter: connection == nil ? backoff.attemptFailed(random: &random) : .milliseconds(200)
             )
-            health.failed(generation, translated, saysNothing: error.cause == .notWriter)
+            health.failed(generation, translated, saysNothing: error.cause == .notWriter || error.cause == .usurped)
             throw translated
         }
+    }
+
+    /// A connection that was opened earlier may have ended since, which says nothing about the database now: once more on a new one. Writing the same rows twice is
+    /// harmless.
+    private func attempt(_ statements: [PostgresStatement]) throws(PostgresError) -> [[Row]] {
+        if let connection {
+            do throws(PostgresError) { return try connection.run(statements, deadline: deadline) } catch {
+                guard error.cause != .silence, error.endsConnection || connection.isBroken, !health.isClosed else { throw error }
+                disconnect()
+            }
+        }
+        let connection = try connected()
+        return statements.isEmpty ? [] : try connection.run(statements, deadline: deadline)
     }
 
     /// Ends the connection, as soon as whatever it is doing has been interrupted.
@@ -156,7 +186,7 @@ actor PostgresLink {
             [.setting("statement_timeout", timeout), .setting("idle_in_transaction_session_timeout", timeout)],
             deadline: deadline
         )
-        guard case .writer(let storeID, let schemaVersion) = role else { return }
+        guard case .writer(let claim) = role else { return }
         let results = try connection.run(
             [
                 // The journal lets go of what the database has confirmed, so a confirmation must mean the disk.
@@ -168,18 +198,63 @@ actor PostgresLink {
             ],
             deadline: deadline
         )
-        guard var row = results[1].first, row.text() == storeID else {
-            throw PostgresError(cause: .notWriter, description: "this is another database than before: the journal belongs to \(storeID)")
+        guard var row = results[1].first, row.text() == claim.storeID else {
+            throw PostgresError(cause: .notWriter, description: "this is another database than before: the journal belongs to \(claim.storeID)")
         }
         let version = row.integer()
-        guard version == schemaVersion else {
+        guard version == claim.schemaVersion else {
             throw PostgresError(
                 cause: .notWriter,
-                description: "the tables are at schema version \(version) now, and this program is for \(schemaVersion)"
+                description: "the tables are at schema version \(version) now, and this program is for \(claim.schemaVersion)"
             )
         }
-        try lock(connection, storeID)
+        try lock(connection, claim.storeID)
         lastBackend = connection.backendPID
+        try introduce(claim, connection)
+    }
+
+    /// Only one journal's changes are in a store at a time: what another one has acknowledged and not brought here yet is not there to decide upon. So the next
+    /// journal writes only once the last one has said that it owes nothing, or an operator has given it up.
+    private func introduce(_ claim: Claim, _ connection: LibPQ) throws(PostgresError) {
+        let select = PostgresStatement(sql: "SELECT journal_id::text, journal_owes FROM plantao_store", kinds: [.text, .boolean])
+        guard var row = try connection.run([select], deadline: deadline)[0].first else {
+            throw PostgresError(cause: .notWriter, description: "the table plantao_store is empty")
+        }
+        let last = row.optionalText()
+        let mayOwe = row.boolean()
+        if isClaimed {
+            guard last == claim.journalID else {
+                throw PostgresError(cause: .usurped, description: "another server took over with journal \(last ?? "none")")
+            }
+            return
+        }
+        if last != claim.journalID {
+            guard !mayOwe || claim.takesOver else { throw PostgresError(cause: .notWriter, description: PostgresLock.otherJournal) }
+            guard claim.owedRows == 0 else {
+                throw PostgresError(cause: .usurped, description: "the journal owes \(claim.owedRows) rows from before another server took over")
+            }
+        }
+        let update = PostgresStatement(
+            sql: "UPDATE plantao_store SET journal_id = $1::text::uuid, journal_owes = true, journal_since = now()",
+            parameters: [.init(.text(claim.journalID))]
+        )
+        _ = try connection.run([update], deadline: deadline)
+        isNewToJournal = last != claim.journalID
+        isClaimed = true
+    }
+
+    /// Says that the journal owes nothing.
+    func release() throws(RemoteError) {
+        guard case .writer(let claim) = role, isClaimed else { return }
+        _ = try call(
+            [
+                PostgresStatement(
+                    sql: "UPDATE plantao_store SET journal_owes = false WHERE journal_id = $1::text::uuid",
+                    parameters: [.init(.text(claim.journalID))]
+                )
+            ],
+            isWrite: true
+        )
     }
 
     private func lock(_ connection: LibPQ, _ storeID: String) throws(PostgresError) {
@@ -209,6 +284,7 @@ actor PostgresLink {
 /// Advisory locks, by number within a database.
 enum PostgresLock {
     static let heldByAnother = "another plantao server writes to this database"
+    static let otherJournal = "another plantao server's journal may still owe this database changes"
     /// "plantao" in ASCII.
     static let migration: Int64 = 0x0070_6c61_6e74_616f
 

@@ -21,8 +21,10 @@ actor PostgresSession {
     /// Connects, as long as it takes until `end` for a database that cannot be reached yet.
     /// - Throws: `StartupError`.
     static func open(_ configuration: PostgresConfiguration, until end: ContinuousClock.Instant, logger: Logger?) async throws -> PostgresSession {
-        let session = PostgresSession(configuration)
         let clock = ContinuousClock()
+        var configuration = configuration
+        configuration.connectTimeout = min(configuration.connectTimeout, max(end - clock.now, .seconds(1)))
+        let session = PostgresSession(configuration)
         var backoff = Backoff(first: .milliseconds(100), limit: .seconds(2))
         var random = SystemRandomNumberGenerator()
         var isFirst = true
@@ -84,7 +86,8 @@ actor PostgresSession {
                     sql: """
                         CREATE TABLE IF NOT EXISTS plantao_store (
                             is_only boolean PRIMARY KEY DEFAULT true CHECK (is_only), store_id uuid NOT NULL DEFAULT gen_random_uuid(),
-                            schema_version integer NOT NULL DEFAULT 0, created_at timestamptz NOT NULL DEFAULT now()
+                            schema_version integer NOT NULL DEFAULT 0, created_at timestamptz NOT NULL DEFAULT now(),
+                            journal_id uuid, journal_owes boolean NOT NULL DEFAULT false, journal_since timestamptz
                         )
                         """
                 ),
@@ -160,10 +163,13 @@ actor PostgresSession {
         )
         let indexes = PostgresStatement(
             sql: """
-                SELECT c.relname FROM pg_class c JOIN pg_index i ON i.indexrelid = c.oid
+                SELECT c.relname, t.relname, i.indisprimary, i.indisunique AND i.indpred IS NULL,
+                ARRAY(SELECT COALESCE(a.attname::text, '(expression)') FROM unnest(i.indkey) WITH ORDINALITY k(n, p)
+                LEFT JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = k.n ORDER BY k.p)
+                FROM pg_class c JOIN pg_index i ON i.indexrelid = c.oid JOIN pg_class t ON t.oid = i.indrelid
                 WHERE c.relkind IN ('i', 'I') AND i.indisvalid AND pg_table_is_visible(c.oid)
                 """,
-            kinds: [.text]
+            kinds: [.text, .text, .boolean, .boolean, .textArray]
         )
         let results = try run([columns, indexes])
         var found: [String: [String: (type: String, isNotNull: Bool)]] = [:]
@@ -172,12 +178,14 @@ actor PostgresSession {
             let column = row.text()
             found[table, default: [:]][column] = (row.text(), row.boolean())
         }
-        let indexNames = Set(
-            results[1].map { row in
-                var row = row
-                return row.text()
-            }
-        )
+        let tables = Dictionary(uniqueKeysWithValues: schema.tables.map { ($0.name, $0) })
+        var indexNames: [String: String] = [:]
+        for var row in results[1] {
+            let name = row.text()
+            guard let table = tables[row.text()] else { continue }
+            let (isPrimary, isUnique) = (row.boolean(), row.boolean())
+            indexNames[isPrimary ? table.name : name] = Schema.spelling(of: row.textArray(), of: table, isUnique: isUnique)
+        }
         let dialect = PostgresDialect()
         return schema.drift(
             indexes: indexNames,
@@ -194,7 +202,7 @@ extension PostgresError {
         switch cause {
         case .connection, .silence: true
         case .server(let state): ["57P01", "57P02", "57P03", "53300", "53400", "25006"].contains(state)
-        case .unreadable, .notWriter: false
+        case .unreadable, .notWriter, .usurped: false
         }
     }
 
@@ -209,7 +217,7 @@ extension PostgresError {
             case .server("25006"): "Name the primary server: this one is read-only."
             case .server("53300"): "Raise max_connections, or lower DATABASE_POOL_SIZE."
             case .connection, .silence: "Check that Postgres runs at \(configuration.place) and may be reached from here."
-            case .unreadable, .notWriter: "Name another server."
+            case .unreadable, .notWriter, .usurped: "Name another server."
             case .server: "Mend that, and start again; nothing was changed."
             }
         return StartupError("DATABASE_URL: \(whole) cannot be used (\(description)). \(advice)")

@@ -10,6 +10,15 @@ import Testing
 
 /// A store whose database is killed, cut off and shut out at random, under load, with restarts in between.
 @Suite(.serialized) struct AttackTests {
+    /// What a writer has committed, for readers beside it.
+    private final class Progress: Sendable {
+        private let state = Mutex<(numbers: [TenantID: Int64], isOver: Bool)>(([:], false))
+        var isOver: Bool { state.withLock { $0.isOver } }
+        func committed(_ tenant: TenantID) -> Int64 { state.withLock { $0.numbers[tenant] ?? 0 } }
+        func commit(_ number: Int64, _ tenant: TenantID) { state.withLock { $0.numbers[tenant] = number } }
+        func end() { state.withLock { $0.isOver = true } }
+    }
+
     private func configuration(_ cluster: PostgresCluster) throws -> PostgresConfiguration {
         var configuration = try PostgresConfiguration(url: cluster.url("postgres"), patience: .seconds(20))
         configuration.breaker = CircuitBreaker.Settings(failureThreshold: 3, openFor: .milliseconds(200))
@@ -21,8 +30,8 @@ import Testing
         settings.queue.firstBatch = 20
         settings.queue.largestBatch = 200
         settings.stopPatience = .milliseconds(50)
-        return try await WriteBehindStore.open(directory: directory, schema: schema, settings: settings, logger: .silent) { storeID in
-            try await PostgresDatabase.open(configuration, schema: schema, storeID: storeID, logger: .silent)
+        return try await WriteBehindStore.open(directory: directory, schema: schema, settings: settings, logger: .silent) { journal in
+            try await PostgresDatabase.open(configuration, schema: schema, journal: journal, logger: .silent)
         }
     }
 
@@ -86,17 +95,21 @@ import Testing
         let configuration = try PostgresCluster.shared.database()
         let directory = TemporaryDirectory()
         let store = try await open(directory.path, configuration)
-        let committed = Mutex<[TenantID: Int64]>([:])
-        // The gate is one writer; here it is this task. Eight readers ask meanwhile, each for a tenant of its own and for everybody.
-        let isOver = Mutex(false)
+        let progress = Progress()
+        // The gate is one writer; here it is this task. Eight readers ask meanwhile.
         let reads = try await withThrowingTaskGroup(of: Int.self) { group in
             for reader in 0..<8 {
                 group.addTask {
                     let tenant = reader % 2 == 0 ? tenantA : tenantB
                     var reads = 0
-                    while !isOver.withLock({ $0 }) {
-                        let before = committed.withLock { $0[tenant] ?? 0 }
-                        let query = Query("SELECT COALESCE(MAX(id), 0) FROM things WHERE tenant_id = ?", [.id(tenant)], kinds: [.integer], tenant: tenant)
+                    while !progress.isOver {
+                        let before = progress.committed(tenant)
+                        let query = Query(
+                            "SELECT COALESCE(MAX(id), 0) FROM things WHERE tenant_id = ?",
+                            [.id(tenant)],
+                            kinds: [.integer],
+                            tenant: tenant
+                        )
                         var row = try await store.rows(query)[0]
                         let seen = row.integer()
                         #expect(seen >= before, "\(tenant) had committed \(before), and a reader saw \(seen)")
@@ -108,10 +121,10 @@ import Testing
             for number in 1...1500 as ClosedRange<Int64> {
                 let tenant = number % 3 == 0 ? tenantB : tenantA
                 try store.commit([change(thing(number, "n\(number)", tenant: tenant))])
-                committed.withLock { $0[tenant] = number }
+                progress.commit(number, tenant)
                 if number % 50 == 0 { await Task.yield() }
             }
-            isOver.withLock { $0 = true }
+            progress.end()
             return try await group.reduce(0, +)
         }
         #expect(reads > 50)

@@ -43,7 +43,9 @@ import Testing
 
     private static let schema = Schema(StorageTables.all + IdentityTables.all + ConsultorTables.all + ConversationTables.all)
     /// Numbers as ids: `id(table, 7)` is the seventh row's.
-    private static func id(_ table: UInt64, _ number: UInt64) -> UniqueID { UniqueID(high: table << 32 | 0x7000, low: 0x8000_0000_0000_0000 | number) }
+    private static func id(_ table: UInt64, _ number: UInt64) -> UniqueID {
+        UniqueID(high: table << 32 | 0x7000, low: 0x8000_0000_0000_0000 | number)
+    }
     private static func sqlID(_ table: Int, _ expression: String) -> String {
         "('0000000\(table)-0000-7000-8000-' || lpad(to_hex(\(expression)), 12, '0'))::uuid"
     }
@@ -73,7 +75,7 @@ import Testing
     @Test func everyQueryFindsItsRowsByAnIndexAmongAMillionMessages() async throws {
         let cluster = PostgresCluster.shared
         let configuration = try cluster.database()
-        let database = try await PostgresDatabase.open(configuration, schema: Self.schema, storeID: nil, logger: .silent)
+        let database = try await PostgresDatabase.open(configuration, schema: Self.schema, journal: .fresh(), logger: .silent)
         try fill(cluster, configuration.database)
         let store = RecordingStore(database)
         let environment = Environment.system

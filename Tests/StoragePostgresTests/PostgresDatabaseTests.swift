@@ -10,8 +10,13 @@ import Testing
 @Suite struct PostgresDatabaseTests {
     let cluster = PostgresCluster.shared
 
-    private func open(_ configuration: PostgresConfiguration, storeID: String? = nil, _ schema: Schema = schema) async throws -> PostgresDatabase {
-        try await PostgresDatabase.open(configuration, schema: schema, storeID: storeID, logger: .silent)
+    /// - Parameter journal: a new one that owes nothing, unless told.
+    private func open(
+        _ configuration: PostgresConfiguration,
+        _ journal: JournalIdentity = .fresh(),
+        _ schema: Schema = schema
+    ) async throws -> PostgresDatabase {
+        try await PostgresDatabase.open(configuration, schema: schema, journal: journal, logger: .silent)
     }
 
     private func texts(_ database: PostgresDatabase) async throws -> [Int64: String?] {
@@ -189,7 +194,7 @@ import Testing
             for _ in 0..<6 {
                 group.addTask {
                     do { return try await open(configuration) } catch {
-                        #expect("\(error)".contains("another plantao server writes to this database"))
+                        #expect("\(error)".contains("another plantao server"))
                         return nil
                     }
                 }
@@ -203,7 +208,8 @@ import Testing
             kinds: [.integer, .integer]
         )
         #expect(present.first?[0] == .integer(1) && present.first?[1] == .integer(Int64(schema.version)))
-        // The lock goes with the connection: the next one may write as soon as the first has ended.
+        // The next one may write as soon as the first has ended and owes nothing.
+        try await opened.first?.release()
         await opened.first?.close()
         configuration.patience = .seconds(10)
         let next = try await open(configuration)
@@ -211,34 +217,121 @@ import Testing
         await next.close()
     }
 
-    @Test func aWriterWhoseConnectionBrokeCannotWriteOnceAnotherHasTakenOver() async throws {
-        let configuration = try cluster.database()
+    @Test func aJournalThatMayOweRowsKeepsOthersOutUntilItIsReleasedOrGivenUp() async throws {
+        var configuration = try cluster.database()
+        configuration.patience = .milliseconds(200)
+        let (mine, other) = (JournalIdentity.fresh(), JournalIdentity.fresh())
+        let first = try await open(configuration, mine)
+        #expect(first.isNewToJournal)
+        try await first.write([thing(1, "first")])
+        await first.close()
+        let refused = await #expect(throws: StartupError.self) { try await open(configuration, other) }
+        #expect(refused?.description.contains("may still owe") == true && refused?.description.contains("DATABASE_TAKE_OVER=1") == true)
+        // The same journal goes on where it was.
+        let again = try await open(configuration, mine)
+        #expect(!again.isNewToJournal)
+        try await again.release()
+        await again.close()
+        // Once it has said that it owes nothing, another one may follow; and it is told when it comes back that it was away.
+        let second = try await open(configuration, other)
+        #expect(second.isNewToJournal)
+        try await second.release()
+        await second.close()
+        let back = try await open(configuration, mine)
+        #expect(back.isNewToJournal)
+        await back.close()
+        // Given up on an operator's word.
+        configuration.takesOver = true
+        let third = try await open(configuration, .fresh())
+        try await third.release()
+        await third.close()
+        let owing = await #expect(throws: StartupError.self) {
+            try await open(configuration, JournalIdentity(id: mine.id, storeID: mine.storeID, owedRows: 3))
+        }
+        #expect(owing?.description.contains("owes 3 rows") == true && owing?.description.contains("cannot be merged") == true)
+    }
+
+    @Test func aWriterThatWasReplacedIsToldSoAndWritesNothing() async throws {
+        var configuration = try cluster.database()
         let first = try await open(configuration)
         try await first.write([thing(1, "first")])
-        try cluster.sql(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
-            in: configuration.database
-        )
-        let second = try await open(configuration, storeID: first.storeID)
+        func disconnect() throws {
+            try cluster.sql(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
+                in: configuration.database
+            )
+        }
+        try disconnect()
+        configuration.takesOver = true
+        let second = try await open(configuration)
         try await second.write([thing(1, "second", version: 2)])
-        for _ in 0..<3 { await #expect(throws: RemoteError.self) { try await first.write([thing(1, "stale", version: 3)]) } }
-        #expect(first.status.lastError == PostgresLock.heldByAnother)
-        #expect(try await texts(second) == [1: "second"])
-        await first.close()
+        await #expect(throws: RemoteError.self) { try await first.write([thing(1, "stale", version: 3)]) }
+        #expect(first.status.lastError == PostgresLock.heldByAnother && first.status.breaker == "closed")
         await second.close()
+        for _ in 0..<2 {
+            let error = await #expect(throws: RemoteError.self) { try await first.write([thing(1, "stale", version: 3)]) }
+            #expect(error?.kind == .usurped)
+        }
+        let error = await #expect(throws: RemoteError.self) { try await first.attend() }
+        #expect(error?.kind == .usurped)
+        let rows = try cluster.sql("SELECT text FROM things", in: configuration.database, kinds: [.text])
+        #expect(rows.map { $0[0] } == [.text("second")])
+        await first.close()
+    }
+
+    @Test func anIdleWriterNoticesThatItsConnectionEndedAndTakesItsPlaceAgain() async throws {
+        let configuration = try cluster.database()
+        let database = try await open(configuration)
+        let held =
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        for _ in 0..<3 {
+            try cluster.sql(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
+                in: configuration.database
+            )
+            #expect(try cluster.sql(held, in: configuration.database, kinds: [.integer]).first?[0] == .integer(0))
+            try await database.attend()
+            #expect(try cluster.sql(held, in: configuration.database, kinds: [.integer]).first?[0] == .integer(1))
+        }
+        #expect(database.status.timesOpened == 0 && database.status.lastError == nil)
+        await database.close()
+    }
+
+    @Test func connectionsThatEndedWhileNobodyUsedThemCostNoReader() async throws {
+        let cluster = PostgresCluster(isDurable: true)
+        var configuration = try cluster.database()
+        configuration.poolSize = 8
+        let database = try await open(configuration)
+        for _ in 0..<3 {
+            try await withThrowingTaskGroup(of: Int.self) { group in
+                for _ in 0..<8 { group.addTask { try await database.rows(Query("SELECT 1 FROM pg_sleep(0.05)", kinds: [.integer])).count } }
+                for try await count in group { #expect(count == 1) }
+            }
+            cluster.kill()
+            cluster.start()
+        }
+        #expect(database.status.timesOpened == 0)
+        await database.close()
     }
 
     @Test func anotherDatabaseThanTheJournalsIsRefused() async throws {
         let configuration = try cluster.database()
         await (try open(configuration)).close()
-        let error = await #expect(throws: StartupError.self) { try await open(configuration, storeID: UniqueID(high: 1, low: 2).description) }
+        let empty = try cluster.database()
+        let emptyError = await #expect(throws: StartupError.self) { try await open(empty, .fresh(of: UniqueID(high: 1, low: 2).description)) }
+        #expect(emptyError?.description.contains("an empty database") == true)
+        #expect(
+            try cluster.sql("SELECT to_regclass('things') IS NULL", in: empty.database, kinds: [.boolean]).first?[0] == .boolean(true),
+            "left as it was"
+        )
+        let error = await #expect(throws: StartupError.self) { try await open(configuration, .fresh(of: UniqueID(high: 1, low: 2).description)) }
         #expect(error?.description.contains("the journal in PLANTAO_DATA belongs to store") == true)
     }
 
     @Test func tablesOfANewerProgramAreRefusedUntouched() async throws {
         let configuration = try cluster.database()
         let later = Table("later", since: 2, key: ["id"], columns: [Column("id", .integer)])
-        await (try open(configuration, Schema(schema.tables + [later]))).close()
+        await (try open(configuration, .fresh(), Schema(schema.tables + [later]))).close()
         let error = await #expect(throws: StartupError.self) { try await open(configuration) }
         #expect(error?.description.contains("schema version 2") == true && error?.description.contains("newer program") == true)
     }
@@ -255,9 +348,10 @@ import Testing
         let configuration = try cluster.database()
         let old = try await open(configuration)
         try await old.write([thing(1, "old")])
+        try await old.release()
         await old.close()
         #expect(try await PostgresDatabase.inspect(configuration, schema: newest).schema.pending.map(\.number) == [2, 3])
-        let migrated = try await open(configuration, newest)
+        let migrated = try await open(configuration, .fresh(), newest)
         #expect(try await migrated.rows(.select(from: wider)).count == 1)
         let status = try await PostgresDatabase.inspect(configuration, schema: newest).schema
         #expect(status.isUpToDate && status.drift == [])
@@ -270,13 +364,14 @@ import Testing
         #expect(try await PostgresDatabase.inspect(configuration, schema: schema).schema.isUpToDate)
         for statement in [
             "DROP INDEX things_by_text", "ALTER TABLE things DROP COLUMN price", "ALTER TABLE things ALTER facts TYPE text", "DROP TABLE marks",
-            "ALTER TABLE things ALTER at SET NOT NULL",
+            "ALTER TABLE things ALTER at SET NOT NULL", "ALTER TABLE jobs DROP CONSTRAINT jobs_pkey", "DROP INDEX jobs_by_lane",
+            "CREATE INDEX jobs_by_lane ON jobs (position, lane)",
         ] { try cluster.sql(statement, in: configuration.database) }
         let status = try await PostgresDatabase.inspect(configuration, schema: schema).schema
         #expect(
             Set(status.drift) == [
                 "index things_by_text is missing", "column things.price is missing", "column things.facts is of type text", "table marks is missing",
-                "column things.at differs in NOT NULL",
+                "column things.at differs in NOT NULL", "the primary key of jobs is missing", "index jobs_by_lane is on jobs (position, lane)",
             ]
         )
     }

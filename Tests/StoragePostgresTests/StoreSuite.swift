@@ -24,8 +24,8 @@ import Testing
 
         func open() async throws -> any ManagedStore {
             guard let configuration else { return try SQLiteStore(directory: directory.path, schema: schema) }
-            return try await WriteBehindStore.open(directory: directory.path, schema: schema, logger: .silent) { storeID in
-                try await PostgresDatabase.open(configuration, schema: schema, storeID: storeID, logger: .silent)
+            return try await WriteBehindStore.open(directory: directory.path, schema: schema, logger: .silent) { journal in
+                try await PostgresDatabase.open(configuration, schema: schema, journal: journal, logger: .silent)
             }
         }
     }

@@ -73,3 +73,11 @@ func eventually(_ condition: () async throws -> Bool) async rethrows -> Bool {
     }
     return false
 }
+
+extension JournalIdentity {
+    /// A journal nobody has seen before, of a store or of none yet.
+    static func fresh(of storeID: String? = nil) -> JournalIdentity {
+        let id = UniqueID(high: .random(in: 0...UInt64.max), low: .random(in: 0...UInt64.max))
+        return JournalIdentity(id: id.description, storeID: storeID, owedRows: 0)
+    }
+}

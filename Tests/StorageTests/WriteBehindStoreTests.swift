@@ -16,6 +16,8 @@ final class FakeDatabase: RemoteDatabase {
         var poison: Set<String> = []
         var writes = 0
         var isClosed = false
+        var isUsurped = false
+        var isReleased = false
     }
     let state = Mutex(State())
     let storeID: String
@@ -27,6 +29,7 @@ final class FakeDatabase: RemoteDatabase {
         while state.withLock({ $0.isHeld && !$0.isClosed }) { try? await Task.sleep(for: .milliseconds(2)) }
         let error: RemoteError? = state.withLock { state in
             state.writes += 1
+            if state.isUsurped { return RemoteError(.usurped, "another server took over") }
             if state.isDown || state.isClosed { return RemoteError(.unavailable(retryAfter: .milliseconds(20)), "down") }
             if images.contains(where: { Self.text($0).map(state.poison.contains) ?? false }) { return RemoteError(.content, "made to refuse") }
             for image in images {
@@ -55,6 +58,12 @@ final class FakeDatabase: RemoteDatabase {
         return images.compactMap { image in if case .values(let values) = image.content { Row(values + [.integer(image.version)]) } else { nil } }
     }
 
+    var isNewToJournal: Bool { false }
+    func attend() async throws(RemoteError) {
+        if state.withLock({ $0.isUsurped }) { throw RemoteError(.usurped, "another server took over") }
+    }
+    func release() async throws(RemoteError) { state.withLock { $0.isReleased = true } }
+
     var texts: Set<String> { state.withLock { Set($0.rows.values.compactMap(Self.text)) } }
     func close() async { state.withLock { $0.isClosed = true } }
 }
@@ -68,8 +77,8 @@ final class FakeDatabase: RemoteDatabase {
         settings.stopPatience = .milliseconds(300)
         settings.startPatience = .milliseconds(500)
         change(&settings)
-        return try await .open(directory: directory.path, schema: schema, settings: settings, logger: .silent) { storeID in
-            if let storeID, storeID != database.storeID { throw StartupError("the journal belongs to \(storeID)") }
+        return try await .open(directory: directory.path, schema: schema, settings: settings, logger: .silent) { journal in
+            if let storeID = journal.storeID, storeID != database.storeID { throw StartupError("the journal belongs to \(storeID)") }
             return database
         }
     }
@@ -254,6 +263,28 @@ final class FakeDatabase: RemoteDatabase {
         #expect(try await store.marks([mark.key]).isEmpty)
         await store.close()
         #expect(database.state.withLock { $0.rows.keys.allSatisfy { $0.table != "marks" } }, "forgotten there, too")
+    }
+
+    @Test func onceAnotherServerHasTakenOverNothingMoreIsDecidedHere() async throws {
+        let database = FakeDatabase()
+        let store = try await open(database)
+        try store.commit([change(note(1, "mine"))])
+        _ = try await texts(store)
+        #expect(store.objection == nil)
+        database.state.withLock { $0.isUsurped = true }
+        try store.commit([change(note(2, "too late"))])
+        for _ in 0..<500 where store.objection == nil { try await Task.sleep(for: .milliseconds(10)) }
+        #expect(store.objection?.code == "usurped")
+        await store.close()
+        #expect(!database.state.withLock { $0.isReleased }, "it still owes a row")
+    }
+
+    @Test func aStoreThatOwesNothingSaysSoAtItsEnd() async throws {
+        let database = FakeDatabase()
+        let store = try await open(database)
+        try store.commit([change(note(1, "mine"))])
+        await store.close()
+        #expect(database.state.withLock { $0.isReleased })
     }
 
     @Test func theJournalOfAnotherDatabaseIsNotBroughtOver() async throws {

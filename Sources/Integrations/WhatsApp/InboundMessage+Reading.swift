@@ -68,7 +68,7 @@ extension InboundMessage {
         self.customer = identity
         self.profileName = profile?.name
         self.username = profile?.username
-        self.wamid = try json.required("id")
+        self.wamid = try json.requiredID("id")
         self.providerTimestamp = try json.requiredTime("timestamp")
         self.type = try json.required("type")
         self.content = try InboundContent(reading: json, type: type, deliveryErrors: deliveryErrors)
@@ -107,7 +107,7 @@ extension StatusUpdate {
             throw UnreadableElement(reason: "status is not one of the known ones")
         }
         self.init(
-            wamid: try json.required("id"),
+            wamid: try json.requiredID("id"),
             status: status,
             timestamp: try json.requiredTime("timestamp"),
             recipient: WhatsAppIdentity(number: json.optional("recipient_id"), bsuid: json.optional("recipient_user_id")),

@@ -22,6 +22,13 @@ extension JSON {
         return text
     }
 
+    /// An id, which is stored under its own index: WhatsApp's have about a hundred characters.
+    func requiredID(_ name: String) throws(UnreadableElement) -> String {
+        let text = try required(name)
+        guard text.utf8.count <= 512 else { throw UnreadableElement(reason: "\(name) is longer than 512 bytes") }
+        return text
+    }
+
     func requiredObject(_ name: String) throws(UnreadableElement) -> JSON {
         guard let member = self[name], member.object != nil else { throw UnreadableElement(reason: "\(name) is not an object") }
         return member

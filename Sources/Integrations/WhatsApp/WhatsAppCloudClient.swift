@@ -66,7 +66,9 @@ package struct WhatsAppCloudClient: WhatsAppSender {
     /// Asks for the number's own record, which costs nothing and sends nothing: whether the token is good for the number.
     package func check(_ credentials: WhatsAppCredentials) async -> Check {
         let id = credentials.phoneNumberID
-        guard !id.isEmpty, id.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else { return .refused(reason: "the phone number's id is not a number") }
+        guard !id.isEmpty, id.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else {
+            return .refused(reason: "the phone number's id is not a number")
+        }
         guard !credentials.accessToken.isEmpty, credentials.accessToken.utf8.allSatisfy({ (0x21...0x7e).contains($0) }) else {
             return .refused(reason: "the token is empty or has characters that no token has")
         }
