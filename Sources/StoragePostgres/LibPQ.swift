@@ -6,9 +6,16 @@ import Storage
 /// One statement of a pipeline.
 struct PostgresStatement {
     let sql: String
-    var parameters: [PostgresParameter] = []
+    /// Made when it is the statement's turn: while the server carries out one statement, the next one's are being written down.
+    var parameters: () -> [PostgresParameter]
     /// What the columns of its result are; empty when nobody reads them.
     var kinds: [Column.Kind] = []
+
+    init(sql: String, parameters: @autoclosure @escaping () -> [PostgresParameter] = [], kinds: [Column.Kind] = []) {
+        self.sql = sql
+        self.parameters = parameters
+        self.kinds = kinds
+    }
 }
 
 /// A connection through libpq, for one thread.
@@ -95,7 +102,11 @@ final class LibPQ {
     /// - Returns: the rows of each.
     func run(_ statements: [PostgresStatement], deadline: ContinuousClock.Instant) throws(PostgresError) -> [[Row]] {
         var preparing: [PreparedKey?] = []
-        for statement in statements { preparing.append(try send(statement)) }
+        for statement in statements {
+            preparing.append(try send(statement))
+            // On its way while the next one is being made; what the socket does not take now, it takes later.
+            guard PQflush(handle) >= 0 else { throw lost() }
+        }
         guard PQpipelineSync(handle) == 1 else { throw lost() }
         try flush(deadline)
 
@@ -136,7 +147,8 @@ final class LibPQ {
 
     /// - Returns: the key under which the statement is being prepared, when it is.
     private func send(_ statement: PostgresStatement) throws(PostgresError) -> PreparedKey? {
-        let types = statement.parameters.map(\.oid)
+        let parameters = statement.parameters()
+        let types = parameters.map(\.oid)
         let key = PreparedKey(sql: statement.sql, types: types)
         var isNew = false
         var name = prepared[key]
@@ -149,11 +161,11 @@ final class LibPQ {
         let sent: Int32
         if let name {
             if isNew, PQsendPrepare(handle, name, statement.sql, Int32(types.count), types) != 1 { throw lost() }
-            sent = withParameters(statement.parameters) { values, lengths, formats in
+            sent = withParameters(parameters) { values, lengths, formats in
                 PQsendQueryPrepared(handle, name, Int32(types.count), values, lengths, formats, 1)
             }
         } else {
-            sent = withParameters(statement.parameters) { values, lengths, formats in
+            sent = withParameters(parameters) { values, lengths, formats in
                 PQsendQueryParams(handle, statement.sql, Int32(types.count), types, values, lengths, formats, 1)
             }
         }

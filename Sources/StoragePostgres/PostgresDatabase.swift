@@ -37,7 +37,7 @@ package final class PostgresDatabase: RemoteDatabase {
 
     // MARK: Writing
 
-    /// One statement for each table's deletions and one for its rows, all in one round trip and one commit. What is deleted makes room for what is written,
+    /// Statements for each table's deletions and then for its rows, all in one round trip and one commit. What is deleted makes room for what is written,
     /// whichever came first, as no row is among both.
     package func write(_ images: [RowImage]) async throws(RemoteError) {
         guard !images.isEmpty else { return }
@@ -53,6 +53,23 @@ package final class PostgresDatabase: RemoteDatabase {
 
     package func attend() async throws(RemoteError) { try await writer.connect() }
     package func release() async throws(RemoteError) { try await writer.release() }
+
+    /// Several statements for a large batch, so that the server begins while the rest is being written down.
+    private static let rowsInStatement = 1000
+
+    private static func keys(of gone: ArraySlice<RowImage>, _ table: Kernel.Table) -> [PostgresParameter] {
+        table.keyPositions.enumerated().map { position, column in
+            PostgresParameter(column: table.columns[column].kind, count: gone.count) { gone.lazy.map { $0.key[position] } }
+        } + [PostgresParameter(column: .integer, count: gone.count) { gone.lazy.map { .integer($0.version) } }]
+    }
+
+    private static func columns(of rows: ArraySlice<RowImage>, _ table: Kernel.Table) -> [PostgresParameter] {
+        table.columns.dropLast().enumerated().map { position, column in
+            PostgresParameter(column: column.kind, count: rows.count) {
+                rows.lazy.map { image in if case .values(let values) = image.content { values[position] } else { .null } }
+            }
+        } + [PostgresParameter(column: .integer, count: rows.count) { rows.lazy.map { .integer($0.version) } }]
+    }
 
     func statements(_ images: [RowImage]) throws(RemoteError) -> [PostgresStatement] {
         var order: [Kernel.Table] = []
@@ -71,21 +88,11 @@ package final class PostgresDatabase: RemoteDatabase {
             guard let upsert = upserts[table], let deletion = deletions[table] else {
                 throw RemoteError(.content, "the schema has no table \(table.name)")
             }
-            if let gone = deleted[table] {
-                var parameters = table.keyPositions.enumerated().map { position, column in
-                    PostgresParameter(column: table.columns[column].kind, count: gone.count) { gone.lazy.map { $0.key[position] } }
-                }
-                parameters.append(PostgresParameter(column: .integer, count: gone.count) { gone.lazy.map { .integer($0.version) } })
-                statements.append(PostgresStatement(sql: deletion, parameters: parameters))
+            for gone in (deleted[table] ?? []).chunks(of: Self.rowsInStatement) {
+                statements.append(PostgresStatement(sql: deletion, parameters: Self.keys(of: gone, table)))
             }
-            if let rows = written[table] {
-                var parameters = table.columns.dropLast().enumerated().map { position, column in
-                    PostgresParameter(column: column.kind, count: rows.count) {
-                        rows.lazy.map { image in if case .values(let values) = image.content { values[position] } else { .null } }
-                    }
-                }
-                parameters.append(PostgresParameter(column: .integer, count: rows.count) { rows.lazy.map { .integer($0.version) } })
-                statements.append(PostgresStatement(sql: upsert, parameters: parameters))
+            for rows in (written[table] ?? []).chunks(of: Self.rowsInStatement) {
+                statements.append(PostgresStatement(sql: upsert, parameters: Self.columns(of: rows, table)))
             }
         }
         return statements
@@ -160,5 +167,12 @@ package final class PostgresDatabase: RemoteDatabase {
         for continuation in waiting { continuation.resume(returning: nil) }
         // Those under way are interrupted, and end when they come back.
         for link in idle + [writer] { await link.close() }
+    }
+}
+
+extension Array {
+    /// Consecutive pieces with at most `size` elements.
+    fileprivate func chunks(of size: Int) -> [ArraySlice<Element>] {
+        stride(from: 0, to: count, by: size).map { self[$0..<Swift.min($0 + size, count)] }
     }
 }

@@ -63,7 +63,9 @@ actor PostgresSession {
         let version: Int
     }
 
-    private static let selectStore = PostgresStatement(sql: "SELECT store_id::text, schema_version FROM plantao_store", kinds: [.text, .integer])
+    private static var selectStore: PostgresStatement {
+        PostgresStatement(sql: "SELECT store_id::text, schema_version FROM plantao_store", kinds: [.text, .integer])
+    }
 
     /// The store that is there; `nil` when there is none.
     func store() throws -> StoreRow? {

@@ -26,6 +26,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from harness.office import Office  # noqa: E402
 from harness.postgres import Cluster  # noqa: E402
+from harness.redis import Redis  # noqa: E402
 
 SEED = int(os.environ.get("E2E_SEED", random.SystemRandom().randrange(1 << 31)))
 STORE = os.environ.get("E2E_STORE", "sqlite")
@@ -131,3 +132,10 @@ def shared_office(tmp_path_factory, request):
     opened = _offices(lambda: tmp_path_factory.mktemp("office"), request)
     yield next(opened)()
     next(opened, None)
+
+
+@pytest.fixture
+def own_redis(tmp_path):
+    (tmp_path / "redis").mkdir()
+    with Redis(tmp_path / "redis") as redis:
+        yield redis

@@ -10,7 +10,6 @@ from fakes.whatsapp import text
 from harness.audit import drained, storage
 from harness.office import new_number
 from harness.process import Server, free_port, run
-from harness.redis import Redis
 from harness.slowproxy import SlowProxy
 from harness.waiting import PATIENCE, eventually
 
@@ -420,10 +419,3 @@ def test_doctor_of_the_embedded_store(tmp_path):
     finally:
         server.stop()
     assert code == 0 and "SQLite" in found["ok", "store"][0] and "version" in found["ok", "schema"][0] and "not set" in found["ok", "redis"][0], found
-
-
-@pytest.fixture
-def own_redis(tmp_path):
-    (tmp_path / "redis").mkdir()
-    with Redis(tmp_path / "redis") as redis:
-        yield redis

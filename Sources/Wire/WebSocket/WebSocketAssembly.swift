@@ -3,10 +3,15 @@ import NIOCore
 /// A message whose last frame has not been read to its end (RFC 6455 §5.4).
 struct WebSocketAssembly: Sendable {
     let isText: Bool
+    /// Its frames carry deflate, and `payload` what that inflates to.
+    let isCompressed: Bool
     private(set) var payload = ByteBuffer()
     private var utf8 = UTF8Validator()
 
-    init(isText: Bool) { self.isText = isText }
+    init(isText: Bool, isCompressed: Bool) {
+        self.isText = isText
+        self.isCompressed = isCompressed
+    }
 
     /// Adds a piece of a frame's payload that began `offset` bytes into that frame. False if it makes the text something else than UTF-8.
     ///
@@ -25,6 +30,29 @@ struct WebSocketAssembly: Sendable {
         }
         guard isText else { return true }
         return payload.withUnsafeReadableBytes { utf8.consume(UnsafeRawBufferPointer(rebasing: $0[begin...])) }
+    }
+
+    /// Adds what a piece of a compressed frame inflates to. The text is checked as it comes out.
+    mutating func append(
+        inflating piece: consuming ByteBuffer,
+        mask: WebSocketMask?,
+        offset: Int,
+        with inflater: MessageInflater
+    ) throws(WebSocketViolation) {
+        if let mask { piece.withUnsafeMutableReadableBytes { mask.apply(to: $0, offset: offset) } }
+        try piece.withUnsafeReadableBytes { (bytes) throws(WebSocketViolation) in
+            try inflater.inflate(bytes) { (chunk) throws(WebSocketViolation) in try append(inflated: chunk) }
+        }
+    }
+
+    /// Adds what is still to come out of a compressed message whose last frame has been read.
+    mutating func finishInflating(with inflater: MessageInflater) throws(WebSocketViolation) {
+        try inflater.finish { (chunk) throws(WebSocketViolation) in try append(inflated: chunk) }
+    }
+
+    private mutating func append(inflated chunk: UnsafeRawBufferPointer) throws(WebSocketViolation) {
+        guard !isText || utf8.consume(chunk) else { throw .notUTF8("the text") }
+        payload.writeBytes(chunk)
     }
 
     /// The message, now that nothing will be added.

@@ -1,6 +1,6 @@
 package import NIOCore
 
-/// Whole frames ready for the socket (RFC 6455 §5.2): final, uncompressed, with the shortest length.
+/// Whole frames ready for the socket (RFC 6455 §5.2): final, with the shortest length, and as they are (compressed ones: `WebSocketFrame+Deflate`).
 ///
 /// A server's frame has no mask, so that the same bytes go to every subscriber. A client must give a fresh mask for each (§5.3).
 package enum WebSocketFrame {
@@ -47,23 +47,34 @@ package enum WebSocketFrame {
 
     // MARK: Layout
 
-    private static func frame(_ opcode: WebSocketOpcode, _ payload: UnsafeRawBufferPointer, mask: WebSocketMask?) -> ByteBuffer {
-        var buffer = ByteBufferAllocator().buffer(capacity: payload.count + WebSocketFrameHeader.maxSize)
-        let maskBit: UInt8 = mask == nil ? 0 : 0x80
-        buffer.writeInteger(0x80 | opcode.rawValue)
-        switch payload.count {
-        case ...125: buffer.writeInteger(maskBit | UInt8(payload.count))
-        case ...Int(UInt16.max): buffer.writeMultipleIntegers(maskBit | 126, UInt16(payload.count))
-        default: buffer.writeMultipleIntegers(maskBit | 127, UInt64(payload.count))
-        }
-        guard let mask else {
-            buffer.writeBytes(payload)
-            return buffer
-        }
-        buffer.writeInteger(mask.key)
-        let headerSize = buffer.readableBytes
+    static func frame(_ opcode: WebSocketOpcode, _ payload: UnsafeRawBufferPointer, mask: WebSocketMask?) -> ByteBuffer {
+        let headerSize = headerSize(payload.count, isMasked: mask != nil)
+        var buffer = ByteBufferAllocator().buffer(capacity: headerSize + payload.count)
+        setHeader(0x80 | opcode.rawValue, payload.count, mask: mask, in: &buffer, at: 0)
+        buffer.moveWriterIndex(to: headerSize)
         buffer.writeBytes(payload)
-        buffer.withUnsafeMutableReadableBytes { mask.apply(to: UnsafeMutableRawBufferPointer(rebasing: $0[headerSize...])) }
+        if let mask { buffer.withUnsafeMutableReadableBytes { mask.apply(to: UnsafeMutableRawBufferPointer(rebasing: $0[headerSize...])) } }
         return buffer
+    }
+
+    static func headerSize(_ length: Int, isMasked: Bool) -> Int {
+        let lengthSize = length <= 125 ? 0 : length <= Int(UInt16.max) ? 2 : 8
+        return 2 + lengthSize + (isMasked ? 4 : 0)
+    }
+
+    static func setHeader(_ first: UInt8, _ length: Int, mask: WebSocketMask?, in buffer: inout ByteBuffer, at start: Int) {
+        let maskBit: UInt8 = mask == nil ? 0 : 0x80
+        var index = start
+        index += buffer.setInteger(first, at: index)
+        switch length {
+        case ...125: index += buffer.setInteger(maskBit | UInt8(length), at: index)
+        case ...Int(UInt16.max):
+            index += buffer.setInteger(maskBit | 126, at: index)
+            index += buffer.setInteger(UInt16(length), at: index)
+        default:
+            index += buffer.setInteger(maskBit | 127, at: index)
+            index += buffer.setInteger(UInt64(length), at: index)
+        }
+        if let mask { buffer.setInteger(mask.key, at: index) }
     }
 }

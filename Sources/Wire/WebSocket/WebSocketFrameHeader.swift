@@ -3,6 +3,8 @@ import NIOCore
 /// The first bytes of a frame (RFC 6455 §5.2), read without consuming them and checked as far as they have arrived.
 struct WebSocketFrameHeader: Sendable {
     let isFinal: Bool
+    /// RSV1: the message that begins here is compressed (RFC 7692 §6).
+    let isCompressed: Bool
     let opcode: WebSocketOpcode
     let mask: WebSocketMask?
     /// Bytes of payload.
@@ -16,19 +18,31 @@ struct WebSocketFrameHeader: Sendable {
     static let maxControlLength = 125
 
     /// Nil while the header is incomplete. What the first two octets already make illegal is refused without waiting for the rest.
-    init?(peeking buffer: ByteBuffer, role: WebSocketFrameParser.Role, isInsideMessage: Bool) throws(WebSocketViolation) {
+    ///
+    /// `knowsDeflate`: RSV1 has a meaning, on the first frame of a data message (RFC 7692 §6). The others never do.
+    init?(
+        peeking buffer: ByteBuffer,
+        role: WebSocketFrameParser.Role,
+        isInsideMessage: Bool,
+        knowsDeflate: Bool
+    ) throws(WebSocketViolation) {
         let start = buffer.readerIndex
         guard let first = buffer.getInteger(at: start, as: UInt8.self) else { return nil }
-        guard first & 0x70 == 0 else { throw .protocolError("a reserved bit is set and no extension was negotiated") }
+        guard first & 0x70 == 0 || knowsDeflate && first & 0x70 == 0x40 else {
+            throw .protocolError("a reserved bit is set that no negotiated extension uses")
+        }
         guard let opcode = WebSocketOpcode(rawValue: first & 0x0f) else { throw .protocolError("opcode \(first & 0x0f) is reserved") }
         isFinal = first & 0x80 != 0
+        isCompressed = first & 0x40 != 0
         self.opcode = opcode
         switch opcode {
         case .continuation:
+            guard !isCompressed else { throw .protocolError("RSV1 on a continuation") }
             guard isInsideMessage else { throw .protocolError("a continuation without a beginning") }
         case .text, .binary:
             guard !isInsideMessage else { throw .protocolError("a new message inside a fragmented one") }
         case .close, .ping, .pong:
+            guard !isCompressed else { throw .protocolError("RSV1 on a control frame") }
             guard isFinal else { throw .protocolError("a fragmented control frame") }
         }
 

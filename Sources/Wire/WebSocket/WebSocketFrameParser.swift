@@ -16,9 +16,13 @@ package import NIOCore
 /// are not minimal or have the high bit (§5.2), and frames and messages over the limits (1009). Text that is not UTF-8 is refused at its first
 /// bad byte (1007). After a violation every call throws it again; after a close frame nothing more is read (§5.5.1).
 ///
+/// With permessage-deflate agreed on, RSV1 on the first frame of a message says that its frames, put together, are deflate (RFC 7692 §6): they are
+/// inflated as they arrive, and the text is checked as it comes out.
+///
 /// Copies: a frame that arrives alone in its buffer is unmasked in place and handed over with that buffer; any other payload byte is copied
-/// once, into the message it belongs to. Kept between calls: at most the message being assembled, one partial header and one control frame.
-package struct WebSocketFrameParser: Sendable {
+/// once, into the message it belongs to. Kept between calls: at most the message being assembled (inflated, if it was compressed), one partial
+/// header and one control frame. Not to be copied once in use: the copies would share one inflater.
+package struct WebSocketFrameParser {
     /// Who is reading: a server expects masked frames, a client expects them bare (§5.1).
     package enum Role: Sendable { case server, client }
 
@@ -33,19 +37,24 @@ package struct WebSocketFrameParser: Sendable {
     /// The message that frame belongs to.
     private var message: WebSocketAssembly?
     private var end: End?
+    /// Nil: permessage-deflate was not agreed on.
+    private let inflater: MessageInflater?
 
-    private enum End: Equatable {
+    private enum End: Equatable, Sendable {
         case closed
         case violated(WebSocketViolation)
     }
 
-    package init(role: Role = .server, maxFrameBytes: Int = 64 << 10, maxMessageBytes: Int = 64 << 10) {
+    /// `inflater` is that of the connection's `WebSocketDeflate`. A message that is not compressed is bound by `maxMessageBytes`, one that is by the
+    /// inflater's `maxMessageBytes` and `maxCompressedBytes`, and the frames of either by `maxFrameBytes`.
+    package init(role: Role = .server, maxFrameBytes: Int = 64 << 10, maxMessageBytes: Int = 64 << 10, inflater: MessageInflater? = nil) {
         self.role = role
+        self.inflater = inflater
         self.maxFrameBytes = maxFrameBytes
         self.maxMessageBytes = maxMessageBytes
     }
 
-    /// Bytes kept for later: the message being assembled and what has not been looked at.
+    /// Bytes kept for later: the message being assembled and what has not been looked at. Not what zlib needs to inflate it (about 40 KB).
     package var heldBytes: Int { received.readableBytes + (message?.payload.readableBytes ?? 0) }
 
     /// Takes what the peer sent. Hand over the only reference to the buffer, so that it can be unmasked where it lies: NIO holds one while it
@@ -82,27 +91,36 @@ package struct WebSocketFrameParser: Sendable {
         received = ByteBuffer()
         frame = nil
         message = nil
+        inflater?.abandon()
     }
 
     private mutating func read() throws(WebSocketViolation) -> WebSocketMessage? {
         while true {
             if let (header, consumed) = frame {
-                guard readPayload(header, consumed: consumed) else { throw .notUTF8("the text") }
+                guard try readPayload(header, consumed: consumed) else { throw .notUTF8("the text") }
                 guard frame == nil else { return nil }
-                if header.isFinal { return try message.take()!.finished() }
+                if header.isFinal {
+                    if let inflater, message!.isCompressed { try message!.finishInflating(with: inflater) }
+                    return try message.take()!.finished()
+                }
             }
-            guard let header = try WebSocketFrameHeader(peeking: received, role: role, isInsideMessage: message != nil) else {
-                return waitForMore()
-            }
+            let isInside = message != nil
+            guard
+                let header = try WebSocketFrameHeader(peeking: received, role: role, isInsideMessage: isInside, knowsDeflate: inflater != nil)
+            else { return waitForMore() }
             if header.opcode.isControl {
                 guard received.readableBytes >= header.size + header.length else { return waitForMore() }
                 received.moveReaderIndex(forwardBy: header.size)
                 return try controlFrame(header)
             }
             guard header.length <= maxFrameBytes else { throw .tooBig("the frame", max: maxFrameBytes) }
-            guard header.length <= maxMessageBytes - (message?.payload.readableBytes ?? 0) else { throw .tooBig("the message", max: maxMessageBytes) }
+            if let inflater, message?.isCompressed ?? header.isCompressed {
+                try inflater.admit(header.length)
+            } else if header.length > maxMessageBytes - (message?.payload.readableBytes ?? 0) {
+                throw .tooBig("the message", max: maxMessageBytes)
+            }
             received.moveReaderIndex(forwardBy: header.size)
-            if message == nil { message = WebSocketAssembly(isText: header.opcode == .text) }
+            if message == nil { message = WebSocketAssembly(isText: header.opcode == .text, isCompressed: header.isCompressed) }
             frame = (header, 0)
         }
     }
@@ -120,11 +138,15 @@ package struct WebSocketFrameParser: Sendable {
     // MARK: Data frames (§5.6)
 
     /// Moves what has arrived of the frame's payload into its message, and forgets the frame once all of it has. False if the text is not UTF-8.
-    private mutating func readPayload(_ header: WebSocketFrameHeader, consumed: Int) -> Bool {
+    private mutating func readPayload(_ header: WebSocketFrameHeader, consumed: Int) throws(WebSocketViolation) -> Bool {
         let missing = header.length - consumed
         let count = min(missing, received.readableBytes)
         frame = count == missing ? nil : (header, consumed + count)
         guard count > 0 else { return true }
+        if let inflater, message!.isCompressed {
+            try inflatePayload(count, mask: header.mask, offset: consumed, with: inflater)
+            return true
+        }
         let takesAll = count == received.readableBytes
         let piece: ByteBuffer
         if takesAll {
@@ -136,6 +158,25 @@ package struct WebSocketFrameParser: Sendable {
         // A masked piece can only be opened in place if nothing else lies in its buffer, else NIO would copy all of that too.
         let isWhole = header.isFinal && header.opcode != .continuation && count == header.length && (takesAll || header.mask == nil)
         return message!.append(consume piece, mask: header.mask, offset: consumed, isWhole: isWhole)
+    }
+
+    /// The same for a piece of a compressed message.
+    private mutating func inflatePayload(
+        _ count: Int,
+        mask: WebSocketMask?,
+        offset: Int,
+        with inflater: MessageInflater
+    ) throws(WebSocketViolation) {
+        var piece: ByteBuffer
+        if count == received.readableBytes {
+            piece = received
+            received = ByteBuffer()
+        } else {
+            piece = received.readSlice(length: count)!
+            // As above: what is not alone in its buffer is not unmasked there.
+            if mask != nil { piece = ByteBuffer(bytes: piece.readableBytesView) }
+        }
+        try message!.append(inflating: consume piece, mask: mask, offset: offset, with: inflater)
     }
 
     // MARK: Control frames (§5.5)
