@@ -110,6 +110,9 @@ package actor ConsultorQueue {
 
     package func id(of user: UserID) -> Int64? { fifo.consultor(of: user)?.id }
 
+    /// The consultor that a user is, when they are online.
+    package func onlineID(of user: UserID) -> Int64? { fifo.consultor(of: user).flatMap { $0.statusOnline ? $0.id : nil } }
+
     /// The snapshot of the channel `consultores`.
     package func snapshot() -> [UInt8] {
         var writer = JSONWriter(capacity: 4096)

@@ -201,6 +201,18 @@ package actor ConversationDesk {
         return finish(turn)
     }
 
+    /// A consultor went: what was on offer to them goes to whoever's turn it is now, in its old place.
+    package func attendantLeft(_ consultor: Int64, _ moment: Moment) -> Change {
+        var turn = Turn(moment)
+        for place in line.places {
+            guard let offer = sessions[place.conversation]?.conversation.offer, offer.consultor == consultor else { continue }
+            alter(place.conversation, &turn) { $0.offerEnded(moment) }
+            turn.change.append(pool.missed(place.conversation, consultor, bySilence: false, moment))
+            record("\(name(consultor)) saiu; a oferta voltou para a fila", by: .system, place.conversation, &turn)
+        }
+        return finish(turn)
+    }
+
     /// Consultors came, went or changed: somebody in line may have found somebody.
     package func consultoresChanged(_ moment: Moment) -> Change { finish(Turn(moment)) }
 

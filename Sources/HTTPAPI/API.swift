@@ -2,6 +2,7 @@ package import Hummingbird
 package import Identity
 package import Integrations
 package import Kernel
+package import Realtime
 package import Storage
 package import Tenancy
 
@@ -59,13 +60,22 @@ package struct API: Sendable {
     package let operations: Operations
     package let directory: Directory
     package let store: any ManagedStore
+    package let door: any RealtimeDoor
     package let settings: Settings
     package let environment: Kernel.Environment
 
-    package init(operations: Operations, directory: Directory, store: any ManagedStore, settings: Settings, environment: Kernel.Environment) {
+    package init(
+        operations: Operations,
+        directory: Directory,
+        store: any ManagedStore,
+        door: any RealtimeDoor,
+        settings: Settings,
+        environment: Kernel.Environment
+    ) {
         self.operations = operations
         self.directory = directory
         self.store = store
+        self.door = door
         self.settings = settings
         self.environment = environment
     }
@@ -80,6 +90,8 @@ package struct API: Sendable {
         addConversations(to: router)
         addConsultores(to: router)
         addStorage(to: router)
+        addNotices(to: router)
+        addRealtime(door, to: router)
         addMetrics(to: router)
         addWhatsApp(to: router)
         if settings.isSimulated { addSimulator(to: router) }

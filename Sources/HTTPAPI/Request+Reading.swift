@@ -77,7 +77,7 @@ extension Request {
 
 extension String {
     /// RFC 3986 §2.1, and only where it gives UTF-8.
-    fileprivate func removingURLPercentEncoding() -> String? {
+    func removingURLPercentEncoding() -> String? {
         var bytes: [UInt8] = []
         var rest = utf8[...]
         while let byte = rest.popFirst() {

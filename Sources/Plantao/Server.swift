@@ -21,10 +21,11 @@ import Synchronization
 import Tenancy
 import Transports
 import UnixSignals
+import Wire
 
 /// Everything the server consists of, put together. The only place that knows all of it.
 struct Server {
-    static let schema = Schema(StorageTables.all + IdentityTables.all + ConsultorTables.all + ConversationTables.all)
+    static let schema = Schema(StorageTables.all + IdentityTables.all + ConsultorTables.all + ConversationTables.all + NoticeTables.all)
 
     let settings: Settings
     let logger: Logger
@@ -97,12 +98,13 @@ struct Server {
         apiSettings.whatsappSignature = settings.whatsappAppSecret.map(WhatsAppSignature.init(appSecret:))
         if let relay { apiSettings.relay = { relay.report } }
         if let key = settings.apiKey, let tenant = await directory.tenants.first { apiSettings.apiKey = (key, tenant.id) }
-        let api = API(operations: operations, directory: directory, store: store, settings: apiSettings, environment: environment)
-
         var socketSettings = SocketSettings()
         socketSettings.pingInterval = settings.pingInterval
         socketSettings.pongTimeout = settings.pongTimeout
         socketSettings.allowedOrigins = settings.allowedOrigins
+        socketSettings.isEchoOpen = settings.isEchoOpen
+        socketSettings.deflate.isEnabled = settings.compressesSockets
+        let presence = PresenceBook(grace: settings.presenceGrace, environment: environment)
         let services = SessionServices(
             operations: operations,
             authenticate: { token throws(Refusal) in
@@ -110,12 +112,21 @@ struct Server {
                 return Credential(principal: claims.principal, session: claims.session, expiresAt: claims.expiresAt)
             },
             stands: { directory.stands($0) },
+            presence: presence,
             environment: environment,
             settings: socketSettings,
             version: "Plantao \(Version.current)"
         )
-        let registries = LoopRegistries(loops: loops, environment: environment)
+        let registries = LoopRegistries(loops: loops, environment: environment, settings: socketSettings)
         directory.onSessionsEnded { registries.close(Set($0)) }
+        let api = API(
+            operations: operations,
+            directory: directory,
+            store: store,
+            door: HTTPStreams(services: services, registries: registries, loops: loops),
+            settings: apiSettings,
+            environment: environment
+        )
         let application = Application(
             router: api.router(),
             server: HTTPServerBuilder { responder in RealtimeChannel(responder: responder, services: services, registries: registries) },
@@ -128,6 +139,8 @@ struct Server {
             tenants: tenants,
             alarms: alarms,
             hub: hub,
+            presence: presence,
+            operations: operations,
             gate: gate,
             directory: directory,
             environment: environment,
@@ -137,7 +150,7 @@ struct Server {
         if let relay { members.append(relay) }
         if settings.whatsapp == nil { members.append(SimulatorService(simulator: simulator, statuses: statuses)) }
         var configuration = ServiceGroupConfiguration(
-            services: members + [application],
+            services: members + [application, StreamService(registries: registries)],
             gracefulShutdownSignals: [.sigterm, .sigint],
             logger: logger
         )

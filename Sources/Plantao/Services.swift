@@ -9,12 +9,15 @@ import Realtime
 import ServiceLifecycle
 import Storage
 import Tenancy
+import Transports
 
 /// What runs beside the doors: alarms, and now and then the putting away of what is no longer needed.
 struct Housekeeping: Service {
     let tenants: Tenants
     let alarms: AlarmClock
     let hub: StreamHub
+    let presence: PresenceBook
+    let operations: Operations
     let gate: Gate
     let directory: Directory
     let environment: Environment
@@ -26,6 +29,7 @@ struct Housekeeping: Service {
                 var ticks = 0
                 while !Task.isCancelled {
                     for tenant in alarms.due(at: environment.now()) { group.addTask { await wake(tenant) } }
+                    for person in presence.gone() { group.addTask { await leave(person) } }
                     ticks += 1
                     if ticks % 600 == 0 {
                         await tenants.sweep()
@@ -40,6 +44,15 @@ struct Housekeeping: Service {
                     try? await Task.sleep(for: .milliseconds(100))
                 }
             }
+        }
+    }
+
+    private func leave(_ person: PresenceLeases.Person) async {
+        do throws(Refusal) { try await operations.agentLeft(person.user, person.tenant) } catch {
+            // Once more after the grace, unless they come back.
+            presence.opened(person)
+            presence.closed(person)
+            logger.warning("an agent who left could not be put offline", metadata: ["tenant": "\(person.tenant)", "reason": "\(error.code)"])
         }
     }
 
@@ -64,6 +77,16 @@ struct JobService: Service {
         } onGracefulShutdown: {
             runner.stop()
         }
+    }
+}
+
+/// Ends the sessions that go on over plain HTTP when the server stops: a response that never ends would hold it up.
+struct StreamService: Service {
+    let registries: LoopRegistries
+
+    func run() async throws {
+        try await gracefulShutdown()
+        registries.stop()
     }
 }
 

@@ -24,6 +24,9 @@ struct Settings {
     var offerTimeout: Duration
     var pingInterval: Duration
     var pongTimeout: Duration
+    var presenceGrace: Duration
+    var compressesSockets: Bool
+    var isEchoOpen: Bool
     var logLevel: String
     /// Unset: the embedded store.
     var database: PostgresConfiguration?
@@ -60,12 +63,18 @@ struct Settings {
         allowedOrigins = Set(try reader.list("ALLOWED_ORIGINS") ?? ["http://localhost:3000"])
         offerTimeout = .seconds(try reader.integer("OFFER_TIMEOUT_SECONDS", default: 30, in: 1...3600))
         pingInterval = .seconds(try reader.integer("PLANTAO_PING_SECONDS", default: 25, in: 1...600))
+        presenceGrace = .seconds(try reader.integer("PRESENCE_GRACE_SECONDS", default: 20, in: 0...86_400))
+        isEchoOpen = try reader.integer("PLANTAO_ECHO", default: 0, in: 0...1) == 1
+        compressesSockets = try reader.integer("PLANTAO_WEBSOCKET_COMPRESSION", default: 1, in: 0...1) == 1
         pongTimeout = .seconds(try reader.integer("PLANTAO_PONG_TIMEOUT_SECONDS", default: 8, in: 1...600))
         logLevel = try reader.choice("LOG_LEVEL", default: "info", among: ["trace", "debug", "info", "notice", "warning", "error", "critical"])
         whatsappAppSecret = reader.text("WHATSAPP_APP_SECRET")
         whatsappVerifyToken = reader.text("WHATSAPP_VERIFY_TOKEN")
 
         if isProduction {
+            guard !isEchoOpen else {
+                throw StartupError("PLANTAO_ECHO: opens a socket without authentication, and is refused in production. Unset it.")
+            }
             guard let secretKey, !Self.publicSecrets.contains(secretKey), secretKey.utf8.count >= 32 else {
                 throw StartupError(
                     "SECRET_KEY: in production a secret of at least 32 characters is needed, and not the documentation's example. Make one: openssl rand -hex 32"

@@ -5,18 +5,24 @@ import Wire
 /// The subscribers of one event loop, and what is on its way to them.
 ///
 /// The hub puts work in from any thread; the loop takes all of it in one go, once, however much has come together. So a publication costs one hop
-/// per loop, not one per connection, and each connection is flushed once per turn.
+/// per loop, not one per connection; each connection is flushed once per turn; and publications of one stream that came together travel in one
+/// frame, a line each, which is prepared once for everybody.
 final class LoopHub: Sendable {
     enum Work: Sendable {
         case subscribed(ConnectionID, StreamKey, command: UInt32, SubscribeResult)
         case refused(ConnectionID, StreamKey, command: UInt32, CentrifugeError)
-        case deliver(StreamKey, ByteBuffer)
+        /// A push, as JSON.
+        case deliver(StreamKey, [UInt8])
     }
 
     private struct Local {
         var connections: [ConnectionID: any Subscriber] = [:]
-        var subscribers: [StreamKey: Set<ConnectionID>] = [:]
+        /// By stream, so that a publication goes through those it is for and looks nobody up.
+        var subscribers: [StreamKey: [ConnectionID: any Subscriber]] = [:]
     }
+
+    /// Bytes of one frame made of several pushes, about.
+    private static let maxFrameBytes = 32 << 10
 
     let loop: any EventLoop
     private let inbox = Mutex<(work: [Work], isScheduled: Bool)>(([], false))
@@ -51,7 +57,7 @@ final class LoopHub: Sendable {
     }
 
     func leave(_ id: ConnectionID, _ stream: StreamKey) {
-        local.value.subscribers[stream]?.remove(id)
+        local.value.subscribers[stream]?[id] = nil
         if local.value.subscribers[stream]?.isEmpty == true { local.value.subscribers[stream] = nil }
     }
 
@@ -60,25 +66,34 @@ final class LoopHub: Sendable {
             defer { inbox = ([], false) }
             return inbox.work
         }
-        var written: Set<ConnectionID> = []
-        for item in work {
-            switch item {
+        // Whoever has been given something in this turn, once.
+        var dirty: [any Subscriber] = []
+        var position = 0
+        while position < work.count {
+            switch work[position] {
             case .subscribed(let id, let stream, let command, let result):
+                position += 1
                 guard let subscriber = local.value.connections[id] else { continue }
-                local.value.subscribers[stream, default: []].insert(id)
-                subscriber.subscribed(command: command, channel: stream.channel, result)
-                written.insert(id)
+                local.value.subscribers[stream, default: [:]][id] = subscriber
+                if subscriber.subscribed(command: command, channel: stream.channel, result) { dirty.append(subscriber) }
             case .refused(let id, let stream, let command, let error):
+                position += 1
                 guard let subscriber = local.value.connections[id] else { continue }
-                subscriber.refused(command: command, channel: stream.channel, error)
-                written.insert(id)
-            case .deliver(let stream, let frame):
-                for id in local.value.subscribers[stream] ?? [] {
-                    local.value.connections[id]?.deliver(frame)
-                    written.insert(id)
+                if subscriber.refused(command: command, channel: stream.channel, error) { dirty.append(subscriber) }
+            case .deliver(let stream, let push):
+                var lines = push
+                position += 1
+                while position < work.count, case .deliver(stream, let next) = work[position], lines.count + next.count < Self.maxFrameBytes {
+                    lines.append(UInt8(ascii: "\n"))
+                    lines += next
+                    position += 1
                 }
+                guard let subscribers = local.value.subscribers[stream] else { continue }
+                // Made here: each loop has buffers of its own, as two threads that count references to one pay more than a copy costs.
+                var message = PreparedMessage(text: lines)
+                for subscriber in subscribers.values where subscriber.deliver(&message) { dirty.append(subscriber) }
             }
         }
-        for id in written { local.value.connections[id]?.flush() }
+        for subscriber in dirty { subscriber.flush() }
     }
 }

@@ -201,10 +201,10 @@ extension StreamHub.State {
         if streams[stream]?.subscribers.isEmpty == true { streams[stream]?.emptySince = now }
     }
 
-    /// Encodes and frames once. Each loop gets a buffer of its own: two threads that count references to one pay more than the copy costs.
+    /// Encodes once, for all loops.
     func send(_ publication: Publication, on key: StreamKey) {
         guard streams[key]?.subscribers.isEmpty == false else { return }
         let json = CentrifugeReply.push(.publication(channel: key.channel, publication)).bytes
-        for hub in loops.values { hub.put(.deliver(key, WebSocketFrame.text(json))) }
+        for hub in loops.values { hub.put(.deliver(key, json)) }
     }
 }

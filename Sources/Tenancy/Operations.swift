@@ -162,6 +162,11 @@ package struct Operations: Sendable {
         try await tenants.use(tenant) { cell throws(Refusal) in try await cell.consultorID(of: user).committed() }
     }
 
+    /// A user's last connection has been gone for a while.
+    package func agentLeft(_ user: UserID, _ tenant: TenantID) async throws(Refusal) {
+        try await tenants.use(tenant) { cell throws(Refusal) in try await cell.agentLeft(user).committed() }
+    }
+
     // MARK: Sockets
 
     /// - Parameters:
@@ -182,6 +187,10 @@ package struct Operations: Sendable {
     /// A remote procedure call: the twin of a REST call, with `conversation_id` among its fields. `nil` when there is no such method.
     package func call(_ method: String, _ data: JSON, by principal: Principal) async throws(Refusal) -> [UInt8]? {
         if method == "echo" { return data.bytes }
+        if method == "notice.post" {
+            let (text, key) = try Notice.fields(data)
+            return try await postNotice(text, clientMessageID: key, by: principal).json
+        }
         if method == "consultor.connection" {
             var fields = try RequestFields(data)
             var changes = ConsultorChanges()

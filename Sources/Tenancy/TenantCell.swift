@@ -14,6 +14,7 @@ package actor TenantCell {
     private let turn: TenantTurn
     private let queue: ConsultorQueue
     private let desk: ConversationDesk
+    private var board: NoticeBoard
     private let gate: Gate
     private let environment: Environment
     private let alarms: AlarmClock
@@ -40,6 +41,7 @@ package actor TenantCell {
     package static func load(_ tenant: TenantID, flow: BotFlow, _ surroundings: Surroundings) async throws(Refusal) -> TenantCell {
         let conversations = try await ConversationDesk.load(tenant: tenant, from: surroundings.store)
         let consultores = try await ConsultorQueue.load(tenant: tenant, openProtocols: conversations.openProtocols, from: surroundings.store)
+        let board = try await NoticeBoard.load(tenant, from: surroundings.store)
         let turn = TenantTurn()
         let queue = ConsultorQueue(executor: turn, tenant: tenant, loaded: consultores)
         for conversation in conversations.conversations {
@@ -53,18 +55,26 @@ package actor TenantCell {
             settings: surroundings.settings,
             loaded: conversations
         )
-        let cell = TenantCell(tenant: tenant, turn: turn, queue: queue, desk: desk, surroundings)
+        let cell = TenantCell(tenant: tenant, turn: turn, queue: queue, desk: desk, board: board, surroundings)
         // Offers may have run out while nobody was awake, and people in line may find somebody. Not now: what cannot be stored must not keep anybody
         // from reading.
         surroundings.alarms.set(tenant, at: surroundings.environment.now())
         return cell
     }
 
-    private init(tenant: TenantID, turn: TenantTurn, queue: ConsultorQueue, desk: ConversationDesk, _ surroundings: Surroundings) {
+    private init(
+        tenant: TenantID,
+        turn: TenantTurn,
+        queue: ConsultorQueue,
+        desk: ConversationDesk,
+        board: NoticeBoard,
+        _ surroundings: Surroundings
+    ) {
         self.tenant = tenant
         self.turn = turn
         self.queue = queue
         self.desk = desk
+        self.board = board
         activation = Activation(tenant: tenant)
         gate = surroundings.gate
         environment = surroundings.environment
@@ -174,7 +184,27 @@ package actor TenantCell {
 
     package func updateConsultor(_ id: Int64, _ changes: ConsultorChanges) -> Pending<[UInt8]> {
         let (moment, desk) = (environment.moment(), desk)
-        return onQueue { queue throws(Refusal) in Self.dispatching(try queue.update(id, changes), desk, moment) }
+        return onQueue { queue throws(Refusal) in
+            let decision = try queue.update(id, changes)
+            return changes.statusOnline == false ? Self.leaving(id, decision, desk, moment) : Self.dispatching(decision, desk, moment)
+        }
+    }
+
+    /// A user has had no connection for the grace: the consultor they are goes offline, and what was on offer to them goes on at once.
+    package func agentLeft(_ user: UserID) -> Pending<Void> {
+        let (moment, desk) = (environment.moment(), desk)
+        return onQueue { queue throws(Refusal) in
+            guard let id = queue.onlineID(of: user) else { return ((), Change()) }
+            var changes = ConsultorChanges()
+            changes.statusOnline = false
+            return ((), Self.leaving(id, try queue.update(id, changes), desk, moment).1)
+        }
+    }
+
+    private static func leaving(_ id: Int64, _ decision: ([UInt8], Change), _ desk: ConversationDesk, _ moment: Moment) -> ([UInt8], Change) {
+        var (json, change) = decision
+        change.append(desk.assumeIsolated { $0.attendantLeft(id, moment) })
+        return (json, change)
     }
 
     package func removeConsultor(_ id: Int64) -> Pending<Void> {
@@ -198,6 +228,28 @@ package actor TenantCell {
         return (json, change)
     }
 
+    // MARK: Notices
+
+    /// Posted once under one key.
+    package func postNotice(_ text: String, clientMessageID: String?, by principal: Principal) -> Pending<Notice> {
+        if let earlier = clientMessageID.flatMap({ board.earlier($0, by: principal.user) }) { return settle(.success((earlier, Change()))) }
+        let moment = environment.moment()
+        let notice = Notice(id: moment.id(), text: text, by: principal, clientMessageID: clientMessageID, at: moment.now)
+        board.put(notice)
+        var writer = JSONWriter(capacity: text.utf8.count + 256)
+        writer.object {
+            $0.field("type", "notice.created")
+            $0.field("notice", raw: notice.json)
+        }
+        var change = Change()
+        change.rows = [notice.image(of: tenant)]
+        change.events = [Event(channel: "notices", payload: writer.bytes)]
+        if let clientMessageID {
+            change.marks = [Mark(.notice(clientMessageID, by: principal), at: moment.now, result: notice.id.description)]
+        }
+        return settle(.success((notice, change)))
+    }
+
     // MARK: Subscribing
 
     package enum Channel: Sendable, Hashable {
@@ -205,6 +257,7 @@ package actor TenantCell {
         case conversation(ConversationID)
         case queue
         case consultores
+        case notices
 
         /// `nil` for a name that no channel has.
         package init?(_ name: String) {
@@ -212,6 +265,7 @@ package actor TenantCell {
             case "conversations": self = .conversations
             case "queue": self = .queue
             case "consultores": self = .consultores
+            case "notices": self = .notices
             default:
                 guard name.hasPrefix("conversation:"), let id = ConversationID(name.dropFirst("conversation:".count)) else { return nil }
                 self = .conversation(id)
@@ -236,6 +290,7 @@ package actor TenantCell {
         case .conversations: if needsSnapshot() { snapshot = desk.assumeIsolated { $0.conversationsSnapshot() } }
         case .queue: if needsSnapshot() { snapshot = desk.assumeIsolated { $0.queueSnapshot() } }
         case .consultores: if needsSnapshot() { snapshot = queue.assumeIsolated { $0.snapshot() } }
+        case .notices: if needsSnapshot() { snapshot = board.snapshot }
         }
         let seen = snapshot
         gate.enqueue(Change(), activation) { result in register(result.map { seen }) }

@@ -19,9 +19,10 @@ import Wire
 
 /// What carries a session's frames.
 protocol SessionTransport: AnyObject {
-    /// Queues a frame; `flush` sends it.
-    func write(_ frame: ByteBuffer)
+    /// Queues what many connections are told; `flush` sends it.
+    func write(_ message: inout PreparedMessage)
     func write(_ reply: CentrifugeReply)
+    var hasUnflushed: Bool { get }
     func flush()
     func close(_ disconnect: CentrifugeDisconnect)
 }
@@ -49,8 +50,12 @@ final class ClientSession: Subscriber {
     private var nextPing: Timestamp
     private var pongExpectedBy: Timestamp?
 
-    init(services: SessionServices, loop: any EventLoop, transport: any SessionTransport) {
+    /// Where a client without a socket sends its commands; known to that client alone.
+    private let emulationSession: String?
+
+    init(services: SessionServices, loop: any EventLoop, transport: any SessionTransport, emulationSession: String? = nil) {
         self.services = services
+        self.emulationSession = emulationSession
         self.loop = loop
         self.transport = transport
         let moment = services.environment.moment()
@@ -84,9 +89,11 @@ final class ClientSession: Subscriber {
 
     /// The connection is gone.
     func ended() {
+        let person = credential.map(PresenceLeases.Person.init)
         state = .closed
         commands = []
         guard let connection else { return }
+        if let person { services.presence.closed(person) }
         self.connection = nil
         subscriptions = []
         services.hub.detach(connection, on: loop)
@@ -191,17 +198,27 @@ final class ClientSession: Subscriber {
         }
     }
 
-    func subscribed(command id: UInt32, channel: String, _ result: SubscribeResult) {
-        if case .closed = state { return }
+    func subscribed(command id: UInt32, channel: String, _ result: SubscribeResult) -> Bool {
+        if case .closed = state { return false }
         subscriptions.insert(channel)
-        transport.write(.subscribe(id: id, result))
-        subscriptionSettled()
+        return writing {
+            transport.write(.subscribe(id: id, result))
+            subscriptionSettled()
+        }
     }
 
-    func refused(command id: UInt32, channel: String, _ error: CentrifugeError) {
-        if case .closed = state { return }
-        transport.write(.error(id: id, error))
-        subscriptionSettled()
+    func refused(command id: UInt32, channel: String, _ error: CentrifugeError) -> Bool {
+        if case .closed = state { return false }
+        return writing {
+            transport.write(.error(id: id, error))
+            subscriptionSettled()
+        }
+    }
+
+    private func writing(_ body: () -> Void) -> Bool {
+        let wasDirty = transport.hasUnflushed
+        body()
+        return !wasDirty && transport.hasUnflushed
     }
 
     /// A subscription is settled by the hub, which may be sooner than the command comes back from the business. The next command is taken after both.
@@ -220,7 +237,11 @@ final class ClientSession: Subscriber {
         services.hub.unsubscribe(connection, StreamKey(tenant: tenant, channel: channel), on: loop)
     }
 
-    func deliver(_ frame: ByteBuffer) { transport.write(frame) }
+    func deliver(_ message: inout PreparedMessage) -> Bool {
+        let wasDirty = transport.hasUnflushed
+        transport.write(&message)
+        return !wasDirty && transport.hasUnflushed
+    }
     func flush() { transport.flush() }
 
     // MARK: Off the loop and back
@@ -287,6 +308,7 @@ final class ClientSession: Subscriber {
     private func connected(_ id: UInt32, _ credential: Credential) {
         state = .connected(credential)
         connection = services.hub.attach(self, on: loop)
+        services.presence.opened(PresenceLeases.Person(credential))
         var result = ConnectResult(
             client: clientID,
             version: services.version,
@@ -294,7 +316,7 @@ final class ClientSession: Subscriber {
             pong: true
         )
         result.expiry = expiry(credential)
-        result.session = clientID
+        result.session = emulationSession ?? ""
         transport.write(.connect(id: id, result))
     }
 
@@ -310,4 +332,8 @@ final class ClientSession: Subscriber {
         let left = credential.expiresAt - services.environment.now()
         return .after(seconds: UInt32(clamping: max(left.components.seconds, 1)))
     }
+}
+
+extension PresenceLeases.Person {
+    fileprivate init(_ credential: Credential) { self.init(tenant: credential.principal.tenant, user: credential.principal.user) }
 }

@@ -1,26 +1,40 @@
 package import Kernel
 package import NIOCore
+import Wire
 
-/// The WebSockets of one event loop, and the one timer that all of them share.
+/// A connection of one event loop, to be told of time and of endings.
+protocol TimedConnection: AnyObject {
+    /// About once a second.
+    func timePassed(_ now: Timestamp)
+    /// These logins have ended: what they could see and do, they no longer may.
+    func close(_ sessions: Set<LoginSessionID>)
+    /// The server stops.
+    func stop()
+}
+
+/// The connections of one event loop, and the one timer that all of them share.
 final class LoopRegistry {
-    private var connections: [ObjectIdentifier: WebSocketConnection] = [:]
+    private var connections: [ObjectIdentifier: any TimedConnection] = [:]
     private let environment: Environment
     private var timer: RepeatedTask?
     private let loop: any EventLoop
+    /// zlib's states, which the connections of a loop share.
+    let deflatePool: DeflatePool
 
-    init(loop: any EventLoop, environment: Environment) {
+    init(loop: any EventLoop, environment: Environment, deflate: DeflatePolicy) {
         self.loop = loop
         self.environment = environment
+        deflatePool = DeflatePool(deflate)
     }
 
-    func add(_ connection: WebSocketConnection) {
+    func add(_ connection: some TimedConnection) {
         connections[ObjectIdentifier(connection)] = connection
         guard timer == nil else { return }
         let registry = NIOLoopBound(self, eventLoop: loop)
         timer = loop.scheduleRepeatedTask(initialDelay: .seconds(1), delay: .seconds(1)) { _ in registry.value.tick() }
     }
 
-    func remove(_ connection: WebSocketConnection) {
+    func remove(_ connection: some TimedConnection) {
         connections[ObjectIdentifier(connection)] = nil
         guard connections.isEmpty else { return }
         timer?.cancel()
@@ -30,6 +44,10 @@ final class LoopRegistry {
     /// Closes those whose login has ended: what they could see and do, they no longer may.
     func close(_ sessions: Set<LoginSessionID>) {
         for connection in connections.values { connection.close(sessions) }
+    }
+
+    func stop() {
+        for connection in connections.values { connection.stop() }
     }
 
     private func tick() {
@@ -42,11 +60,11 @@ final class LoopRegistry {
 package final class LoopRegistries: Sendable {
     private let registries: [ObjectIdentifier: (loop: any EventLoop, registry: NIOLoopBoundBox<LoopRegistry>)]
 
-    package init(loops: some Sequence<any EventLoop>, environment: Environment) {
+    package init(loops: some Sequence<any EventLoop>, environment: Environment, settings: SocketSettings) {
         var registries: [ObjectIdentifier: (loop: any EventLoop, registry: NIOLoopBoundBox<LoopRegistry>)] = [:]
         for loop in loops {
             registries[ObjectIdentifier(loop)] = (
-                loop, .makeBoxSendingValue(LoopRegistry(loop: loop, environment: environment), eventLoop: loop)
+                loop, .makeBoxSendingValue(LoopRegistry(loop: loop, environment: environment, deflate: settings.deflate), eventLoop: loop)
             )
         }
         self.registries = registries
@@ -55,6 +73,11 @@ package final class LoopRegistries: Sendable {
     /// Closes the sockets of logins that have ended, on whatever loop they are.
     package func close(_ sessions: Set<LoginSessionID>) {
         for (loop, registry) in registries.values { loop.execute { registry.value.close(sessions) } }
+    }
+
+    /// Tells every client to come back, as the server stops.
+    package func stop() {
+        for (loop, registry) in registries.values { loop.execute { registry.value.stop() } }
     }
 
     /// On the loop itself.

@@ -1,6 +1,6 @@
 package import Kernel
 import NIOCore
-import Realtime
+package import Realtime
 package import Tenancy
 import Wire
 
@@ -10,6 +10,8 @@ package struct SessionServices: Sendable {
     package let authenticate: Authenticate
     /// Whether a login has not ended since its token was proved.
     package let stands: @Sendable (LoginSessionID) -> Bool
+    /// Who is there.
+    package let presence: PresenceBook
     package let environment: Environment
     package let settings: SocketSettings
     package let version: String
@@ -18,6 +20,7 @@ package struct SessionServices: Sendable {
         operations: Operations,
         authenticate: @escaping Authenticate,
         stands: @escaping @Sendable (LoginSessionID) -> Bool,
+        presence: PresenceBook,
         environment: Environment,
         settings: SocketSettings,
         version: String
@@ -25,6 +28,7 @@ package struct SessionServices: Sendable {
         self.operations = operations
         self.authenticate = authenticate
         self.stands = stands
+        self.presence = presence
         self.environment = environment
         self.settings = settings
         self.version = version

@@ -1,4 +1,5 @@
 package import Kernel
+package import Wire
 
 /// What a connection may do and how long, each with its default.
 package struct SocketSettings: Sendable {
@@ -17,6 +18,10 @@ package struct SocketSettings: Sendable {
     package var maxChannels = 128
     /// Commands of one connection waiting for their turn, at the most (3013).
     package var maxWaitingCommands = 256
+    /// Whether `/connection/echo` is open.
+    package var isEchoOpen = false
+    /// Compression of frames (RFC 7692), where the client offers it.
+    package var deflate = DeflatePolicy()
     /// Origins that browsers may connect from, besides the server's own.
     package var allowedOrigins: Set<String> = ["http://localhost:3000"]
 

@@ -4,7 +4,7 @@ import Wire
 
 /// A WebSocket on its event loop: frames in and out, control frames, the closing handshake (RFC 6455 §5, §7), and the bound on what waits for a client who
 /// does not read. What the messages mean is the session's business.
-final class WebSocketConnection: ChannelInboundHandler, SessionTransport {
+final class WebSocketConnection: ChannelInboundHandler, SessionTransport, TimedConnection {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
@@ -21,15 +21,19 @@ final class WebSocketConnection: ChannelInboundHandler, SessionTransport {
     private var state = State.open
     private var context: ChannelHandlerContext?
     private var session: ClientSession?
-    private var hasUnflushed = false
+    private(set) var hasUnflushed = false
+    /// What was agreed with the client (RFC 7692); `nil` for plain frames.
+    private let deflate: WebSocketDeflate?
 
-    init(services: SessionServices, registry: LoopRegistry) {
+    init(services: SessionServices, registry: LoopRegistry, deflate parameters: DeflateParameters?) {
         self.services = services
         self.registry = registry
+        deflate = parameters.map { WebSocketDeflate($0, role: .server, pool: registry.deflatePool) }
         parser = WebSocketFrameParser(
             role: .server,
             maxFrameBytes: services.settings.maxMessageBytes,
-            maxMessageBytes: services.settings.maxMessageBytes
+            maxMessageBytes: services.settings.maxMessageBytes,
+            inflater: deflate?.inflater
         )
     }
 
@@ -67,7 +71,7 @@ final class WebSocketConnection: ChannelInboundHandler, SessionTransport {
         switch event {
         // The client has sent its last byte. Nothing would ever answer our frames; and without this the socket would stay for ever.
         case ChannelEvent.inputClosed: closeSocket()
-        case is ChannelShouldQuiesceEvent: session?.close(.shutdown)
+        case is ChannelShouldQuiesceEvent: stop()
         default: context.fireUserInboundEventTriggered(event)
         }
     }
@@ -106,6 +110,8 @@ final class WebSocketConnection: ChannelInboundHandler, SessionTransport {
         }
     }
 
+    func stop() { session?.close(.shutdown) }
+
     func close(_ sessions: Set<LoginSessionID>) {
         guard let session, let credential = session.credential, sessions.contains(credential.session) else { return }
         session.close(.invalidToken)
@@ -113,7 +119,9 @@ final class WebSocketConnection: ChannelInboundHandler, SessionTransport {
 
     // MARK: Out
 
-    func write(_ frame: ByteBuffer) {
+    func write(_ message: inout PreparedMessage) { write(message.frame(for: deflate)) }
+
+    private func write(_ frame: ByteBuffer) {
         guard case .open = state, let context else { return }
         // What was there before counts, not the frame itself: a snapshot may be larger than the bound, and reaches who reads.
         if !context.channel.isWritable, let queued = try? context.channel.syncOptions?.getOption(.bufferedWritableBytes),
@@ -127,7 +135,7 @@ final class WebSocketConnection: ChannelInboundHandler, SessionTransport {
         hasUnflushed = true
     }
 
-    func write(_ reply: CentrifugeReply) { write(WebSocketFrame.text(reply.bytes)) }
+    func write(_ reply: CentrifugeReply) { write(deflate?.text(reply.bytes) ?? WebSocketFrame.text(reply.bytes)) }
 
     func flush() {
         guard hasUnflushed else { return }

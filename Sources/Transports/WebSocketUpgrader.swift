@@ -11,6 +11,8 @@ struct WebSocketUpgrader: NIOTypedHTTPServerProtocolUpgrader {
     typealias UpgradeResult = RealtimeChannel.Upgraded
 
     static let path = "/connection/websocket"
+    /// For conformance suites, where it is opened.
+    static let echoPath = "/connection/echo"
 
     let supportedProtocol = "websocket"
     let requiredUpgradeHeaders: [String] = []
@@ -24,8 +26,7 @@ struct WebSocketUpgrader: NIOTypedHTTPServerProtocolUpgrader {
         upgradeRequest: HTTPRequestHead,
         initialResponseHeaders: HTTPHeaders
     ) -> EventLoopFuture<HTTPHeaders> {
-        let path = upgradeRequest.uri.prefix { $0 != "?" }
-        guard path == Self.path || path == Self.path + "/" else {
+        guard isRealtime(upgradeRequest) || isEcho(upgradeRequest) else {
             return refuse(channel, .notFound, reason: "Não há WebSocket neste endereço; use \(Self.path)")
         }
         guard isAllowed(origin: upgradeRequest.headers.first(name: "origin"), host: upgradeRequest.headers.first(name: "host")) else {
@@ -43,6 +44,13 @@ struct WebSocketUpgrader: NIOTypedHTTPServerProtocolUpgrader {
             headers.replaceOrAdd(name: "upgrade", value: "websocket")
             headers.replaceOrAdd(name: "sec-websocket-accept", value: accept)
             if let subprotocol { headers.replaceOrAdd(name: "sec-websocket-protocol", value: subprotocol) }
+            do throws(WebSocketExtensionError) {
+                if let agreement = try agreement(upgradeRequest) {
+                    headers.replaceOrAdd(name: "sec-websocket-extensions", value: agreement.headerValue)
+                }
+            } catch {
+                return refuse(channel, .badRequest, reason: "Sec-WebSocket-Extensions: \(error)")
+            }
             return channel.eventLoop.makeSucceededFuture(headers)
         case .refuse(let status, let headers, let reason):
             return refuse(channel, HTTPResponseStatus(statusCode: status), headers: headers, reason: reason)
@@ -52,10 +60,33 @@ struct WebSocketUpgrader: NIOTypedHTTPServerProtocolUpgrader {
     func upgrade(channel: any Channel, upgradeRequest: HTTPRequestHead) -> EventLoopFuture<UpgradeResult> {
         channel.eventLoop.makeCompletedFuture {
             handshakeDone()
-            let connection = WebSocketConnection(services: services, registry: registries.registry(of: channel.eventLoop))
+            // The same answer as before, which refused what cannot be read.
+            let agreed = try? agreement(upgradeRequest)
+            if isEcho(upgradeRequest) {
+                try channel.pipeline.syncOperations.addHandler(EchoConnection(deflate: agreed?.parameters))
+                return .socket
+            }
+            let connection = WebSocketConnection(
+                services: services,
+                registry: registries.registry(of: channel.eventLoop),
+                deflate: agreed?.parameters
+            )
             try channel.pipeline.syncOperations.addHandler(connection)
             return .socket
         }
+    }
+
+    private func isRealtime(_ request: HTTPRequestHead) -> Bool { Self.path(of: request) == Self.path }
+    private func isEcho(_ request: HTTPRequestHead) -> Bool { services.settings.isEchoOpen && Self.path(of: request) == Self.echoPath }
+
+    /// Without the query, and without a slash at its end.
+    private static func path(of request: HTTPRequestHead) -> Substring {
+        let path = request.uri.prefix { $0 != "?" }
+        return path.hasSuffix("/") ? path.dropLast() : path
+    }
+
+    private func agreement(_ request: HTTPRequestHead) throws(WebSocketExtensionError) -> DeflateNegotiator.Agreement? {
+        try DeflateNegotiator(isEcho(request) ? EchoConnection.policy : services.settings.deflate).answer(request.headers["sec-websocket-extensions"])
     }
 
     /// A page may connect from the server's own origin and from those that are listed. Who sends no origin is no browser.

@@ -10,25 +10,40 @@ import Wire
     final class Screen: Subscriber {
         var shown: [String] = []
         var flushes = 0
+        var frames = 0
 
-        func subscribed(command id: UInt32, channel: String, _ result: SubscribeResult) {
+        private var isDirty = false
+        /// Whether this is the first thing since the last flush.
+        private func show(_ text: String) -> Bool {
+            shown.append(text)
+            defer { isDirty = true }
+            return !isDirty
+        }
+
+        func subscribed(command id: UInt32, channel: String, _ result: SubscribeResult) -> Bool {
             let data = result.data.map { String(decoding: $0, as: UTF8.self) }
-            shown.append(
+            return show(
                 "subscribed \(channel) at \(result.position.offset), \(result.recovered ? "recovered \(result.publications.count)" : data ?? "nothing")"
             )
         }
-        func refused(command id: UInt32, channel: String, _ error: CentrifugeError) { shown.append("refused \(channel) \(error.code)") }
-        func deliver(_ frame: ByteBuffer) {
+        func refused(command id: UInt32, channel: String, _ error: CentrifugeError) -> Bool { show("refused \(channel) \(error.code)") }
+        func deliver(_ message: inout PreparedMessage) -> Bool {
             var parser = WebSocketFrameParser(role: .client)
-            parser.append(frame)
+            parser.append(message.frame(for: nil))
             guard case .text(let json)? = try? parser.next(), let replies = try? CentrifugeReply.decode(json) else {
-                return shown.append("broken frame")
+                return show("broken frame")
             }
+            let wasDirty = isDirty
             for case .push(.publication(let channel, let publication)) in replies {
-                shown.append("\(channel) \(publication.offset.map(String.init) ?? "-") \(String(decoding: publication.data, as: UTF8.self))")
+                _ = show("\(channel) \(publication.offset.map(String.init) ?? "-") \(String(decoding: publication.data, as: UTF8.self))")
             }
+            frames += 1
+            return !wasDirty
         }
-        func flush() { flushes += 1 }
+        func flush() {
+            flushes += 1
+            isDirty = false
+        }
     }
 
     let loop = EmbeddedEventLoop()
@@ -65,6 +80,7 @@ import Wire
         loop.run()
         #expect(screen.shown == ["subscribed c at 0, \"s\"", "c 1 \"after\"", "c 2 \"that\""])
         #expect(screen.flushes == 1, "one flush for all of a turn")
+        #expect(screen.frames == 1, "what came together on one stream travels together")
     }
 
     @Test func whoComesBackGetsWhatItMissedAndNotTheSnapshot() {

@@ -1,0 +1,48 @@
+package import Kernel
+package import Wire
+
+// The ways into the streams for those who have no WebSocket: what the HTTP doors ask for, and the transports give. Same sessions, same streams, same offsets.
+
+/// How a session's frames are written down in a response that goes on.
+package enum StreamEncoding: Sendable {
+    /// `text/event-stream`: each frame an event (WHATWG HTML §9.2).
+    case events
+    /// Each frame a line of JSON.
+    case lines
+}
+
+/// The body of a response that goes on for as long as the session does.
+package struct StreamBody: Sendable {
+    package let chunks: AsyncStream<[UInt8]>
+    /// To be told how many bytes have been written, so that a client who does not read is noticed.
+    package let written: @Sendable (Int) -> Void
+
+    package init(chunks: AsyncStream<[UInt8]>, written: @escaping @Sendable (Int) -> Void) {
+        self.chunks = chunks
+        self.written = written
+    }
+}
+
+package struct PollRequest: Sendable {
+    package let channel: String
+    /// Where the client is; `nil` for the snapshot.
+    package let since: StreamPosition?
+    /// How long to wait for something new.
+    package let wait: Duration
+
+    package init(channel: String, since: StreamPosition?, wait: Duration) {
+        self.channel = channel
+        self.since = since
+        self.wait = wait
+    }
+}
+
+package protocol RealtimeDoor: Sendable {
+    /// Begins a session whose first commands these are.
+    func open(_ commands: [UInt8], as encoding: StreamEncoding) -> StreamBody
+    /// Hands commands to a session that was opened here.
+    /// - Returns: whether there is one.
+    func emulate(session: String, _ commands: [UInt8]) async -> Bool
+    /// `{epoch, offset, data}` with a snapshot, or `{epoch, offset, publications}` with what was missed, which may be nothing.
+    func poll(_ request: PollRequest, by principal: Principal) async throws(Refusal) -> [UInt8]
+}
