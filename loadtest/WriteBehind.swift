@@ -34,6 +34,7 @@ struct WriteBehind: AsyncParsableCommand {
                 journal: JournalIdentity(id: UUID().uuidString, storeID: nil, owedRows: 0),
                 logger: .silent
             )
+            try await database.claim()
             FileHandle.standardError.write(Data("round \(round) of \(rounds)\n".utf8))
             figures["one by one", default: []].append(try await oneByOne(database, round))
             try await database.release()
@@ -172,6 +173,7 @@ private struct Held: RemoteDatabase {
 
     var storeID: String { database.storeID }
     var isNewToJournal: Bool { database.isNewToJournal }
+    func claim() async throws(RemoteError) { try await database.claim() }
     func attend() async throws(RemoteError) { try await database.attend() }
     func release() async throws(RemoteError) { try await database.release() }
     var status: RemoteStatus { database.status }

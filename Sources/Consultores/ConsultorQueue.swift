@@ -31,10 +31,14 @@ package actor ConsultorQueue {
 
     /// - Parameter openProtocols: the numbers that open conversations carry.
     package static func load(tenant: TenantID, openProtocols: [Int64], from store: any Store) async throws(Refusal) -> Loaded {
-        let consultores = try await store.rows(.select(from: ConsultorTables.consultores, "WHERE tenant_id = ?", [.id(tenant)], tenant: tenant)).map(
+        let consultores = try await store.rows(
+            .select(from: ConsultorTables.consultores, "WHERE tenant_id = ?", [.id(tenant)], tenant: tenant).forDeciding
+        ).map(
             Consultor.init
         )
-        let last = try await store.rows(Query("SELECT MAX(id) FROM protocolos WHERE tenant_id = ?", [.id(tenant)], kinds: [.integer], tenant: tenant))
+        let last = try await store.rows(
+            Query("SELECT MAX(id) FROM protocolos WHERE tenant_id = ?", [.id(tenant)], kinds: [.integer], tenant: tenant).forDeciding
+        )
         var lastProtocol: Int64 = 0
         if var row = last.first { lastProtocol = row.optionalInteger() ?? 0 }
         var open: [Protocolo] = []

@@ -35,7 +35,7 @@ extension ConversationDesk {
                 arguments,
                 kinds: ConversationTables.conversations.columns.map(\.kind),
                 tenant: tenant
-            )
+            ).forDeciding
         ).map(Conversation.init)
         loaded.contacts = try await store.rows(
             Query(
@@ -46,7 +46,7 @@ extension ConversationDesk {
                 arguments,
                 kinds: ConversationTables.contacts.columns.map(\.kind),
                 tenant: tenant
-            )
+            ).forDeciding
         ).map(Contact.init)
         loaded.messages = try await store.rows(
             Query(
@@ -58,7 +58,7 @@ extension ConversationDesk {
                 arguments,
                 kinds: ConversationTables.messages.columns.map(\.kind),
                 tenant: tenant
-            )
+            ).forDeciding
         ).map(Message.init)
         return loaded
     }
@@ -83,7 +83,7 @@ extension ConversationDesk {
                     "WHERE tenant_id = ? AND (\(conditions.joined(separator: " OR ")))",
                     arguments,
                     tenant: tenant
-                )
+                ).forDeciding
             ).map(Contact.init)
         }
         return found

@@ -26,7 +26,6 @@ package struct API: Sendable {
 
     /// How it goes with Redis, for operators.
     package struct RelayReport: Sendable {
-        package var address: String
         package var isConnected: Bool
         package var breaker: String
         package var timesOpened: Int
@@ -34,26 +33,21 @@ package struct API: Sendable {
         package var waiting: Int
         package var relayed: Int
         package var dropped: Int
-        package var lastError: String?
 
         package init(
-            address: String,
             isConnected: Bool,
             breaker: String,
             timesOpened: Int,
             waiting: Int,
             relayed: Int,
-            dropped: Int,
-            lastError: String?
+            dropped: Int
         ) {
-            self.address = address
             self.isConnected = isConnected
             self.breaker = breaker
             self.timesOpened = timesOpened
             self.waiting = waiting
             self.relayed = relayed
             self.dropped = dropped
-            self.lastError = lastError
         }
     }
 

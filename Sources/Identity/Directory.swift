@@ -51,9 +51,9 @@ package actor Directory {
     package func load() async throws(Refusal) {
         let ended = activation
         guard ended?.isEnded ?? true else { return }
-        let tenants = try await store.rows(.select(from: IdentityTables.tenants)).map(Tenant.init)
-        let users = try await store.rows(.select(from: IdentityTables.users)).map(User.init)
-        let sessions = try await store.rows(.select(from: IdentityTables.loginSessions)).map(LoginSession.init)
+        let tenants = try await store.everything(in: IdentityTables.tenants).map(Tenant.init)
+        let users = try await store.everything(in: IdentityTables.users).map(User.init)
+        let sessions = try await store.everything(in: IdentityTables.loginSessions).map(LoginSession.init)
         // Somebody was quicker, and has gone on from there: what was read here may be older than what they did.
         guard activation === ended else { return }
         let roster = Roster(tenants: tenants, users: users, sessions: sessions)

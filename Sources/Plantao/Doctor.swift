@@ -142,8 +142,14 @@ struct Doctor: AsyncParsableCommand {
             let damage = try SQLiteStore.damage(directory: settings.dataDirectory)
             if !damage.isEmpty { report.bad("store", "the file is damaged (\(damage[0])). Stop the server and restore a backup.") }
         } catch { report.bad("store", "\(error)") }
-        let owed = WriteBehindStore.owed(in: settings.dataDirectory)
-        if owed > 0 { report.bad("journal", "owes a database \(owed) changed rows, and DATABASE_URL is not set. Set it as it was.") }
+        do {
+            if let journal = try WriteBehindStore.summary(of: settings.dataDirectory), journal.storeID != nil {
+                report.bad(
+                    "journal",
+                    "belongs to a database, owes it \(journal.owedRows) changed rows, and DATABASE_URL is not set. Set it as it was."
+                )
+            }
+        } catch { report.bad("journal", "\(error)") }
     }
 
     private func checkDatabase(_ database: PostgresConfiguration, _ settings: Settings, _ report: inout Report) async {
@@ -167,19 +173,21 @@ struct Doctor: AsyncParsableCommand {
             }
         } catch { report.bad("store", "\(error)") }
         let directory = settings.dataDirectory
-        let owed = WriteBehindStore.owed(in: directory)
-        if owed > 10_000 {
-            report.warn("journal", "owes the database \(owed) changed rows. If no server runs, start one; otherwise look at GET /api/v1/storage.")
-        } else {
-            report.ok("journal", "owes the database \(owed) changed rows")
-        }
-        let quarantined = WriteBehindStore.quarantined(in: directory)
-        if quarantined > 0 {
-            report.warn(
-                "quarantine",
-                "\(quarantined) rows that the database would not take. GET /api/v1/storage says why; POST /api/v1/storage/retry tries again."
-            )
-        }
+        do {
+            let journal = try WriteBehindStore.summary(of: directory)
+            let (owed, quarantined) = (journal?.owedRows ?? 0, journal?.quarantinedRows ?? 0)
+            if owed > 10_000 {
+                report.warn("journal", "owes the database \(owed) changed rows. If no server runs, start one; otherwise look at GET /api/v1/storage.")
+            } else {
+                report.ok("journal", "owes the database \(owed) changed rows")
+            }
+            if quarantined > 0 {
+                report.warn(
+                    "quarantine",
+                    "\(quarantined) rows that the database would not take. GET /api/v1/storage says why; POST /api/v1/storage/retry tries again."
+                )
+            }
+        } catch { report.bad("journal", "\(error)") }
         if FileManager.default.fileExists(atPath: SQLiteStore.path(in: directory)) {
             report.warn(
                 "store",

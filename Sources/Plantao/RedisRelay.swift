@@ -11,7 +11,7 @@ import Wire
 /// What the gate has released, for those beyond this process: pushes on the Redis channel `push:<tenant>`, and a notice of each job that became runnable on
 /// the Redis stream `jobs`.
 ///
-///     push     {"server": …, "n": …, "channel": "conversation:…", "data": {…}}     `n` counts by one for each server: who sees a gap has missed some
+///     push     {"server": …, "n": …, "channel": "conversation:…", "data": {…}}     `n` counts a tenant's pushes by one for each server: a gap is a loss
 ///     job      server, tenant, id, kind, lane, run_at (milliseconds)
 ///
 /// Everything is carried out in this process in any case: with Redis away nobody waits, and what was to be relayed meanwhile is counted and left out. The rows
@@ -25,7 +25,8 @@ final class RedisRelay: Service {
     private struct State {
         var queue: Deque<Item> = []
         var bytes = 0
-        var number: Int64 = 0
+        /// Of the last push of each tenant.
+        var numbers: [TenantID: Int64] = [:]
         var relayed = 0
         var dropped = 0
     }
@@ -64,7 +65,7 @@ final class RedisRelay: Service {
     private func put(_ item: Item, bytes: Int) {
         let isFirst = state.withLock { state in
             guard state.queue.count < Self.maxWaiting, state.bytes + bytes <= Self.maxWaitingBytes else {
-                state.number += 1
+                if case .push(let tenant, _, _) = item { state.numbers[tenant, default: 0] += 1 }
                 state.dropped += 1
                 return false
             }
@@ -110,10 +111,10 @@ final class RedisRelay: Service {
     private func command(_ item: Item, _ state: inout State) -> [RedisArgument] {
         switch item {
         case .push(let tenant, let channel, let payload):
-            state.number += 1
+            state.numbers[tenant, default: 0] += 1
             state.bytes -= payload.count
             var writer = JSONWriter(capacity: payload.count + 128)
-            let number = state.number
+            let number = state.numbers[tenant] ?? 0
             writer.object {
                 $0.field("server", server)
                 $0.field("n", number)
@@ -136,14 +137,12 @@ final class RedisRelay: Service {
         let (waiting, relayed, dropped) = state.withLock { ($0.queue.count, $0.relayed, $0.dropped) }
         let status = bus.status
         return API.RelayReport(
-            address: status.address,
             isConnected: status.isConnected,
             breaker: status.breaker.state.rawValue,
             timesOpened: status.breaker.timesOpened,
             waiting: waiting,
             relayed: relayed,
-            dropped: dropped,
-            lastError: status.lastError
+            dropped: dropped
         )
     }
 }

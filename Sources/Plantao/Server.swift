@@ -65,7 +65,8 @@ struct Server {
         let tenants = Tenants(
             .init(gate: gate, store: store, environment: environment, alarms: alarms, settings: deskSettings),
             logger: logger,
-            isWatched: { hub.hasSubscribers($0) },
+            // Who could not be read back as they were stay awake.
+            isWatched: { hub.hasSubscribers($0) || store.holdsBack($0) },
             flow: { id in await directory.tenant(id).map { .standard(businessName: $0.name) } }
         )
         let operations = Operations(tenants: tenants, gate: gate, store: store, hub: hub, environment: environment)
@@ -174,10 +175,9 @@ struct Server {
     func openStore(_ environment: Kernel.Environment) async throws -> any ManagedStore {
         let directory = settings.dataDirectory
         guard let database = settings.database else {
-            let owed = WriteBehindStore.owed(in: directory)
-            guard owed == 0 else {
+            if let journal = try WriteBehindStore.summary(of: directory), let storeID = journal.storeID {
                 throw StartupError(
-                    "DATABASE_URL: not set, but the journal in '\(directory)' owes a database \(owed) changed rows. Set it as it was; or, to begin without them, name another PLANTAO_DATA."
+                    "DATABASE_URL: not set, but the journal in '\(directory)' belongs to a database (store \(storeID)) and owes it \(journal.owedRows) changed rows. Set it as it was; or, to begin without it, name another PLANTAO_DATA."
                 )
             }
             return try SQLiteStore(directory: directory, schema: Self.schema)

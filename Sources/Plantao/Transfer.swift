@@ -21,6 +21,12 @@ struct Export: AsyncParsableCommand {
         try await StartupError.reported {
             try await Transfer.withStore { store in
                 let id = try await Transfer.tenant(tenant, in: store)
+                let held = try await store.quarantined(of: id).filter { $0.tenant == id }
+                if let first = held.first {
+                    throw StartupError(
+                        "\(held.count) rows of this tenant wait in quarantine and would be missing: \(first.table) \(first.key.last ?? ""), \(first.reason), and so on. Mend the cause, start the server or run this again, and export then."
+                    )
+                }
                 let file = try Transfer.create(output)
                 let summary: TenantArchive.Summary
                 do {

@@ -41,14 +41,28 @@ final class JournalFile: Sendable {
         }
     }
 
-    /// What a query counts in the journal of `directory`, also while a server runs on it; 0 when there is none.
-    static func count(_ query: String, in directory: String) -> Int {
+    /// What lies in the journal of `directory`, also while a server runs on it; `nil` when there is none.
+    /// - Throws: `StartupError` when it cannot be read: nobody knows then what it owes.
+    static func summary(of directory: String) throws -> JournalSummary? {
         let path = path(in: directory)
         var configuration = Configuration()
         configuration.readonly = true
-        guard FileManager.default.fileExists(atPath: path), let queue = try? DatabaseQueue(path: path, configuration: configuration) else { return 0 }
-        defer { try? queue.close() }
-        return (try? queue.read { try Int.fetchOne($0, sql: query) }) ?? 0
+        guard FileManager.default.fileExists(atPath: path) else { return nil }
+        do {
+            let queue = try DatabaseQueue(path: path, configuration: configuration)
+            defer { try? queue.close() }
+            return try queue.read { db in
+                JournalSummary(
+                    storeID: try String.fetchOne(db, sql: "SELECT value FROM about WHERE name = 'store_id'"),
+                    owedRows: try Int.fetchOne(db, sql: "SELECT COALESCE(SUM(rows), 0) FROM pending") ?? 0,
+                    quarantinedRows: try Int.fetchOne(db, sql: "SELECT COUNT(*) FROM quarantine") ?? 0
+                )
+            }
+        } catch {
+            throw StartupError(
+                "PLANTAO_DATA: '\(path)' cannot be read (\(error)), so that nobody knows what it owes. Check its permissions, or restore a backup."
+            )
+        }
     }
 
     // MARK: The database it belongs to
@@ -102,9 +116,17 @@ final class JournalFile: Sendable {
         return blocks
     }
 
-    /// Appends the blocks, writes what the batch says about jobs and marks, and drops the blocks in `flushed`: in one transaction.
-    func commit(_ batch: [Change], _ blocks: [Block], at now: Timestamp, dropping flushed: ClosedRange<Int64>?) throws(JournalError) {
+    /// Appends the blocks, writes what the batch says about jobs and marks, deletes the marks that are forgotten, and drops the blocks in `flushed`: in one
+    /// transaction.
+    func commit(
+        _ batch: [Change],
+        forgetting forgotten: [RowImage] = [],
+        _ blocks: [Block],
+        at now: Timestamp,
+        dropping flushed: ClosedRange<Int64>?
+    ) throws(JournalError) {
         try file.write { db in
+            for deletion in forgotten { try self.tables.write(deletion, db) }
             let insert = try db.cachedStatement(sql: "INSERT INTO pending (sequence, at, rows, block) VALUES (?, ?, ?, ?)")
             for block in blocks {
                 try insert.execute(arguments: [block.sequence, now.milliseconds, block.rows.count, Data(block.bytes)])
@@ -183,15 +205,6 @@ final class JournalFile: Sendable {
     func marks(_ keys: [Mark.Key]) async throws -> [Mark.Key: String] { try await file.read { try Mark.Key.results(of: keys, $0) } }
     func oldMarks(before time: Timestamp) throws -> [Mark.Key] { try file.pool.read { try Mark.Key.old(before: time, $0) } }
 
-    /// Deletes these marks, and appends blocks that say so.
-    func forget(_ keys: [Mark.Key], _ blocks: [Block], at now: Timestamp) throws(JournalError) {
-        try file.write { db in
-            for key in keys { try self.tables.write(key.deletion, db) }
-            let insert = try db.cachedStatement(sql: "INSERT INTO pending (sequence, at, rows, block) VALUES (?, ?, ?, ?)")
-            for block in blocks { try insert.execute(arguments: [block.sequence, now.milliseconds, block.rows.count, Data(block.bytes)]) }
-        }
-    }
-
     // MARK: Quarantine
 
     /// Keeps a row that was refused, in place of an earlier image of it.
@@ -212,6 +225,40 @@ final class JournalFile: Sendable {
         try file.write { db in
             for key in keys {
                 try db.execute(sql: "DELETE FROM quarantine WHERE \"table\" = ? AND key = ?", arguments: [key.table, Self.text(of: key.key)])
+            }
+        }
+    }
+
+    /// The keys of everything that is there.
+    func quarantinedKeys() async throws -> Set<WriteBehindQueue.RowKey> {
+        let schema = schema
+        return try await file.read { db in
+            let blocks = try Data.fetchCursor(db, sql: "SELECT block FROM quarantine")
+            var keys: Set<WriteBehindQueue.RowKey> = []
+            while let block = try blocks.next() {
+                for image in try ImageCodec.decode(Array(block), schema) { keys.insert(.init(image)) }
+            }
+            return keys
+        }
+    }
+
+    /// One of them; `nil` when it is gone.
+    func quarantined(_ id: Int64) async throws -> RowImage? {
+        let schema = schema
+        return try await file.read { db in
+            guard let block = try Data.fetchOne(db, sql: "SELECT block FROM quarantine WHERE id = ?", arguments: [id]) else { return nil }
+            return try ImageCodec.decode(Array(block), schema).first
+        }
+    }
+
+    func quarantinedIDs() async throws -> [Int64] { try await file.read { try Int64.fetchAll($0, sql: "SELECT id FROM quarantine ORDER BY id") } }
+
+    /// The latest images of a table's rows that wait in quarantine.
+    func quarantinedImages(of table: String) async throws -> [RowImage] {
+        let schema = schema
+        return try await file.read { db in
+            try Data.fetchAll(db, sql: "SELECT block FROM quarantine WHERE \"table\" = ?", arguments: [table]).flatMap {
+                try ImageCodec.decode(Array($0), schema)
             }
         }
     }

@@ -10,6 +10,8 @@ package protocol RemoteDatabase: Sendable {
     var storeID: String { get }
     /// Another journal has written here since ours last did, or ours never has: what ours holds of jobs and marks is not to be relied on.
     var isNewToJournal: Bool { get }
+    /// Makes our journal the one that writes. Until then another start finds everything as it was.
+    func claim() async throws(RemoteError)
     /// Called every few seconds while there is nothing to write: notices a connection that has ended, and takes the writer's place again.
     func attend() async throws(RemoteError)
     /// Says that our journal owes nothing, so that another one may be the next to write.
@@ -33,6 +35,14 @@ package struct JournalIdentity: Sendable {
         self.storeID = storeID
         self.owedRows = owedRows
     }
+}
+
+/// What lies in a journal.
+package struct JournalSummary: Sendable {
+    /// The database it belongs to.
+    package let storeID: String?
+    package let owedRows: Int
+    package let quarantinedRows: Int
 }
 
 /// Why a remote database did not do what it was asked. Of a write, nothing was done, or nobody can tell: it may be repeated in either case.

@@ -37,7 +37,7 @@ package final class SQLiteStore: ManagedStore {
 
     package func forgetMarks(before time: Timestamp) throws(JournalError) {
         try file.write { db in
-            for key in try Mark.Key.old(before: time, db) { try self.tables.write(key.deletion, db) }
+            for key in try Mark.Key.old(before: time, db) { try self.tables.write(key.deletion(version: time.milliseconds), db) }
         }
     }
 

@@ -71,7 +71,9 @@ extension Query {
 }
 
 extension Mark.Key {
-    var deletion: RowImage { RowImage(deleting: [.id(tenant), .text(scope), .text(key)], from: StorageTables.marks, version: 2) }
+    func deletion(version: Int64) -> RowImage {
+        RowImage(deleting: [.id(tenant), .text(scope), .text(key)], from: StorageTables.marks, version: version)
+    }
 }
 
 extension Mark {
@@ -84,7 +86,7 @@ extension Mark {
     var image: RowImage {
         RowImage(
             StorageTables.marks,
-            version: 1,
+            version: at.milliseconds,
             values: [.id(key.tenant), .text(key.scope), .text(key.key), .timestamp(at), .text(result)]
         )
     }

@@ -37,10 +37,19 @@ package struct JournalError: Error, CustomStringConvertible {
 /// Where committed rows are read from.
 package protocol Store: Sendable {
     func rows(_ query: Query) async throws(Refusal) -> [Row]
+    /// All rows of a table as they were last committed, wherever they lie.
+    func everything(in table: Table) async throws(Refusal) -> [Row]
+    /// Whether rows of this tenant wait in quarantine: what is stored is then not what was committed, and nothing may be decided on it.
+    func holdsBack(_ tenant: TenantID) -> Bool
     /// The results of those of `keys` that were marked, read from the journal itself: it answers even when a remote store does not.
     func marks(_ keys: [Mark.Key]) async throws(Refusal) -> [Mark.Key: String]
     /// The first `limit` jobs by lane and order, read from the journal itself.
     func jobs(limit: Int) async throws(Refusal) -> [Job]
+}
+
+extension Store {
+    package func everything(in table: Table) async throws(Refusal) -> [Row] { try await rows(.select(from: table)) }
+    package func holdsBack(_ tenant: TenantID) -> Bool { false }
 }
 
 /// What an operator asks of a store beside its rows.
@@ -110,6 +119,13 @@ extension Refusal {
         "O histórico não pode ser lido agora. Tente novamente em instantes.",
         retryAfterSeconds: 1
     )
+    /// Rows of the tenant wait in quarantine.
+    static let rowsHeldBack = Refusal(
+        .unavailable,
+        "rows_held_back",
+        "O banco de dados recusou linhas desta empresa; até que a causa seja corrigida, nada pode ser decidido sobre elas (GET /api/v1/storage).",
+        retryAfterSeconds: 30
+    )
     /// Another server took over the database, on an operator's word.
     static let usurped = Refusal(
         .unavailable,
@@ -134,12 +150,21 @@ package struct Query: Sendable {
     package let kinds: [Column.Kind]
     /// Whose rows are asked for: what this tenant has committed is in the answer. `nil` for what everybody has.
     package let tenant: TenantID?
+    /// Decisions follow from the answer: it is refused where it could not be whole.
+    package var isForDeciding = false
 
     package init(_ sql: String, _ arguments: [SQLValue] = [], kinds: [Column.Kind], tenant: TenantID? = nil) {
         self.sql = sql
         self.arguments = arguments
         self.kinds = kinds
         self.tenant = tenant
+    }
+
+    /// The same query, for what decisions follow from.
+    package var forDeciding: Query {
+        var query = self
+        query.isForDeciding = true
+        return query
     }
 
     /// All columns of `table`, in the order of their definition.

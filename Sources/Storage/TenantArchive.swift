@@ -163,14 +163,13 @@ package struct TenantArchive: Sendable {
                 case .end: break
                 }
             }
-            // The last rows, users and the tenant, are written together.
-            let isLast = waiting.contains { ["users", "tenants"].contains($0.table.name) }
-            if isOver || (!isLast && !waiting.isEmpty) {
-                try await store.bring(waiting)
-                done += waiting.count
-                waiting = []
-                progress(done)
-            }
+            // The tenant comes last and alone: it is there only once everything else is.
+            let others = waiting.filter { $0.table.name != "tenants" }
+            if !others.isEmpty { try await store.bring(others) }
+            waiting.removeAll { $0.table.name != "tenants" }
+            if isOver, !waiting.isEmpty { try await store.bring(waiting) }
+            done += others.count + (isOver ? waiting.count : 0)
+            progress(done)
         }
         guard var summary else { throw ArchiveError("the file is empty") }
         summary.rows = done

@@ -56,8 +56,8 @@ package struct WriteBehindQueue: Sendable {
         /// Wait this long for more.
         case linger(Duration)
         /// Read these segments back from the journal.
-        case load(ClosedRange<Int64>)
-        /// Write these, and report.
+        case load(ClosedRange<Int64>, count: Int)
+        /// Write the latest images of these, and report.
         case write([RowImage])
     }
 
@@ -65,9 +65,29 @@ package struct WriteBehindQueue: Sendable {
         package let table: String
         package let key: [SQLValue]
 
+        /// Whose row it is.
+        package let tenant: TenantID?
+
         package init(_ image: RowImage) {
             table = image.table.name
             key = image.key
+            tenant = image.tenant
+        }
+
+        package init(_ table: Table, _ key: [SQLValue]) {
+            self.init(RowImage(deleting: key, from: table, version: 0))
+        }
+
+        // Databases tell texts apart by their bytes. Swift takes "é" and "e" with an accent for the same.
+        package static func == (a: RowKey, b: RowKey) -> Bool {
+            a.table == b.table && a.key.count == b.key.count && zip(a.key, b.key).allSatisfy { $0.isIdentical(to: $1) }
+        }
+
+        package func hash(into hasher: inout Hasher) {
+            hasher.combine(table)
+            for value in key {
+                if case .text(let text) = value { for byte in text.utf8 { hasher.combine(byte) } } else { hasher.combine(value) }
+            }
         }
     }
 
@@ -148,23 +168,24 @@ package struct WriteBehindQueue: Sendable {
             stretch += rows.dropFirst(index == 0 ? offset : 0).prefix(limit - stretch.count)
         }
         rowsUnderWay = stretch.count
-        return .write(Self.latest(of: stretch))
+        return .write(stretch)
     }
 
     private func loadStep() -> Step {
         var last = segments[0].sequence
-        var (rows, bytes) = (0, 0)
+        var (rows, bytes, count) = (0, 0, 0)
         for segment in segments {
             guard segment.rows == nil, rows < settings.largestBatch, bytes < settings.memory / 2 else { break }
             last = segment.sequence
             rows += segment.rowCount
             bytes += segment.bytes
+            count += 1
         }
-        return .load(segments[0].sequence...last)
+        return .load(segments[0].sequence...last, count: count)
     }
 
     /// The latest image of each row, in the order in which those images were made.
-    static func latest(of stretch: [RowImage]) -> [RowImage] {
+    package static func latest(of stretch: [RowImage]) -> [RowImage] {
         guard stretch.count > 1 else { return stretch }
         var seen = Set<RowKey>(minimumCapacity: stretch.count)
         var latest: [RowImage] = []
@@ -228,5 +249,12 @@ package struct WriteBehindQueue: Sendable {
         }
         if segments.isEmpty { lastSequenceOfTenant.removeAll(keepingCapacity: true) }
         return done
+    }
+}
+
+extension SQLValue {
+    fileprivate func isIdentical(to other: SQLValue) -> Bool {
+        if case .text(let a) = self, case .text(let b) = other { return a.utf8.elementsEqual(b.utf8) }
+        return self == other
     }
 }

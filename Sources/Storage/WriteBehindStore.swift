@@ -1,3 +1,4 @@
+import DequeModule
 import Foundation
 package import Kernel
 package import Logging
@@ -60,9 +61,12 @@ package final class WriteBehindStore: ManagedStore {
         let continuation: CheckedContinuation<Bool, Never>
     }
 
+    /// Rows in quarantine that are to be tried again.
     private struct Retry {
-        let ids: Set<Int64>
-        let continuation: CheckedContinuation<Int, Never>
+        var ids: Deque<Int64>
+        var taken = 0
+        /// `nil`: the server is stopping.
+        let continuation: CheckedContinuation<Int?, Never>
     }
 
     private struct State {
@@ -71,7 +75,9 @@ package final class WriteBehindStore: ManagedStore {
         var dropped: Int64
         var waiters: [Int: Waiter] = [:]
         var waiterCount = 0
-        var retries: [Retry] = []
+        /// Waiters whose time was over before they had begun.
+        var givenUp: Set<Int> = []
+        var retries: Deque<Retry> = []
         var quarantined: Set<WriteBehindQueue.RowKey> = []
         var isStopping = false
         /// Another journal writes to the database now.
@@ -115,6 +121,10 @@ package final class WriteBehindStore: ManagedStore {
         let database = try await connect(journal)
         do {
             if journal.storeID == nil || database.isNewToJournal { try await adopt(database, file, logger) }
+            // Only now: a start that ends before it is told again that it is new here.
+            do throws(RemoteError) { try await database.claim() } catch {
+                throw StartupError("DATABASE_URL: \(error). Start again once it is well.")
+            }
             let store = try await WriteBehindStore(lock, file, database, settings, environment, logger)
             try await store.start()
             return store
@@ -139,10 +149,9 @@ package final class WriteBehindStore: ManagedStore {
         }
     }
 
-    /// Changed rows that a journal in `directory` owes to a database; 0 when there is none.
-    package static func owed(in directory: String) -> Int { JournalFile.count("SELECT COALESCE(SUM(rows), 0) FROM pending", in: directory) }
-    /// Rows in quarantine there.
-    package static func quarantined(in directory: String) -> Int { JournalFile.count("SELECT COUNT(*) FROM quarantine", in: directory) }
+    /// What lies in a journal in `directory`; `nil` when there is none.
+    /// - Throws: `StartupError` when it cannot be read.
+    package static func summary(of directory: String) throws -> JournalSummary? { try JournalFile.summary(of: directory) }
 
     private init(
         _ lock: DataDirectoryLock,
@@ -165,7 +174,7 @@ package final class WriteBehindStore: ManagedStore {
         status.maxBytes = settings.maxBytes
         status.maxAge = settings.maxAge
         var state = State(queue: queue, dropped: before, status: status)
-        for (_, image) in try await file.quarantined(of: nil) { state.quarantined.insert(.init(image)) }
+        state.quarantined = try await file.quarantinedKeys()
         self.state = Mutex(state)
         self.lock = lock
         self.file = file
@@ -190,9 +199,9 @@ package final class WriteBehindStore: ManagedStore {
             }
             owed = left
         }
-        let ids = try await file.quarantined(of: nil).map(\.0.id)
+        let ids = try await file.quarantinedIDs()
         if !ids.isEmpty {
-            let taken = await retry(Set(ids))
+            let taken = await retry(ids) ?? 0
             logger.warning("rows in quarantine were tried again", metadata: ["rows": "\(ids.count)", "taken": "\(taken)"])
         }
     }
@@ -214,7 +223,11 @@ package final class WriteBehindStore: ManagedStore {
         let keys: [Mark.Key]
         do { keys = try file.oldMarks(before: time) } catch { throw JournalError(.environment, "\(type(of: error))") }
         if keys.isEmpty { return }
-        try append(keys.map(\.deletion)) { blocks, now, _ throws(JournalError) in try file.forget(keys, blocks, at: now) }
+        // Past any mark's own version, which is its time.
+        let deletions = keys.map { $0.deletion(version: time.milliseconds) }
+        try append(deletions) { blocks, now, flushed throws(JournalError) in
+            try file.commit([], forgetting: deletions, blocks, at: now, dropping: flushed)
+        }
     }
 
     /// Only the gate calls this, one call at a time.
@@ -222,7 +235,8 @@ package final class WriteBehindStore: ManagedStore {
         _ images: [RowImage],
         _ write: ([JournalFile.Block], Timestamp, ClosedRange<Int64>?) throws(JournalError) -> Void
     ) throws(JournalError) {
-        let (last, flushed) = state.withLock { ($0.queue.lastSequence, $0.droppable) }
+        let (last, flushed, isUsurped) = state.withLock { ($0.queue.lastSequence, $0.droppable, $0.isUsurped) }
+        if isUsurped { throw JournalError(.environment, "another server took over the database") }
         let blocks = JournalFile.blocks(images, after: last)
         let now = environment.now()
         try write(blocks, now, flushed)
@@ -256,15 +270,16 @@ package final class WriteBehindStore: ManagedStore {
             await retryWhatIsAsked()
             let now = environment.now()
             let (step, isStopping) = state.withLock { state in
-                (state.queue.next(now: now, isAwaited: !state.waiters.isEmpty || state.isStopping), state.isStopping)
+                let isAwaited = !state.waiters.isEmpty || !state.retries.isEmpty || state.isStopping
+                return (state.queue.next(now: now, isAwaited: isAwaited), state.isStopping)
             }
             switch step {
             case .idle:
                 if isStopping { return }
-                await idle()
+                if state.withLock({ $0.retries.isEmpty }) { await idle() }
             case .linger(let wait): await bell.wait(upTo: wait)
-            case .load(let sequences): await load(sequences)
-            case .write(let images): await write(images)
+            case .load(let sequences, let count): await load(sequences, count)
+            case .write(let stretch): await write(WriteBehindQueue.latest(of: stretch))
             }
         }
     }
@@ -285,10 +300,10 @@ package final class WriteBehindStore: ManagedStore {
         }
     }
 
-    private func load(_ sequences: ClosedRange<Int64>) async {
+    private func load(_ sequences: ClosedRange<Int64>, _ count: Int) async {
         do {
             let images = try await file.images(sequences)
-            guard images.count == sequences.count else { throw ImageCodec.Unreadable(description: "blocks of \(sequences) are missing") }
+            guard images.count == count else { throw ImageCodec.Unreadable(description: "blocks of \(sequences) are missing") }
             state.withLock { $0.queue.loaded(images) }
         } catch {
             logger.error("the journal could not be read", metadata: ["reason": "\(error)"])
@@ -302,7 +317,11 @@ package final class WriteBehindStore: ManagedStore {
         do throws(RemoteError) {
             try await database.write(images)
             let took = clock.now - start
-            release(images)
+            guard release(images) else {
+                // Not done with: an older image left there could be written over these, later.
+                state.withLock { $0.queue.postponed() }
+                return await pause(.seconds(1))
+            }
             let outage = state.withLock { state in
                 state.queue.written(took: took)
                 state.status.batches += 1
@@ -375,17 +394,19 @@ package final class WriteBehindStore: ManagedStore {
         wakeReaders()
     }
 
-    /// Rows of which a newer image was taken need not stay in quarantine.
-    private func release(_ images: [RowImage]) {
+    /// Rows of which a newer image was taken must not stay in quarantine.
+    private func release(_ images: [RowImage]) -> Bool {
         let keys = state.withLock { state in
             state.quarantined.isEmpty ? [] : images.map(WriteBehindQueue.RowKey.init).filter(state.quarantined.contains)
         }
-        if keys.isEmpty { return }
+        if keys.isEmpty { return true }
         do throws(JournalError) {
             try file.release(keys)
             state.withLock { $0.quarantined.subtract(keys) }
+            return true
         } catch {
             logger.warning("rows could not be let out of quarantine", metadata: ["reason": "\(error)"])
+            return false
         }
     }
 
@@ -399,41 +420,58 @@ package final class WriteBehindStore: ManagedStore {
         if state.withLock({ $0.isStopping }) { try? await clock.sleep(for: .milliseconds(100)) }
     }
 
+    /// A few at a time: what is owed goes on being written meanwhile.
+    private static let retriesInTurn = 20
+
     private func retryWhatIsAsked() async {
-        let retries = state.withLock { state in
-            defer { state.retries = [] }
-            return state.retries
-        }
-        for retry in retries {
-            var taken = 0
-            do {
-                for (row, image) in try await file.quarantined(of: nil) where retry.ids.contains(row.id) {
-                    if await isTakenNow(image) { taken += 1 }
-                }
-            } catch {
-                logger.warning("quarantine could not be read", metadata: ["reason": "\(error)"])
+        guard var retry = state.withLock({ $0.retries.popFirst() }) else { return }
+        var goesOn = true
+        for _ in 0..<Self.retriesInTurn {
+            guard goesOn, let id = retry.ids.popFirst() else { break }
+            switch await tryAgain(id) {
+            case .taken: retry.taken += 1
+            case .refused: break
+            case .unreachable: goesOn = false
             }
-            retry.continuation.resume(returning: taken)
+        }
+        if goesOn, !retry.ids.isEmpty {
+            let rest = retry
+            state.withLock { $0.retries.append(rest) }
+        } else {
+            retry.continuation.resume(returning: retry.taken)
         }
     }
 
-    private func isTakenNow(_ image: RowImage) async -> Bool {
+    private enum Attempt { case taken, refused, unreachable }
+
+    private func tryAgain(_ id: Int64) async -> Attempt {
+        let image: RowImage
+        do {
+            guard let found = try await file.quarantined(id) else { return .refused }
+            image = found
+        } catch {
+            logger.warning("quarantine could not be read", metadata: ["reason": "\(error)"])
+            return .unreachable
+        }
         do throws(RemoteError) { try await database.write([image]) } catch {
-            if error.kind == .content {
-                do throws(JournalError) { try file.quarantine(image, reason: error.description, at: environment.now()) } catch {
-                    logger.warning("the quarantine could not be brought up to date", metadata: ["reason": "\(error)"])
-                }
+            guard error.kind == .content else { return .unreachable }
+            do throws(JournalError) { try file.quarantine(image, reason: error.description, at: environment.now()) } catch {
+                logger.warning("the quarantine could not be brought up to date", metadata: ["reason": "\(error)"])
             }
-            return false
+            return .refused
         }
-        release([image])
-        return true
+        return release([image]) ? .taken : .refused
     }
 
-    private func retry(_ ids: Set<Int64>) async -> Int {
+    /// - Returns: how many were taken; `nil` when the server is stopping.
+    private func retry(_ ids: [Int64]) async -> Int? {
         await withCheckedContinuation { continuation in
-            state.withLock { $0.retries.append(Retry(ids: ids, continuation: continuation)) }
-            bell.ring()
+            let isAsked = state.withLock { state in
+                if state.isStopping { return false }
+                state.retries.append(Retry(ids: Deque(ids), continuation: continuation))
+                return true
+            }
+            if isAsked { bell.ring() } else { continuation.resume(returning: nil) }
         }
     }
 
@@ -457,19 +495,44 @@ package final class WriteBehindStore: ManagedStore {
             return state.waiterCount
         }
         guard let number else { return true }
-        let alarm = Task {
-            guard (try? await Task.sleep(for: patience)) != nil else { return }
-            self.state.withLock { $0.waiters.removeValue(forKey: number) }?.continuation.resume(returning: false)
-        }
-        defer { alarm.cancel() }
-        return await withCheckedContinuation { continuation in
-            let isReached = state.withLock { state in
-                if state.queue.flushedThrough >= sequence { return true }
-                state.waiters[number] = Waiter(sequence: sequence, continuation: continuation)
-                return false
+        defer { state.withLock { _ = $0.givenUp.remove(number) } }
+        return await withTaskGroup(of: Bool?.self) { group in
+            group.addTask { await self.wait(number, for: sequence) }
+            group.addTask {
+                guard (try? await Task.sleep(for: patience)) != nil else { return nil }
+                self.giveUp(number)
+                return nil
             }
-            if isReached { continuation.resume(returning: true) } else { bell.ring() }
+            while let answer = await group.next() {
+                guard let answer else { continue }
+                group.cancelAll()
+                return answer
+            }
+            return false
         }
+    }
+
+    private func wait(_ number: Int, for sequence: Int64) async -> Bool {
+        await withCheckedContinuation { continuation in
+            let answer: Bool? = state.withLock { state in
+                if state.queue.flushedThrough >= sequence { return true }
+                if state.isAbandoned || state.givenUp.remove(number) != nil { return false }
+                state.waiters[number] = Waiter(sequence: sequence, continuation: continuation)
+                return nil
+            }
+            if let answer { continuation.resume(returning: answer) } else { bell.ring() }
+        }
+    }
+
+    /// It has waited long enough, or will have before it has begun.
+    private func giveUp(_ number: Int) {
+        state.withLock { state -> Waiter? in
+            guard let waiter = state.waiters.removeValue(forKey: number) else {
+                state.givenUp.insert(number)
+                return nil
+            }
+            return waiter
+        }?.continuation.resume(returning: false)
     }
 
     private func barrier(_ tenant: TenantID?) async throws(Refusal) {
@@ -486,6 +549,7 @@ package final class WriteBehindStore: ManagedStore {
 
     package func rows(_ query: Query) async throws(Refusal) -> [Row] {
         try await barrier(query.tenant)
+        if query.isForDeciding, let tenant = query.tenant, holdsBack(tenant) { throw .rowsHeldBack }
         do throws(RemoteError) { return try await database.rows(query) } catch {
             switch error.kind {
             case .unavailable(let retryAfter): throw .storeUnavailable(retryAfterSeconds: seconds(retryAfter))
@@ -496,6 +560,31 @@ package final class WriteBehindStore: ManagedStore {
                 throw .storeDamaged
             }
         }
+    }
+
+    package func holdsBack(_ tenant: TenantID) -> Bool {
+        let own = StorageTables.all.map(\.name)
+        return state.withLock { state in
+            !state.quarantined.isEmpty && state.quarantined.contains { $0.tenant == tenant && !own.contains($0.table) }
+        }
+    }
+
+    package func everything(in table: Kernel.Table) async throws(Refusal) -> [Row] {
+        let rows = try await rows(.select(from: table))
+        let held: [RowImage]
+        do { held = try await file.quarantinedImages(of: table.name) } catch { throw .storeUnavailable() }
+        if held.isEmpty { return rows }
+        // The latest of each, wherever it lies.
+        var latest: [WriteBehindQueue.RowKey: Row?] = [:]
+        for image in held {
+            if case .values(let values) = image.content {
+                latest[.init(image)] = Row(values + [.integer(image.version)])
+            } else {
+                latest[.init(image)] = .some(nil)
+            }
+        }
+        let others = rows.filter { row in latest[.init(table, table.keyPositions.map { row[$0] })] == nil }
+        return others + latest.values.compactMap { $0 }
     }
 
     package func marks(_ keys: [Mark.Key]) async throws(Refusal) -> [Mark.Key: String] {
@@ -512,8 +601,9 @@ package final class WriteBehindStore: ManagedStore {
 
     package func retryQuarantined(_ ids: [Int64]) async throws(Refusal) -> Int {
         if ids.isEmpty { return 0 }
-        if state.withLock({ $0.isStopping }) { throw .stopping }
-        return await retry(Set(ids))
+        if let outage = state.withLock({ $0.outage }) { throw .storeUnavailable(retryAfterSeconds: seconds(outage.retryAt - environment.now())) }
+        guard let taken = await retry(ids) else { throw .stopping }
+        return taken
     }
 
     package var status: StoreStatus {
@@ -553,26 +643,39 @@ package final class WriteBehindStore: ManagedStore {
                 metadata: ["rows": "\(state.withLock { $0.queue.rows })"]
             )
         }
-        if isWritten, state.withLock({ $0.quarantined.isEmpty }) { try? await database.release() }
-        await stopFlusher()
+        await stopFlusher { isWritten && self.state.withLock { $0.quarantined.isEmpty && $0.queue.flushedThrough == $0.queue.lastSequence } }
+        // What is written is not owed any more, also to whoever looks at the file.
+        while let droppable = state.withLock({ $0.droppable }) {
+            do throws(JournalError) { try file.drop(droppable) } catch {
+                logger.warning("the journal could not be shortened", metadata: ["reason": "\(error)"])
+                break
+            }
+            state.withLock { $0.dropped = droppable.upperBound }
+        }
         file.close()
         lock.release()
     }
 
     /// Ends the flusher, whatever it is doing, and the connections.
-    private func stopFlusher() async {
+    /// - Parameter owesNothing: asked once nothing more is committed: the database may then be told so.
+    private func stopFlusher(owesNothing: () -> Bool = { false }) async {
         state.withLock { state in
             state.isStopping = true
             state.isAbandoned = true
         }
         bell.ring()
+        if owesNothing() { try? await database.release() }
         await database.close()
         await flusher.withLock { $0 }?.value
-        let unheard = state.withLock { state in
-            defer { state.retries = [] }
-            return state.retries
+        let (unheard, waiting) = state.withLock { state in
+            defer {
+                state.retries = []
+                state.waiters = [:]
+            }
+            return (state.retries, state.waiters.values)
         }
-        for retry in unheard { retry.continuation.resume(returning: 0) }
+        for retry in unheard { retry.continuation.resume(returning: nil) }
+        for waiter in waiting { waiter.continuation.resume(returning: false) }
     }
 }
 

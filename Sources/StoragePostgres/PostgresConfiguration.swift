@@ -57,7 +57,13 @@ package struct PostgresConfiguration: Sendable {
             guard let base = scheme.split(separator: "+", omittingEmptySubsequences: false).first, known.contains(String(base)) else {
                 throw StartupError("DATABASE_URL: '\(scheme)://' is not Postgres. Allowed: \(forms)")
             }
-            url = "postgresql://" + spelledForLibpq(text[separator.upperBound...])
+            let rest = text[separator.upperBound...]
+            // libpq ends the password at the first @ and the host at the first /, and what follows would be shown as a host.
+            let place = rest.prefix { $0 != "?" }
+            guard place.count(where: { $0 == "@" }) <= 1, !(place.firstIndex(of: "/").map { place[$0...].contains("@") } ?? false) else {
+                throw StartupError("DATABASE_URL: an @ or a / in the user or password must be written as %40 or %2F. Allowed: \(forms)")
+            }
+            url = "postgresql://" + spelledForLibpq(rest)
         } else if !text.contains("=") {
             throw StartupError("DATABASE_URL: not a URL. Allowed: \(forms)")
         }

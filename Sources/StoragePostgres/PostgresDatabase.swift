@@ -51,6 +51,7 @@ package final class PostgresDatabase: RemoteDatabase {
         self.isNew.withLock { $0 = isNew }
     }
 
+    package func claim() async throws(RemoteError) { try await writer.claim() }
     package func attend() async throws(RemoteError) { try await writer.connect() }
     package func release() async throws(RemoteError) { try await writer.release() }
 
@@ -122,7 +123,7 @@ package final class PostgresDatabase: RemoteDatabase {
             if let link = pool.idle.popLast() { return .link(link) }
             if pool.count < configuration.poolSize + configuration.maxOverflow {
                 pool.count += 1
-                return .link(PostgresLink(configuration, role: .reader, health: health))
+                return .link(PostgresLink(configuration, role: .reader(storeID: storeID), health: health))
             }
             return pool.waiting.count < configuration.maxWaitingReads ? .wait : .full
         }

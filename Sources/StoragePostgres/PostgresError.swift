@@ -22,8 +22,6 @@ struct PostgresError: Error, CustomStringConvertible {
     /// For operators; without any values of rows.
     let description: String
 
-    var sqlState: String? { if case .server(let state) = cause { state } else { nil } }
-
     /// The connection is of no use after this.
     var endsConnection: Bool {
         switch cause {
@@ -70,6 +68,8 @@ extension RemoteError {
     init(_ error: PostgresError, isWrite: Bool, retryAfter: Duration) {
         let kind: Kind
         switch error.cause {
+        // A batch may have been too much for its time: less may do.
+        case .silence where isWrite: kind = .timedOut
         case .connection, .silence, .notWriter: kind = .unavailable(retryAfter: retryAfter)
         case .usurped: kind = .usurped
         case .unreadable: kind = .content

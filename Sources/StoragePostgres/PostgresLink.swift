@@ -70,7 +70,8 @@ final class PostgresHealth: Sendable {
 
 actor PostgresLink {
     enum Role: Sendable {
-        case reader
+        /// Of the store that the journal belongs to, and of no other that its name may come to stand for.
+        case reader(storeID: String)
         /// Holds the lock that only one writer of a store has, for as long as the connection lives: a server that was taken for dead finds its connection gone.
         case writer(Claim)
     }
@@ -139,7 +140,8 @@ actor PostgresLink {
                 isWrite: isWrite,
                 retryAfter: connection == nil ? backoff.attemptFailed(random: &random) : .milliseconds(200)
             )
-            health.failed(generation, translated, saysNothing: error.cause == .notWriter || error.cause == .usurped)
+            let saysNothing = [.notWriter, .usurped, .server(sqlState: "57014")].contains(error.cause)
+            health.failed(generation, translated, saysNothing: saysNothing)
             throw translated
         }
     }
@@ -161,7 +163,9 @@ actor PostgresLink {
     func close() { disconnect() }
 
     /// The server gives a statement up after its timeout, and says so; this is for a server that says nothing at all.
-    private var deadline: ContinuousClock.Instant { ContinuousClock.now + configuration.statementTimeout + .seconds(5) }
+    private var deadline: ContinuousClock.Instant { ContinuousClock.now + (patience ?? configuration.statementTimeout + .seconds(5)) }
+    /// For one call.
+    private var patience: Duration?
 
     private func connected() throws(PostgresError) -> LibPQ {
         if let connection { return connection }
@@ -186,6 +190,12 @@ actor PostgresLink {
             [.setting("statement_timeout", timeout), .setting("idle_in_transaction_session_timeout", timeout)],
             deadline: deadline
         )
+        if case .reader(let storeID) = role {
+            let select = PostgresStatement(sql: "SELECT store_id::text FROM plantao_store", kinds: [.text])
+            guard try connection.run([select], deadline: deadline)[0].first?[0] == .text(storeID) else {
+                throw PostgresError(cause: .notWriter, description: "this is another database than before: the journal belongs to \(storeID)")
+            }
+        }
         guard case .writer(let claim) = role else { return }
         let results = try connection.run(
             [
@@ -234,18 +244,30 @@ actor PostgresLink {
                 throw PostgresError(cause: .usurped, description: "the journal owes \(claim.owedRows) rows from before another server took over")
             }
         }
-        let update = PostgresStatement(
-            sql: "UPDATE plantao_store SET journal_id = $1::text::uuid, journal_owes = true, journal_since = now()",
-            parameters: [.init(.text(claim.journalID))]
-        )
-        _ = try connection.run([update], deadline: deadline)
         isNewToJournal = last != claim.journalID
+    }
+
+    /// Makes our journal the one that writes. Nobody else has been able to since it was introduced, as the lock is ours.
+    func claim() throws(RemoteError) {
+        guard case .writer(let claim) = role else { return }
+        _ = try call(
+            [
+                PostgresStatement(
+                    sql: "UPDATE plantao_store SET journal_id = $1::text::uuid, journal_owes = true, journal_since = now()",
+                    parameters: [.init(.text(claim.journalID))]
+                )
+            ],
+            isWrite: true
+        )
         isClaimed = true
     }
 
     /// Says that the journal owes nothing.
     func release() throws(RemoteError) {
         guard case .writer(let claim) = role, isClaimed else { return }
+        // Who stops does not wait for long; the next start of the same journal is as good.
+        patience = .seconds(3)
+        defer { patience = nil }
         _ = try call(
             [
                 PostgresStatement(

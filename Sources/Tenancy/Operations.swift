@@ -114,6 +114,7 @@ package struct Operations: Sendable {
 
     /// Keeps a delivery that could not be taken in whole. What could be is taken in beside it.
     package func setAside(_ body: [UInt8], reason: String) async throws(Refusal) {
+        try gate.admit()
         let moment = environment.moment()
         let id: Identifier<SetAside> = moment.id()
         var change = Change()

@@ -36,7 +36,8 @@ import Testing
     @Test(arguments: [
         "mysql://ana:segredo@h/d", "redis://:segredo@h", "nonsense", "postgresql://ana:segredo@h:notaport/d?nosuch=1",
         "postgresql://ana:segr%zzedo@h/d",
-        "http://ana:segredo@h/d", "host=h password=segredo nosuch=1", "postgresql://ana:segredo@[::1/d",
+        "http://ana:segredo@h/d", "host=h password=segredo nosuch=1", "postgresql://ana:segredo@[::1/d", "postgresql://ana:segr@edo@h/d",
+        "postgresql://ana:segr/edo@h/d",
     ])
     func whatIsNoURLIsRefusedWithoutShowingThePassword(_ url: String) {
         let error = #expect(throws: StartupError.self) { try PostgresConfiguration(url: url) }

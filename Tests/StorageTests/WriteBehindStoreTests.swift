@@ -18,6 +18,7 @@ final class FakeDatabase: RemoteDatabase {
         var isClosed = false
         var isUsurped = false
         var isReleased = false
+        var isClaimed = false
     }
     let state = Mutex(State())
     let storeID: String
@@ -59,6 +60,7 @@ final class FakeDatabase: RemoteDatabase {
     }
 
     var isNewToJournal: Bool { false }
+    func claim() async throws(RemoteError) { state.withLock { $0.isClaimed = true } }
     func attend() async throws(RemoteError) {
         if state.withLock({ $0.isUsurped }) { throw RemoteError(.usurped, "another server took over") }
     }
@@ -141,7 +143,7 @@ final class FakeDatabase: RemoteDatabase {
             try store.commit([change(note(2, "owed")), change(note(1, "written again", version: 2))])
             await store.close()
         }
-        #expect(WriteBehindStore.owed(in: directory.path) == 2 || WriteBehindStore.owed(in: directory.path) == 3)
+        #expect(try WriteBehindStore.summary(of: directory.path)?.owedRows == 2)
         await #expect(throws: StartupError.self) { try await open(database) }
         database.state.withLock {
             $0.isDown = false
@@ -275,6 +277,8 @@ final class FakeDatabase: RemoteDatabase {
         try store.commit([change(note(2, "too late"))])
         for _ in 0..<500 where store.objection == nil { try await Task.sleep(for: .milliseconds(10)) }
         #expect(store.objection?.code == "usurped")
+        let error = #expect(throws: JournalError.self) { try store.commit([change(note(3, "refused"))]) }
+        #expect(error?.kind == .environment, "also for what does not ask first")
         await store.close()
         #expect(!database.state.withLock { $0.isReleased }, "it still owes a row")
     }
@@ -285,6 +289,58 @@ final class FakeDatabase: RemoteDatabase {
         try store.commit([change(note(1, "mine"))])
         await store.close()
         #expect(database.state.withLock { $0.isReleased })
+        #expect(try WriteBehindStore.summary(of: directory.path)?.owedRows == 0, "also as the file tells it")
+    }
+
+    /// Forgetting marks, too, drops what it says it drops: a block that stayed would be written once more after a restart, over what came after it.
+    @Test func whatWasForgottenAndDeletedStaysSoAfterARestart() async throws {
+        let database = FakeDatabase()
+        let mark = Mark(Mark.Key(tenant: tenantA, scope: "wamid", key: "w1"), at: Timestamp(seconds: 1), result: "r")
+        var store = try await open(database)
+        for round in 0..<5 as Range<Int64> {
+            var first = change(note(1, "n\(round)", version: 2 * round + 1))
+            first.marks = [Mark(mark.key, at: Timestamp(seconds: round + 1))]
+            try store.commit([first])
+            _ = try await texts(store)
+            // The block above is flushed, and goes with this.
+            try store.forgetMarks(before: Timestamp(seconds: 1000))
+            try store.commit([change(RowImage(deleting: [.id(tenantA), .integer(1)], from: notes, version: 2 * round + 2))])
+            _ = try await texts(store)
+            await store.close()
+            #expect(try WriteBehindStore.summary(of: directory.path)?.owedRows == 0)
+            database.state.withLock { $0.isClosed = false }
+            store = try await open(database)
+            #expect(try await texts(store).isEmpty, "round \(round)")
+        }
+        await store.close()
+    }
+
+    @Test func nothingIsDecidedOnRowsOfATenantWhileSomeOfThemWaitInQuarantine() async throws {
+        let database = FakeDatabase()
+        let store = try await open(database)
+        database.state.withLock { $0.poison = ["bad"] }
+        try store.commit([change(note(1, "fine"), note(2, "bad"), note(3, "other", tenant: tenantB))])
+        #expect(try await texts(store).isDisjoint(with: ["bad"]), "who only looks is shown what there is")
+        let query = Query.select(from: notes, tenant: tenantA).forDeciding
+        let refusal = await #expect(throws: Refusal.self) { try await store.rows(query) }
+        #expect(refusal?.code == "rows_held_back" && store.holdsBack(tenantA) && !store.holdsBack(tenantB))
+        #expect(try await store.rows(Query.select(from: notes, tenant: tenantB).forDeciding).count >= 1)
+        // A whole table is put together from both.
+        let all = try await store.everything(in: notes)
+        #expect(Set(all.map { $0[2] }) == [.text("fine"), .text("bad"), .text("other")])
+        database.state.withLock { $0.poison = [] }
+        #expect(try await store.retryQuarantined(store.quarantined(of: nil).map(\.id)) == 1)
+        #expect(try await store.rows(query).isEmpty == false)
+        await store.close()
+    }
+
+    @Test func aJournalThatCannotBeReadIsNotTakenForAnEmptyOne() throws {
+        try FileManager.default.createDirectory(atPath: directory.path, withIntermediateDirectories: true)
+        #expect(try WriteBehindStore.summary(of: directory.path) == nil)
+        try Data("not a database at all, but long enough to be looked at as if it were one".utf8).write(
+            to: URL(fileURLWithPath: directory.path + "/journal.sqlite")
+        )
+        #expect(throws: StartupError.self) { try WriteBehindStore.summary(of: directory.path) }
     }
 
     @Test func theJournalOfAnotherDatabaseIsNotBroughtOver() async throws {
@@ -298,8 +354,8 @@ final class FakeDatabase: RemoteDatabase {
         let store = try await open(database)
         for number in 1...300 as ClosedRange<Int64> { try store.commit([change(note(number, nil))]) }
         _ = try await texts(store)
-        for _ in 0..<100 where WriteBehindStore.owed(in: directory.path) > 0 { try await Task.sleep(for: .milliseconds(50)) }
-        #expect(WriteBehindStore.owed(in: directory.path) == 0)
+        for _ in 0..<100 where (try WriteBehindStore.summary(of: directory.path)?.owedRows ?? 0) > 0 { try await Task.sleep(for: .milliseconds(50)) }
+        #expect((try WriteBehindStore.summary(of: directory.path)?.owedRows ?? 0) == 0)
         await store.close()
     }
 

@@ -65,7 +65,10 @@ final class House: Sendable {
 
     init(limits: Tenants.Limits = Tenants.Limits(), watched: @escaping @Sendable (TenantID) -> Bool = { _ in false }) throws {
         let logger = Logger.silent
-        let sqlite = try SQLiteStore(directory: directory.path, schema: Schema(StorageTables.all + ConsultorTables.all + ConversationTables.all + NoticeTables.all))
+        let sqlite = try SQLiteStore(
+            directory: directory.path,
+            schema: Schema(StorageTables.all + ConsultorTables.all + ConversationTables.all + NoticeTables.all)
+        )
         journal = FragileJournal(store: sqlite)
         store = CountingStore(store: sqlite)
         hub = StreamHub(loops: [EmbeddedEventLoop](), environment: clock.environment)

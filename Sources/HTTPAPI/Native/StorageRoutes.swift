@@ -26,11 +26,11 @@ extension API {
             var fields = try await request.fields()
             let asked = fields.optionalIntegers("ids", maxCount: 10_000)
             try fields.check()
-            let own = try await store.quarantined(of: principal.tenant).map(\.id)
+            let own = Set(try await store.quarantined(of: principal.tenant).map(\.id))
             if let stranger = asked?.first(where: { !own.contains($0) }) {
                 throw Refusal(.notFound, "not_found", "Não há linha \(stranger) em quarentena.")
             }
-            let ids = asked ?? own
+            let ids = asked ?? own.sorted()
             let taken = try await store.retryQuarantined(ids)
             let left = try await store.quarantined(of: principal.tenant)
             return .json {
@@ -67,7 +67,11 @@ extension StoreStatus {
                 $0.field("breaker_opened", owed.remote.timesOpened)
                 $0.field("connections", owed.remote.connections)
                 $0.field("waiting_reads", owed.remote.waiting)
-                $0.field("last_error", owed.remote.lastError)
+                // The words name hosts and users, which are the operator's; they stand in the log.
+                $0.field(
+                    "last_error",
+                    owed.remote.lastError.map { $0.firstMatch(of: #/SQLSTATE [0-9A-Z]{5}/#).map { String($0.output) } ?? "connection" }
+                )
             }
         )
     }

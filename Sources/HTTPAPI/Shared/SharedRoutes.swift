@@ -69,12 +69,10 @@ extension API {
                     $0.field(
                         "redis",
                         object: {
-                            $0.field("address", relay.address)
                             $0.field("connected", relay.isConnected)
                             $0.field("breaker", relay.breaker)
                             $0.field("relayed", relay.relayed)
                             $0.field("dropped", relay.dropped)
-                            $0.field("last_error", relay.lastError)
                         }
                     )
                 }
