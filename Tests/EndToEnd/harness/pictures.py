@@ -10,8 +10,25 @@ def picture_of(channel):
         return Consultores()
     if channel.startswith("conversation:"):
         return OneConversation()
+    if channel == "notices":
+        return Notices()
     # Nothing is known of it; it is there to be refused.
     return None
+
+
+class Notices:
+    def __init__(self):
+        self.items = []
+
+    def replace(self, data):
+        self.items = data["notices"]
+
+    def apply(self, event):
+        assert event["type"] == "notice.created", f"unknown type on `notices`: {event}"
+        self.items = (self.items + [event["notice"]])[-20:]
+
+    def differences(self, api):
+        return _differences(dict(enumerate(self.items)), dict(enumerate(reversed(api.get("/api/v1/notices", limit=20)["items"]))))
 
 
 class Conversations:
