@@ -13,6 +13,8 @@ final class LoopHub: Sendable {
         case refused(ConnectionID, StreamKey, command: UInt32, CentrifugeError)
         /// A push, as JSON.
         case deliver(StreamKey, [UInt8])
+        /// A push to some of a stream's subscribers; those of other loops are not among this loop's.
+        case tell([ConnectionID], StreamKey, [UInt8])
     }
 
     private struct Local {
@@ -80,6 +82,12 @@ final class LoopHub: Sendable {
                 position += 1
                 guard let subscriber = local.value.connections[id] else { continue }
                 if subscriber.refused(command: command, channel: stream.channel, error) { dirty.append(subscriber) }
+            case .tell(let ids, let stream, let push):
+                position += 1
+                var message = PreparedMessage(text: push)
+                for id in ids {
+                    if let subscriber = local.value.subscribers[stream]?[id], subscriber.deliver(&message) { dirty.append(subscriber) }
+                }
             case .deliver(let stream, let push):
                 var lines = push
                 position += 1

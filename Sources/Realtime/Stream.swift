@@ -24,6 +24,8 @@ struct Stream: Sendable {
     private var remembered: Deque<Publication> = []
     private var rememberedBytes = 0
     var subscribers: [ConnectionID: ClientInfo] = [:]
+    /// Those of them who want to be told who comes and goes.
+    var watchers: Set<ConnectionID> = []
     /// When the last subscriber left, if there is none now.
     var emptySince: Timestamp?
 

@@ -54,22 +54,25 @@ package final class StreamHub: Sendable {
 
     package func detach(_ id: ConnectionID, on loop: any EventLoop) {
         let now = environment.now()
-        let (streams, hub) = state.withLock { state in
+        let (streams, hub, isTold) = state.withLock { state in
             let streams = state.subscriptions.removeValue(forKey: id) ?? []
-            for stream in streams { state.leave(id, stream, now) }
-            return (streams, state.loops[ObjectIdentifier(loop)])
+            var isTold = false
+            for stream in streams where state.leave(id, stream, now) { isTold = true }
+            return (streams, state.loops[ObjectIdentifier(loop)], isTold)
         }
         hub?.detach(id, from: streams)
+        if isTold { wake() }
     }
 
     package func unsubscribe(_ id: ConnectionID, _ stream: StreamKey, on loop: any EventLoop) {
         let now = environment.now()
-        let hub = state.withLock { state in
+        let (hub, isTold) = state.withLock { state in
             state.subscriptions[id]?.remove(stream)
-            state.leave(id, stream, now)
-            return state.loops[ObjectIdentifier(loop)]
+            let isTold = state.leave(id, stream, now)
+            return (state.loops[ObjectIdentifier(loop)], isTold)
         }
         hub?.leave(id, stream)
+        if isTold { wake() }
     }
 
     // MARK: Subscribing
@@ -80,13 +83,16 @@ package final class StreamHub: Sendable {
     }
 
     /// Registers a subscription, and answers the client with its position and either what it missed or the snapshot. Called from the gate.
-    /// - Parameter snapshot: what the turn saw; `nil` only when `since` was thought to be recoverable.
+    /// - Parameters:
+    ///   - isTold: who comes to the stream and who leaves it.
+    ///   - snapshot: what the turn saw; `nil` only when `since` was thought to be recoverable.
     package func subscribe(
         _ id: ConnectionID,
         on loop: any EventLoop,
         to stream: StreamKey,
         command: UInt32,
         info: ClientInfo,
+        isTold: Bool = false,
         since: StreamPosition?,
         snapshot: [UInt8]?
     ) {
@@ -101,6 +107,7 @@ package final class StreamHub: Sendable {
                 return hub
             }
             entry.subscribers[id] = info
+            if isTold { entry.watchers.insert(id) }
             entry.emptySince = nil
             state.streams[stream] = entry
             state.subscriptions[id, default: []].insert(stream)
@@ -116,9 +123,10 @@ package final class StreamHub: Sendable {
                 result.data = snapshot
             }
             hub.put(.subscribed(id, stream, command: command, result))
-            return hub
+            let isWatched = state.tellWatchers(of: stream, except: id, .join(channel: stream.channel, info))
+            return isWatched ? nil : hub
         }
-        hub?.wake()
+        if let hub { hub.wake() } else { wake() }
     }
 
     /// Answers a subscription that the gate refused.
@@ -196,9 +204,21 @@ package final class StreamHub: Sendable {
 }
 
 extension StreamHub.State {
-    mutating func leave(_ id: ConnectionID, _ stream: StreamKey, _ now: Timestamp) {
-        streams[stream]?.subscribers[id] = nil
+    /// - Returns: whether anybody is told.
+    @discardableResult func tellWatchers(of key: StreamKey, except id: ConnectionID, _ push: CentrifugePush) -> Bool {
+        guard let watchers = streams[key]?.watchers.filter({ $0 != id }), !watchers.isEmpty else { return false }
+        let json = CentrifugeReply.push(push).bytes
+        for hub in loops.values { hub.put(.tell(Array(watchers), key, json)) }
+        return true
+    }
+
+    /// - Returns: whether anybody is told.
+    @discardableResult mutating func leave(_ id: ConnectionID, _ stream: StreamKey, _ now: Timestamp) -> Bool {
+        let info = streams[stream]?.subscribers.removeValue(forKey: id)
+        streams[stream]?.watchers.remove(id)
+        let isTold = info.map { tellWatchers(of: stream, except: id, .leave(channel: stream.channel, $0)) } ?? false
         if streams[stream]?.subscribers.isEmpty == true { streams[stream]?.emptySince = now }
+        return isTold
     }
 
     /// Encodes once, for all loops.

@@ -190,6 +190,7 @@ final class ClientSession: Subscriber {
             stream: StreamKey(tenant: principal.tenant, channel: request.channel),
             command: id,
             info: ClientInfo(user: principal.user.description, client: clientID, connInfo: services.connectionInfo(principal)),
+            isTold: request.joinLeave,
             since: request.recover ? request.since : nil
         )
         leave { services in

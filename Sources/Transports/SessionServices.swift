@@ -82,10 +82,12 @@ struct Registration: Sendable {
     let stream: StreamKey
     let command: UInt32
     let info: ClientInfo
+    /// Who comes and who leaves.
+    var isTold = false
     let since: StreamPosition?
 
     func register(_ hub: StreamHub, _ snapshot: [UInt8]?) {
-        hub.subscribe(connection, on: loop, to: stream, command: command, info: info, since: since, snapshot: snapshot)
+        hub.subscribe(connection, on: loop, to: stream, command: command, info: info, isTold: isTold, since: since, snapshot: snapshot)
     }
 
     func refuse(_ hub: StreamHub, _ error: CentrifugeError) { hub.refuse(connection, on: loop, stream, command: command, error) }

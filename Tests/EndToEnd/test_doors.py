@@ -7,10 +7,11 @@ import os
 import socket
 import threading
 import time
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import pytest
 import websockets
+from centrifuge import Client, SubscriptionEventHandler
 
 from harness.api import is_clear_error
 from harness.office import new_number
@@ -260,6 +261,38 @@ def test_who_is_back_within_the_grace_never_left(office):
 
 def online(office, who):
     return office.admin.get(f"/consultor/{who.id}")["status_online"]
+
+
+def test_the_sdk_is_told_who_comes_to_a_channel_and_who_leaves_it(office):
+    maria = office.hire("Maria")
+    heard = []
+
+    class Events(SubscriptionEventHandler):
+        async def on_join(self, context):
+            heard.append(("join", context.info.user))
+
+        async def on_leave(self, context):
+            heard.append(("leave", context.info.user))
+
+    async def watch():
+        client = Client(f"ws://{office.server.host}:{office.server.port}/connection/websocket", token=office.admin.token, proxy=None)
+        await client.connect()
+        subscription = client.new_subscription("notices", events=Events(), join_leave=True)
+        await subscription.subscribe()
+        await subscription.ready()
+        screen = await asyncio.to_thread(office.desk, maria, "notices")
+        while len(heard) < 1:
+            await asyncio.sleep(0.02)
+        present = await subscription.presence()
+        await asyncio.to_thread(screen.leave)
+        while len(heard) < 2:
+            await asyncio.sleep(0.02)
+        await client.disconnect()
+        return {info.user for info in present.clients.values()}
+
+    present = asyncio.run(asyncio.wait_for(watch(), 30 * PATIENCE))
+    assert heard == [("join", maria.user["id"]), ("leave", maria.user["id"])]
+    assert present == {maria.user["id"], office.admin.user["id"]}
 
 
 # MARK: Compression and the echo

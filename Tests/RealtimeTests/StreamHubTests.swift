@@ -34,6 +34,8 @@ import Wire
                 return show("broken frame")
             }
             let wasDirty = isDirty
+            for case .push(.join(let channel, let info)) in replies { _ = show("\(channel) joined \(info.user)") }
+            for case .push(.leave(let channel, let info)) in replies { _ = show("\(channel) left \(info.user)") }
             for case .push(.publication(let channel, let publication)) in replies {
                 _ = show("\(channel) \(publication.offset.map(String.init) ?? "-") \(String(decoding: publication.data, as: UTF8.self))")
             }
@@ -59,13 +61,14 @@ import Wire
         hub.publish(texts.map { Event(channel: channel, payload: Array("\"\($0)\"".utf8)) }, tenant: tenant ?? self.tenant)
         hub.wake()
     }
-    private func subscribe(_ id: ConnectionID, since: StreamPosition? = nil, snapshot: String? = "\"s\"") {
+    private func subscribe(_ id: ConnectionID, isTold: Bool = false, since: StreamPosition? = nil, snapshot: String? = "\"s\"") {
         hub.subscribe(
             id,
             on: loop,
             to: key(),
             command: 1,
             info: ClientInfo(user: "u\(id.value)", client: "c\(id.value)"),
+            isTold: isTold,
             since: since,
             snapshot: snapshot.map { Array($0.utf8) }
         )
@@ -81,6 +84,24 @@ import Wire
         #expect(screen.shown == ["subscribed c at 0, \"s\"", "c 1 \"after\"", "c 2 \"that\""])
         #expect(screen.flushes == 1, "one flush for all of a turn")
         #expect(screen.frames == 1, "what came together on one stream travels together")
+    }
+
+    @Test func whoAsksForItIsToldWhoComesAndGoesAndNobodyElseIs() {
+        let (watcher, other, third) = (Screen(), Screen(), Screen())
+        let (first, second, last) = (hub.attach(watcher, on: loop), hub.attach(other, on: loop), hub.attach(third, on: loop))
+        subscribe(first, isTold: true)
+        subscribe(second)
+        subscribe(last)
+        loop.run()
+        hub.unsubscribe(second, key(), on: loop)
+        hub.detach(last, on: loop)
+        loop.run()
+        #expect(watcher.shown.dropFirst() == ["c joined u\(second.value)", "c joined u\(last.value)", "c left u\(second.value)", "c left u\(last.value)"])
+        #expect(other.shown.count == 1 && third.shown.count == 1)
+        #expect(watcher.flushes == 2)
+        hub.detach(first, on: loop)
+        loop.run()
+        #expect(watcher.shown.count == 5, "who left is told nothing")
     }
 
     @Test func whoComesBackGetsWhatItMissedAndNotTheSnapshot() {
