@@ -137,7 +137,7 @@ let package = Package(
             name: "StoragePostgres",
             dependencies: [
                 "CPostgres", "Kernel", "Resilience", "Storage", .product(name: "DequeModule", package: "swift-collections"),
-                .product(name: "Logging", package: "swift-log"),
+                .product(name: "Logging", package: "swift-log"), .product(name: "OrderedCollections", package: "swift-collections"),
             ],
             swiftSettings: settings
         ),

@@ -20,6 +20,9 @@ final class DedicatedThread: SerialExecutor {
     }
 
     func enqueue(_ job: consuming ExecutorJob) {
+        // The job may be the last of its actor, which is then gone with its reference to this thread before we have rung.
+        let own = Unmanaged.passRetained(self)
+        defer { own.release() }
         let job = UnownedJob(job)
         state.withLock { $0.jobs.append(job) }
         wake()

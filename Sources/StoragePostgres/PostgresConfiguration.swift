@@ -26,6 +26,8 @@ package struct PostgresConfiguration: Sendable {
     package var connectTimeout = Duration.seconds(5)
     /// Reads waiting for a connection, at the most.
     package var maxWaitingReads = 1000
+    /// How long a read waits for a connection, at the most.
+    package var readPatience = Duration.seconds(10)
 
     /// - Throws: `StartupError`, which names the variable and never shows the password.
     package init(

@@ -1,6 +1,5 @@
-import DequeModule
 package import Kernel
-import Logging
+import OrderedCollections
 import Resilience
 package import Storage
 import Synchronization
@@ -10,7 +9,9 @@ package final class PostgresDatabase: RemoteDatabase {
     private struct Pool {
         var idle: [PostgresLink] = []
         var count = 0
-        var waiting: Deque<CheckedContinuation<PostgresLink?, Never>> = []
+        /// By the number of the wait, first come first served.
+        var waiting: OrderedDictionary<Int, CheckedContinuation<Turn, Never>> = [:]
+        var waits = 0
     }
 
     package let storeID: String
@@ -114,8 +115,15 @@ package final class PostgresDatabase: RemoteDatabase {
 
     private enum Place {
         case link(PostgresLink)
-        case wait
+        case wait(Int)
         case full
+    }
+
+    /// What became of a wait.
+    private enum Turn {
+        case link(PostgresLink)
+        case tooLong
+        case closing
     }
 
     private func takeLink() async throws(RemoteError) -> PostgresLink {
@@ -125,47 +133,57 @@ package final class PostgresDatabase: RemoteDatabase {
                 pool.count += 1
                 return .link(PostgresLink(configuration, role: .reader(storeID: storeID), health: health))
             }
-            return pool.waiting.count < configuration.maxWaitingReads ? .wait : .full
+            guard pool.waiting.count < configuration.maxWaitingReads else { return .full }
+            pool.waits += 1
+            return .wait(pool.waits)
         }
         switch place {
         case .link(let link): return link
         case .full: throw RemoteError(.unavailable(retryAfter: .seconds(1)), "\(configuration.maxWaitingReads) reads are waiting for a connection")
-        case .wait:
-            let link = await withCheckedContinuation { (continuation: CheckedContinuation<PostgresLink?, Never>) in
+        case .wait(let number):
+            let alarm = Task {
+                guard (try? await Task.sleep(for: configuration.readPatience)) != nil else { return }
+                pool.withLock { $0.waiting.removeValue(forKey: number) }?.resume(returning: .tooLong)
+            }
+            defer { alarm.cancel() }
+            let turn = await withCheckedContinuation { (continuation: CheckedContinuation<Turn, Never>) in
                 // One may have come back meanwhile; closing answers everybody.
-                let link = pool.withLock { pool -> PostgresLink?? in
-                    if health.isClosed { return .some(nil) }
-                    if let link = pool.idle.popLast() { return link }
-                    pool.waiting.append(continuation)
+                let turn = pool.withLock { pool -> Turn? in
+                    if health.isClosed { return .closing }
+                    if let link = pool.idle.popLast() { return .link(link) }
+                    pool.waiting[number] = continuation
                     return nil
                 }
-                if let link { continuation.resume(returning: link) }
+                if let turn { continuation.resume(returning: turn) }
             }
-            guard let link else { throw RemoteError(.unavailable(retryAfter: .seconds(1)), "the connection is being closed") }
-            return link
+            switch turn {
+            case .link(let link): return link
+            case .tooLong: throw RemoteError(.unavailable(retryAfter: .seconds(1)), "all connections are busy")
+            case .closing: throw RemoteError(.unavailable(retryAfter: .seconds(1)), "the connection is being closed")
+            }
         }
     }
 
     private func putBack(_ link: PostgresLink) {
-        let next = pool.withLock { pool -> CheckedContinuation<PostgresLink?, Never>? in
-            if let next = pool.waiting.popFirst() { return next }
+        let next = pool.withLock { pool -> CheckedContinuation<Turn, Never>? in
+            if !pool.waiting.isEmpty { return pool.waiting.removeFirst().value }
             if pool.idle.count < configuration.poolSize, !health.isClosed { pool.idle.append(link) } else { pool.count -= 1 }
             return nil
         }
-        next?.resume(returning: link)
+        next?.resume(returning: .link(link))
     }
 
     package func close() async {
         health.close()
         let (waiting, idle) = pool.withLock { pool in
             defer {
-                pool.waiting = []
+                pool.waiting = [:]
                 pool.count -= pool.idle.count
                 pool.idle = []
             }
-            return (pool.waiting, pool.idle)
+            return (pool.waiting.values, pool.idle)
         }
-        for continuation in waiting { continuation.resume(returning: nil) }
+        for continuation in waiting { continuation.resume(returning: .closing) }
         // Those under way are interrupted, and end when they come back.
         for link in idle + [writer] { await link.close() }
     }

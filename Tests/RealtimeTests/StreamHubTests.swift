@@ -96,7 +96,9 @@ import Wire
         hub.unsubscribe(second, key(), on: loop)
         hub.detach(last, on: loop)
         loop.run()
-        #expect(watcher.shown.dropFirst() == ["c joined u\(second.value)", "c joined u\(last.value)", "c left u\(second.value)", "c left u\(last.value)"])
+        #expect(
+            watcher.shown.dropFirst() == ["c joined u\(second.value)", "c joined u\(last.value)", "c left u\(second.value)", "c left u\(last.value)"]
+        )
         #expect(other.shown.count == 1 && third.shown.count == 1)
         #expect(watcher.flushes == 2)
         hub.detach(first, on: loop)

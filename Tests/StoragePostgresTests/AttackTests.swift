@@ -37,7 +37,7 @@ import Testing
 
     @Test func whateverIsDoneToTheDatabaseEveryCommittedRowIsThereInItsLatestVersion() async throws {
         var random = SeededGenerator.fresh()
-        let cluster = PostgresCluster(isDurable: true)
+        let cluster = await PostgresCluster.started(isDurable: true)
         let configuration = try configuration(cluster)
         let directory = TemporaryDirectory()
         var store = try await open(directory.path, configuration)
@@ -61,13 +61,13 @@ import Testing
             try store.commit([change])
             switch Int.random(in: 0..<100, using: &random) {
             case 0..<2 where isUp:
-                cluster.kill()
+                await cluster.crash()
                 isUp = false
             case 2..<12 where !isUp:
-                cluster.start()
+                await cluster.restart()
                 isUp = true
             case 12..<16 where isUp:
-                _ = try? cluster.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()", in: "postgres")
+                _ = try? await cluster.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()", in: "postgres")
             case 16..<18 where isUp:
                 // The server ends, with whatever it still owes, and starts again.
                 await store.close()
@@ -77,10 +77,10 @@ import Testing
             default: break
             }
         }
-        if !isUp { cluster.start() }
+        if !isUp { await cluster.restart() }
         #expect(await eventually { store.status.writeBehind?.depth == 0 })
         #expect(store.status.writeBehind?.quarantined == 0)
-        let rows = try cluster.sql("SELECT id, version, text FROM things", in: "postgres", kinds: [.integer, .integer, .text])
+        let rows = try await cluster.sql("SELECT id, version, text FROM things", in: "postgres", kinds: [.integer, .integer, .text])
         let stored = Dictionary(
             uniqueKeysWithValues: rows.map { row in
                 var row = row
@@ -92,7 +92,7 @@ import Testing
     }
 
     @Test func readersSeeWhatWasCommittedBeforeTheyAskedOrAreRefused() async throws {
-        let configuration = try PostgresCluster.shared.database()
+        let configuration = try await PostgresCluster.shared.database()
         let directory = TemporaryDirectory()
         let store = try await open(directory.path, configuration)
         let progress = Progress()

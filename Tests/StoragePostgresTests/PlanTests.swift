@@ -51,7 +51,7 @@ import Testing
     }
 
     /// Twenty thousand conversations of ten tenants, with fifty messages each; one in fifty is not resolved.
-    private func fill(_ cluster: PostgresCluster, _ database: String) throws {
+    private func fill(_ cluster: PostgresCluster, _ database: String) async throws {
         let tenant = Self.sqlID(1, "n % 10")
         for statement in [
             """
@@ -69,14 +69,14 @@ import Testing
             """,
             "INSERT INTO protocolos SELECT \(tenant), n, '#' || n, n % 7, \(Self.sqlID(3, "n")), now(), 1 FROM generate_series(0, 19999) n",
             "ANALYZE",
-        ] { try cluster.sql(statement, in: database) }
+        ] { try await cluster.sql(statement, in: database) }
     }
 
     @Test func everyQueryFindsItsRowsByAnIndexAmongAMillionMessages() async throws {
-        let cluster = PostgresCluster.shared
-        let configuration = try cluster.database()
+        let cluster = await PostgresCluster.shared
+        let configuration = try await cluster.database()
         let database = try await PostgresDatabase.open(configuration, schema: Self.schema, journal: .fresh(), logger: .silent)
-        try fill(cluster, configuration.database)
+        try await fill(cluster, configuration.database)
         let store = RecordingStore(database)
         let environment = Environment.system
         let gate = Gate(journal: NoJournal(), outlet: NoOutlet(), logger: .silent, activationEnded: { _ in })

@@ -8,7 +8,9 @@ import Testing
 @testable import StoragePostgres
 
 @Suite struct PostgresDatabaseTests {
-    let cluster = PostgresCluster.shared
+    let cluster: PostgresCluster
+
+    init() async { cluster = await PostgresCluster.shared }
 
     /// - Parameter journal: a new one that owes nothing, unless told.
     private func open(
@@ -34,7 +36,7 @@ import Testing
     // MARK: Writing
 
     @Test func writingTheSameImagesAgainOrOlderOnesChangesNothing() async throws {
-        let database = try await open(cluster.database())
+        let database = try await open(await cluster.database())
         let first = [thing(1, "a"), thing(2, "b")]
         let second = [thing(1, "a2", version: 2), gone(2, version: 2), thing(3, "c")]
         for images in [first, second, second] { try await database.write(images) }
@@ -48,7 +50,7 @@ import Testing
     }
 
     @Test func ofABatchWithARefusedRowNothingIsWritten() async throws {
-        let database = try await open(cluster.database())
+        let database = try await open(await cluster.database())
         try await database.write([thing(1, "taken")])
         let error = await #expect(throws: RemoteError.self) { try await database.write([thing(2, "new"), thing(3, "taken"), thing(4, nil)]) }
         #expect(error?.kind == .content)
@@ -59,7 +61,7 @@ import Testing
     }
 
     @Test func aNULIsNoReasonToRefuseARow() async throws {
-        let database = try await open(cluster.database())
+        let database = try await open(await cluster.database())
         let values: [SQLValue] = [
             .id(tenantA), .integer(1), .text("a\0b"), .textArray(["\0"]), .timestamp(Timestamp(milliseconds: .max)), .null,
             .json(#"{"a":"\u0000","b":"\\u0000","c":"\\\u0000"}"#), .null, .null,
@@ -72,7 +74,7 @@ import Testing
     }
 
     @Test func tenThousandRowsAreOneRoundTrip() async throws {
-        let database = try await open(cluster.database())
+        let database = try await open(await cluster.database())
         try await database.write((1...10_000).map { thing(Int64($0), "t\($0)") })
         #expect(try await database.rows(Query("SELECT COUNT(*) FROM things", kinds: [.integer])).first?[0] == .integer(10_000))
         try await database.write((1...10_000).map { gone(Int64($0), version: 2) })
@@ -81,15 +83,15 @@ import Testing
     }
 
     @Test func aTableThatWasTakenAwayHoldsRowsUpAndRefusesNone() async throws {
-        let configuration = try cluster.database()
+        let configuration = try await cluster.database()
         let database = try await open(configuration)
-        try cluster.sql("ALTER TABLE things RENAME TO elsewhere", in: configuration.database)
+        try await cluster.sql("ALTER TABLE things RENAME TO elsewhere", in: configuration.database)
         let error = await #expect(throws: RemoteError.self) { try await database.write([thing(1, "a")]) }
         guard case .unavailable = error?.kind else {
             Issue.record("\(String(describing: error))")
             return
         }
-        try cluster.sql("ALTER TABLE elsewhere RENAME TO things", in: configuration.database)
+        try await cluster.sql("ALTER TABLE elsewhere RENAME TO things", in: configuration.database)
         try await database.write([thing(1, "a")])
         #expect(try await texts(database) == [1: "a"])
         await database.close()
@@ -98,7 +100,7 @@ import Testing
     // MARK: Trouble on the way
 
     @Test func aStatementThatTakesTooLongIsGivenUp() async throws {
-        var configuration = try cluster.database()
+        var configuration = try await cluster.database()
         configuration.statementTimeout = .milliseconds(200)
         let database = try await open(configuration)
         let error = await #expect(throws: RemoteError.self) {
@@ -113,12 +115,12 @@ import Testing
     }
 
     @Test func aReaderWhoseNameLeadsToAnotherDatabaseReadsNothing() async throws {
-        let configuration = try cluster.database()
+        let configuration = try await cluster.database()
         let database = try await open(configuration)
         try await database.write([thing(1, "a")])
         _ = try await texts(database)
-        try cluster.sql("UPDATE plantao_store SET store_id = gen_random_uuid()", in: configuration.database)
-        try cluster.sql(
+        try await cluster.sql("UPDATE plantao_store SET store_id = gen_random_uuid()", in: configuration.database)
+        try await cluster.sql(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
             in: configuration.database
         )
@@ -131,13 +133,13 @@ import Testing
     }
 
     @Test func connectionsThatTheServerEndsAreOpenedAgain() async throws {
-        let configuration = try cluster.database()
+        let configuration = try await cluster.database()
         let database = try await open(configuration)
         try await database.write([thing(1, "a")])
         _ = try await texts(database)
         let end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
         for round in 2...4 as ClosedRange<Int64> {
-            try cluster.sql(end, in: configuration.database)
+            try await cluster.sql(end, in: configuration.database)
             #expect(await eventually { (try? await database.write([thing(round, "\(round)")])) != nil })
             #expect(await eventually { (try? await texts(database).count) == Int(round) })
         }
@@ -146,12 +148,12 @@ import Testing
     }
 
     @Test func theBreakerOpensWhenTheServerIsGoneAndClosesByItself() async throws {
-        let cluster = PostgresCluster(isDurable: true)
-        var configuration = try cluster.database()
+        let cluster = await PostgresCluster.started(isDurable: true)
+        var configuration = try await cluster.database()
         configuration.breaker = CircuitBreaker.Settings(failureThreshold: 5, openFor: .seconds(6))
         let database = try await open(configuration)
         try await database.write([thing(1, "a")])
-        cluster.kill()
+        await cluster.crash()
         for _ in 0..<5 { await #expect(throws: RemoteError.self) { try await database.write([thing(2, "b")]) } }
         #expect(database.status.breaker == "open" && database.status.timesOpened == 1 && database.status.connections == 0)
         let refused = await #expect(throws: RemoteError.self) { try await texts(database) }
@@ -160,7 +162,7 @@ import Testing
             return
         }
         #expect(wait > .zero && wait <= .seconds(6) && refused?.description.contains("circuit breaker") == true)
-        cluster.start()
+        await cluster.restart()
         #expect(await eventually { (try? await database.write([thing(2, "b")])) != nil })
         #expect(database.status.breaker == "closed")
         #expect(try await texts(database) == [1: "a", 2: "b"])
@@ -168,10 +170,11 @@ import Testing
     }
 
     @Test func moreReadsThanConnectionsWaitTheirTurnAndPastTheBoundAreRefused() async throws {
-        var configuration = try cluster.database()
+        var configuration = try await cluster.database()
         configuration.poolSize = 2
         configuration.maxOverflow = 1
         configuration.maxWaitingReads = 100
+        configuration.readPatience = .seconds(300)
         let database = try await open(configuration)
         let results = await withTaskGroup(of: Bool?.self) { group in
             for _ in 0..<300 {
@@ -191,8 +194,26 @@ import Testing
         await database.close()
     }
 
+    @Test func whoHasWaitedTooLongForAConnectionIsToldSoAndTheNextOnesAreServed() async throws {
+        var configuration = try await cluster.database()
+        configuration.poolSize = 1
+        configuration.maxOverflow = 0
+        configuration.readPatience = .milliseconds(100)
+        let database = try await open(configuration)
+        let slow = Task { try await database.rows(Query("SELECT 1 FROM pg_sleep(600)", kinds: [.integer])) }
+        let sleeping =
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%pg_sleep(600)%' AND pid <> pg_backend_pid()"
+        #expect(try await eventually { try await cluster.sql(sleeping, in: configuration.database, kinds: [.integer]).isEmpty == false })
+        let error = await #expect(throws: RemoteError.self) { try await database.rows(Query("SELECT 1", kinds: [.integer])) }
+        #expect(error?.description == "all connections are busy" && database.status.waiting == 0)
+        try await cluster.sql("SELECT pg_cancel_backend(pid::int) FROM (\(sleeping)) s", in: configuration.database)
+        await #expect(throws: RemoteError.self) { try await slow.value }
+        #expect(try await database.rows(Query("SELECT 1", kinds: [.integer])).count == 1)
+        await database.close()
+    }
+
     @Test func closingAnswersWhoeverWaits() async throws {
-        var configuration = try cluster.database()
+        var configuration = try await cluster.database()
         configuration.poolSize = 1
         configuration.maxOverflow = 0
         let database = try await open(configuration)
@@ -211,7 +232,7 @@ import Testing
     // MARK: Opening
 
     @Test func twoServersThatStartAtOnceTakeTurnsAtTheTablesAndOneBecomesTheWriter() async throws {
-        var configuration = try cluster.database()
+        var configuration = try await cluster.database()
         configuration.patience = .milliseconds(500)
         let opened = await withTaskGroup(of: PostgresDatabase?.self) { [configuration] group in
             for _ in 0..<6 {
@@ -225,7 +246,7 @@ import Testing
             return await group.reduce(into: [] as [PostgresDatabase]) { if let database = $1 { $0.append(database) } }
         }
         #expect(opened.count == 1)
-        let present = try cluster.sql(
+        let present = try await cluster.sql(
             "SELECT count(*), max(schema_version) FROM plantao_store",
             in: configuration.database,
             kinds: [.integer, .integer]
@@ -241,7 +262,7 @@ import Testing
     }
 
     @Test func aJournalThatMayOweRowsKeepsOthersOutUntilItIsReleasedOrGivenUp() async throws {
-        var configuration = try cluster.database()
+        var configuration = try await cluster.database()
         configuration.patience = .milliseconds(200)
         let (mine, other) = (JournalIdentity.fresh(), JournalIdentity.fresh())
         // A start that ends before it has taken over what stands there is told again that it is new.
@@ -279,16 +300,16 @@ import Testing
     }
 
     @Test func aWriterThatWasReplacedIsToldSoAndWritesNothing() async throws {
-        var configuration = try cluster.database()
+        var configuration = try await cluster.database()
         let first = try await open(configuration)
         try await first.write([thing(1, "first")])
-        func disconnect() throws {
-            try cluster.sql(
+        func disconnect() async throws {
+            try await cluster.sql(
                 "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
                 in: configuration.database
             )
         }
-        try disconnect()
+        try await disconnect()
         configuration.takesOver = true
         let second = try await open(configuration)
         try await second.write([thing(1, "second", version: 2)])
@@ -301,32 +322,32 @@ import Testing
         }
         let error = await #expect(throws: RemoteError.self) { try await first.attend() }
         #expect(error?.kind == .usurped)
-        let rows = try cluster.sql("SELECT text FROM things", in: configuration.database, kinds: [.text])
+        let rows = try await cluster.sql("SELECT text FROM things", in: configuration.database, kinds: [.text])
         #expect(rows.map { $0[0] } == [.text("second")])
         await first.close()
     }
 
     @Test func anIdleWriterNoticesThatItsConnectionEndedAndTakesItsPlaceAgain() async throws {
-        let configuration = try cluster.database()
+        let configuration = try await cluster.database()
         let database = try await open(configuration)
         let held =
             "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
         for _ in 0..<3 {
-            try cluster.sql(
+            try await cluster.sql(
                 "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
                 in: configuration.database
             )
-            #expect(try cluster.sql(held, in: configuration.database, kinds: [.integer]).first?[0] == .integer(0))
+            #expect(try await cluster.sql(held, in: configuration.database, kinds: [.integer]).first?[0] == .integer(0))
             try await database.attend()
-            #expect(try cluster.sql(held, in: configuration.database, kinds: [.integer]).first?[0] == .integer(1))
+            #expect(try await cluster.sql(held, in: configuration.database, kinds: [.integer]).first?[0] == .integer(1))
         }
         #expect(database.status.timesOpened == 0 && database.status.lastError == nil)
         await database.close()
     }
 
     @Test func connectionsThatEndedWhileNobodyUsedThemCostNoReader() async throws {
-        let cluster = PostgresCluster(isDurable: true)
-        var configuration = try cluster.database()
+        let cluster = await PostgresCluster.started(isDurable: true)
+        var configuration = try await cluster.database()
         configuration.poolSize = 8
         let database = try await open(configuration)
         for _ in 0..<3 {
@@ -334,21 +355,21 @@ import Testing
                 for _ in 0..<8 { group.addTask { try await database.rows(Query("SELECT 1 FROM pg_sleep(0.05)", kinds: [.integer])).count } }
                 for try await count in group { #expect(count == 1) }
             }
-            cluster.kill()
-            cluster.start()
+            await cluster.crash()
+            await cluster.restart()
         }
         #expect(database.status.timesOpened == 0)
         await database.close()
     }
 
     @Test func anotherDatabaseThanTheJournalsIsRefused() async throws {
-        let configuration = try cluster.database()
+        let configuration = try await cluster.database()
         await (try open(configuration)).close()
-        let empty = try cluster.database()
+        let empty = try await cluster.database()
         let emptyError = await #expect(throws: StartupError.self) { try await open(empty, .fresh(of: UniqueID(high: 1, low: 2).description)) }
         #expect(emptyError?.description.contains("an empty database") == true)
         #expect(
-            try cluster.sql("SELECT to_regclass('things') IS NULL", in: empty.database, kinds: [.boolean]).first?[0] == .boolean(true),
+            try await cluster.sql("SELECT to_regclass('things') IS NULL", in: empty.database, kinds: [.boolean]).first?[0] == .boolean(true),
             "left as it was"
         )
         let error = await #expect(throws: StartupError.self) { try await open(configuration, .fresh(of: UniqueID(high: 1, low: 2).description)) }
@@ -356,7 +377,7 @@ import Testing
     }
 
     @Test func tablesOfANewerProgramAreRefusedUntouched() async throws {
-        let configuration = try cluster.database()
+        let configuration = try await cluster.database()
         let later = Table("later", since: 2, key: ["id"], columns: [Column("id", .integer)])
         await (try open(configuration, .fresh(), Schema(schema.tables + [later]))).close()
         let error = await #expect(throws: StartupError.self) { try await open(configuration) }
@@ -372,7 +393,7 @@ import Testing
             indexes: things.indexes + [Index("things_by_colour", on: ["colour"], since: 3)]
         )
         let newest = Schema(StorageTables.all + [wider])
-        let configuration = try cluster.database()
+        let configuration = try await cluster.database()
         let old = try await open(configuration)
         try await old.write([thing(1, "old")])
         try await old.release()
@@ -386,14 +407,14 @@ import Testing
     }
 
     @Test func whatSomebodyAlteredIsNamed() async throws {
-        let configuration = try cluster.database()
+        let configuration = try await cluster.database()
         await (try open(configuration)).close()
         #expect(try await PostgresDatabase.inspect(configuration, schema: schema).schema.isUpToDate)
         for statement in [
             "DROP INDEX things_by_text", "ALTER TABLE things DROP COLUMN price", "ALTER TABLE things ALTER facts TYPE text", "DROP TABLE marks",
             "ALTER TABLE things ALTER at SET NOT NULL", "ALTER TABLE jobs DROP CONSTRAINT jobs_pkey", "DROP INDEX jobs_by_lane",
             "CREATE INDEX jobs_by_lane ON jobs (position, lane)",
-        ] { try cluster.sql(statement, in: configuration.database) }
+        ] { try await cluster.sql(statement, in: configuration.database) }
         let status = try await PostgresDatabase.inspect(configuration, schema: schema).schema
         #expect(
             Set(status.drift) == [
@@ -404,8 +425,8 @@ import Testing
     }
 
     @Test func whatIsWrongWithTheAddressIsSaidWithWhatToDo() async throws {
-        let right = try cluster.database()
-        try cluster.sql("CREATE ROLE nobody_\(right.database) LOGIN PASSWORD 'secret'", in: "postgres")
+        let right = try await cluster.database()
+        try await cluster.sql("CREATE ROLE nobody_\(right.database) LOGIN PASSWORD 'secret'", in: "postgres")
         let cases = [
             (cluster.url(right.database, password: "wr0ng"), ["28P01", "Check the user and the password"]),
             (cluster.url(right.database, user: "stranger"), ["Check the user and the password"]),
@@ -424,21 +445,21 @@ import Testing
     }
 
     @Test func theStartWaitsForADatabaseThatIsStillStarting() async throws {
-        let cluster = PostgresCluster(isDurable: true)
-        let configuration = try cluster.database()
-        cluster.kill()
+        let cluster = await PostgresCluster.started(isDurable: true)
+        let configuration = try await cluster.database()
+        await cluster.crash()
         async let opened = open(configuration)
         try await Task.sleep(for: .milliseconds(300))
-        cluster.start()
+        await cluster.restart()
         let database = try await opened
         try await database.write([thing(1, "a")])
         await database.close()
     }
 
     @Test func anEncryptedConnectionIsUsedAndAStrangersCertificateIsRefused() async throws {
-        let cluster = PostgresCluster(isDurable: true)
-        let plain = try cluster.database()
-        try cluster.encrypt()
+        let cluster = await PostgresCluster.started(isDurable: true)
+        let plain = try await cluster.database()
+        try await cluster.encrypt()
         let database = try await open(
             try PostgresConfiguration(url: cluster.url(plain.database, more: "?sslmode=verify-full&sslrootcert=\(cluster.certificate)"))
         )
@@ -477,7 +498,7 @@ extension PostgresCluster {
     }
 
     /// Turns TLS on.
-    func encrypt() throws {
+    func encrypt() async throws {
         _ = try Self.selfSignedCertificate(in: directory.path, named: "server")
         let key = directory.path + "/server.key"
         if getuid() == 0 {
@@ -489,9 +510,9 @@ extension PostgresCluster {
         }
         try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: key)
         for (name, value) in [("ssl_cert_file", certificate), ("ssl_key_file", key), ("ssl", "on")] {
-            try sql("ALTER SYSTEM SET \(name) = '\(value)'", in: "postgres")
+            try await sql("ALTER SYSTEM SET \(name) = '\(value)'", in: "postgres")
         }
-        kill()
-        start()
+        await crash()
+        await restart()
     }
 }

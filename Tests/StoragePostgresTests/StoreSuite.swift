@@ -17,9 +17,9 @@ import Testing
         let directory = TemporaryDirectory()
         let configuration: PostgresConfiguration?
 
-        init(_ kind: Kind) throws {
+        init(_ kind: Kind) async throws {
             self.kind = kind
-            configuration = kind == .postgres ? try PostgresCluster.shared.database() : nil
+            configuration = kind == .postgres ? try await PostgresCluster.shared.database() : nil
         }
 
         func open() async throws -> any ManagedStore {
@@ -41,7 +41,7 @@ import Testing
     }
 
     @Test(arguments: Kind.allCases) func everyKindOfValueComesBackAsItWas(_ kind: Kind) async throws {
-        let place = try Place(kind)
+        let place = try await Place(kind)
         let store = try await place.open()
         let times = [
             Timestamp(milliseconds: 0), Timestamp(milliseconds: -1), Timestamp(milliseconds: 1_790_000_000_123),
@@ -90,7 +90,7 @@ import Testing
     }
 
     @Test(arguments: Kind.allCases) func theLatestImageIsWhatIsRead(_ kind: Kind) async throws {
-        let place = try Place(kind)
+        let place = try await Place(kind)
         var store = try await place.open()
         for version in 1...20 as ClosedRange<Int64> { try store.commit([change(thing(1, "v\(version)", version: version), thing(version + 1, nil))]) }
         try store.commit([change(gone(2, version: 2))])
@@ -104,7 +104,7 @@ import Testing
     }
 
     @Test(arguments: Kind.allCases) func aNamePassesFromRowToRowWithinOneChange(_ kind: Kind) async throws {
-        let place = try Place(kind)
+        let place = try await Place(kind)
         let store = try await place.open()
         try store.commit([change(thing(1, "name"))])
         _ = try await all(store)
@@ -117,7 +117,7 @@ import Testing
     }
 
     @Test(arguments: Kind.allCases) func tenantsDoNotSeeOneAnother(_ kind: Kind) async throws {
-        let place = try Place(kind)
+        let place = try await Place(kind)
         let store = try await place.open()
         try store.commit([change(thing(1, "a"), thing(1, "b", tenant: tenantB))])
         #expect(try await all(store)[1]?[2] == .text("a"))
@@ -130,7 +130,7 @@ import Testing
     }
 
     @Test(arguments: Kind.allCases) func jobsAndMarksOutliveARestart(_ kind: Kind) async throws {
-        let place = try Place(kind)
+        let place = try await Place(kind)
         var store = try await place.open()
         let jobs = (1...3).map { number in
             Job(
@@ -163,7 +163,7 @@ import Testing
     }
 
     @Test(arguments: Kind.allCases) func textHasOneOrder(_ kind: Kind) async throws {
-        let place = try Place(kind)
+        let place = try await Place(kind)
         let store = try await place.open()
         let texts = ["a", "B", "á", "Z", "z", "_", "10", "9", "ab", "a b"]
         var all = Change()
@@ -180,7 +180,7 @@ import Testing
     /// Random histories of rows and deletions: what is read in between and in the end is what a dictionary says, also after restarts.
     @Test(arguments: Kind.allCases) func randomHistoriesEndAsAModelSays(_ kind: Kind) async throws {
         var random = SeededGenerator.fresh()
-        let place = try Place(kind)
+        let place = try await Place(kind)
         var store = try await place.open()
         var model: [Int64: (text: String?, version: Int64)] = [:]
         var versions: [Int64: Int64] = [:]

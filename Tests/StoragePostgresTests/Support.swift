@@ -9,25 +9,30 @@ import TestSupport
 
 extension PostgresCluster {
     /// The one that tests share which do not stop it; without `fsync`, as nothing of it outlives the tests.
-    static let shared = PostgresCluster()
+    static var shared: PostgresCluster { get async { await starting.value } }
+    private static let starting = Task { await PostgresCluster.started() }
     private static let databases = Mutex(0)
 
     /// A new empty database, and how to reach it over TCP with a password.
-    func database() throws -> PostgresConfiguration {
+    func database() async throws -> PostgresConfiguration {
         let number = Self.databases.withLock { number in
             number += 1
             return number
         }
         let name = "t\(number)"
-        _ = try sql("CREATE DATABASE \(name)", in: "postgres")
+        try await sql("CREATE DATABASE \(name)", in: "postgres")
         return try PostgresConfiguration(url: url(name), poolSize: 4, maxOverflow: 4, patience: .seconds(10))
     }
 
     /// Runs a statement as the superuser, over the socket.
-    @discardableResult func sql(_ text: String, in database: String, kinds: [Column.Kind] = []) throws -> [Row] {
-        let configuration = try PostgresConfiguration(url: "host='\(directory.path)' port=\(port) user=postgres dbname=\(database)")
-        let connection = try LibPQ(configuration, isInterrupted: { false })
-        return try connection.run([PostgresStatement(sql: text, kinds: kinds)], deadline: .now + .seconds(120))[0]
+    @discardableResult func sql(_ text: String, in database: String, kinds: [Column.Kind] = []) async throws -> [Row] {
+        let url = "host='\(directory.path)' port=\(port) user=postgres dbname=\(database)"
+        return try await Self.offPool {
+            Result {
+                let connection = try LibPQ(try PostgresConfiguration(url: url), isInterrupted: { false })
+                return try connection.run([PostgresStatement(sql: text, kinds: kinds)], deadline: .now + .seconds(300))[0]
+            }
+        }.get()
     }
 }
 

@@ -1,3 +1,4 @@
+import Dispatch
 import Foundation
 import Glibc
 import Synchronization
@@ -61,6 +62,18 @@ package final class PostgresCluster: Sendable {
         try! process.run()
         process.waitUntilExit()
         return process.terminationStatus
+    }
+
+    /// A new one. Starting takes seconds, during which nobody else's test is held up.
+    package static func started(isDurable: Bool = false) async -> PostgresCluster { await offPool { PostgresCluster(isDurable: isDurable) } }
+    package func restart() async { await Self.offPool { self.start() } }
+    package func crash() async { await Self.offPool { self.kill() } }
+
+    /// Carries out what blocks on a thread that may be blocked: the pool that all tests share has two on a small machine.
+    package static func offPool<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value {
+        await withCheckedContinuation { continuation in
+            DispatchQueue.global().async { continuation.resume(returning: body()) }
+        }
     }
 
     package func start() {
