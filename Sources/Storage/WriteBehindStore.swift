@@ -56,20 +56,20 @@ package final class WriteBehindStore: ManagedStore {
         package init() {}
     }
 
-    private struct Waiter {
+    struct Waiter {
         let sequence: Int64
         let continuation: CheckedContinuation<Bool, Never>
     }
 
     /// Rows in quarantine that are to be tried again.
-    private struct Retry {
+    struct Retry {
         var ids: Deque<Int64>
         var taken = 0
         /// `nil`: the server is stopping.
         let continuation: CheckedContinuation<Int?, Never>
     }
 
-    private struct State {
+    struct State {
         var queue: WriteBehindQueue
         /// Blocks up to here are gone from the journal.
         var dropped: Int64
@@ -95,13 +95,13 @@ package final class WriteBehindStore: ManagedStore {
     }
 
     private let lock: DataDirectoryLock
-    private let file: JournalFile
-    private let database: any RemoteDatabase
-    private let settings: Settings
-    private let environment: Environment
-    private let logger: Logger
-    private let state: Mutex<State>
-    private let bell = Doorbell()
+    let file: JournalFile
+    let database: any RemoteDatabase
+    let settings: Settings
+    let environment: Environment
+    let logger: Logger
+    let state: Mutex<State>
+    let bell = Doorbell()
     private let flusher = Mutex<Task<Void, Never>?>(nil)
 
     /// Opens the journal, connects, and brings over what an earlier run still owed.
@@ -262,288 +262,6 @@ package final class WriteBehindStore: ManagedStore {
         guard let maxAge = settings.maxAge, let oldest = state.queue.oldest else { return false }
         return now - oldest >= maxAge
     }
-
-    // MARK: The flusher
-
-    private func flush() async {
-        while !state.withLock({ $0.isAbandoned }) {
-            await retryWhatIsAsked()
-            let now = environment.now()
-            let (step, isStopping) = state.withLock { state in
-                let isAwaited = !state.waiters.isEmpty || !state.retries.isEmpty || state.isStopping
-                return (state.queue.next(now: now, isAwaited: isAwaited), state.isStopping)
-            }
-            switch step {
-            case .idle:
-                if isStopping { return }
-                if state.withLock({ $0.retries.isEmpty }) { await idle() }
-            case .linger(let wait): await bell.wait(upTo: wait)
-            case .load(let sequences, let count): await load(sequences, count)
-            case .write(let stretch): await write(WriteBehindQueue.latest(of: stretch))
-            }
-        }
-    }
-
-    /// Nothing is owed. Blocks that the gate's next commit would drop are dropped, when there is none for a while.
-    private func idle() async {
-        let droppable = state.withLock { $0.droppable }
-        await bell.wait(upTo: .seconds(droppable == nil ? 2 : 1))
-        do throws(RemoteError) { try await database.attend() } catch {
-            if error.kind == .usurped { usurped(error) }
-        }
-        guard let droppable, state.withLock({ $0.queue.rows == 0 && $0.droppable == droppable }) else { return }
-        do throws(JournalError) {
-            try file.drop(droppable)
-            state.withLock { $0.dropped = max($0.dropped, droppable.upperBound) }
-        } catch {
-            logger.warning("the journal could not be shortened", metadata: ["reason": "\(error)"])
-        }
-    }
-
-    private func load(_ sequences: ClosedRange<Int64>, _ count: Int) async {
-        do {
-            let images = try await file.images(sequences)
-            guard images.count == count else { throw ImageCodec.Unreadable(description: "blocks of \(sequences) are missing") }
-            state.withLock { $0.queue.loaded(images) }
-        } catch {
-            logger.error("the journal could not be read", metadata: ["reason": "\(error)"])
-            await pause(.seconds(1))
-        }
-    }
-
-    private func write(_ images: [RowImage]) async {
-        let clock = ContinuousClock()
-        let start = clock.now
-        do throws(RemoteError) {
-            try await database.write(images)
-            let took = clock.now - start
-            guard release(images) else {
-                // Not done with: an older image left there could be written over these, later.
-                state.withLock { $0.queue.postponed() }
-                return await pause(.seconds(1))
-            }
-            let outage = state.withLock { state in
-                state.queue.written(took: took)
-                state.status.batches += 1
-                state.status.writtenImages += images.count
-                state.status.lastBatchTook = took
-                defer { state.outage = nil }
-                return state.outage
-            }
-            wakeReaders()
-            if let outage {
-                let left = state.withLock { $0.queue.rows }
-                logger.notice(
-                    "the database is back",
-                    metadata: ["away_seconds": "\((environment.now() - outage.since).inMilliseconds / 1000)", "owed_rows": "\(left)"]
-                )
-            }
-        } catch {
-            state.withLock { $0.status.failedBatches += 1 }
-            switch error.kind {
-            case .content: await refused(error)
-            case .timedOut:
-                logger.warning("the database was too slow for a batch", metadata: ["rows": "\(images.count)", "reason": "\(error)"])
-                state.withLock { $0.queue.timedOut() }
-            case .unavailable(let retryAfter): await unavailable(error, retryAfter)
-            case .usurped:
-                usurped(error)
-                await unavailable(error, .seconds(5))
-            }
-        }
-    }
-
-    private func usurped(_ error: RemoteError) {
-        let isNew = state.withLock { state in
-            defer { state.isUsurped = true }
-            return !state.isUsurped
-        }
-        if isNew { logger.critical("another server took over the database; commands are refused from now on", metadata: ["reason": "\(error)"]) }
-    }
-
-    private func unavailable(_ error: RemoteError, _ retryAfter: Duration) async {
-        let now = environment.now()
-        let isNew = state.withLock { state in
-            state.queue.postponed()
-            let isNew = state.outage == nil
-            state.outage = (state.outage?.since ?? now, now + retryAfter)
-            return isNew
-        }
-        if isNew { logger.warning("the database cannot be written; the journal keeps what it is owed", metadata: ["reason": "\(error)"]) }
-        await pause(max(retryAfter, .milliseconds(50)))
-    }
-
-    private func refused(_ error: RemoteError) async {
-        guard let image = state.withLock({ $0.queue.refused() }) else { return }
-        do throws(JournalError) {
-            try file.quarantine(image, reason: error.description, at: environment.now())
-        } catch {
-            // It stays owed, and is tried again.
-            logger.error("a refused row could not be put in quarantine", metadata: ["reason": "\(error)"])
-            state.withLock { $0.queue.postponed() }
-            return await pause(.seconds(1))
-        }
-        logger.error(
-            "the database will not take a row; it is in quarantine (GET /api/v1/storage)",
-            metadata: ["table": "\(image.table.name)", "reason": "\(error)"]
-        )
-        state.withLock { state in
-            state.queue.quarantined()
-            state.quarantined.insert(.init(image))
-        }
-        wakeReaders()
-    }
-
-    /// Rows of which a newer image was taken must not stay in quarantine.
-    private func release(_ images: [RowImage]) -> Bool {
-        let keys = state.withLock { state in
-            state.quarantined.isEmpty ? [] : images.map(WriteBehindQueue.RowKey.init).filter(state.quarantined.contains)
-        }
-        if keys.isEmpty { return true }
-        do throws(JournalError) {
-            try file.release(keys)
-            state.withLock { $0.quarantined.subtract(keys) }
-            return true
-        } catch {
-            logger.warning("rows could not be let out of quarantine", metadata: ["reason": "\(error)"])
-            return false
-        }
-    }
-
-    /// Waits, but not once the server is stopping.
-    private func pause(_ duration: Duration) async {
-        let clock = ContinuousClock()
-        let end = clock.now + duration
-        while clock.now < end, !state.withLock({ $0.isStopping }) {
-            try? await clock.sleep(for: min(.milliseconds(100), end - clock.now))
-        }
-        if state.withLock({ $0.isStopping }) { try? await clock.sleep(for: .milliseconds(100)) }
-    }
-
-    /// A few at a time: what is owed goes on being written meanwhile.
-    private static let retriesInTurn = 20
-
-    private func retryWhatIsAsked() async {
-        guard var retry = state.withLock({ $0.retries.popFirst() }) else { return }
-        var goesOn = true
-        for _ in 0..<Self.retriesInTurn {
-            guard goesOn, let id = retry.ids.popFirst() else { break }
-            switch await tryAgain(id) {
-            case .taken: retry.taken += 1
-            case .refused: break
-            case .unreachable: goesOn = false
-            }
-        }
-        if goesOn, !retry.ids.isEmpty {
-            let rest = retry
-            state.withLock { $0.retries.append(rest) }
-        } else {
-            retry.continuation.resume(returning: retry.taken)
-        }
-    }
-
-    private enum Attempt { case taken, refused, unreachable }
-
-    private func tryAgain(_ id: Int64) async -> Attempt {
-        let image: RowImage
-        do {
-            guard let found = try await file.quarantined(id) else { return .refused }
-            image = found
-        } catch {
-            logger.warning("quarantine could not be read", metadata: ["reason": "\(error)"])
-            return .unreachable
-        }
-        do throws(RemoteError) { try await database.write([image]) } catch {
-            guard error.kind == .content else { return .unreachable }
-            do throws(JournalError) { try file.quarantine(image, reason: error.description, at: environment.now()) } catch {
-                logger.warning("the quarantine could not be brought up to date", metadata: ["reason": "\(error)"])
-            }
-            return .refused
-        }
-        return release([image]) ? .taken : .refused
-    }
-
-    /// - Returns: how many were taken; `nil` when the server is stopping.
-    private func retry(_ ids: [Int64]) async -> Int? {
-        await withCheckedContinuation { continuation in
-            let isAsked = state.withLock { state in
-                if state.isStopping { return false }
-                state.retries.append(Retry(ids: Deque(ids), continuation: continuation))
-                return true
-            }
-            if isAsked { bell.ring() } else { continuation.resume(returning: nil) }
-        }
-    }
-
-    // MARK: The barrier
-
-    private func wakeReaders() {
-        let ready = state.withLock { state in
-            let reached = state.queue.flushedThrough
-            let ready = state.waiters.filter { $0.value.sequence <= reached }
-            for number in ready.keys { state.waiters[number] = nil }
-            return ready.values.map(\.continuation)
-        }
-        for continuation in ready { continuation.resume(returning: true) }
-    }
-
-    /// - Returns: whether everything up to `sequence` is stored remotely, at the latest after `patience`.
-    private func reached(_ sequence: Int64, within patience: Duration) async -> Bool {
-        let number: Int? = state.withLock { state in
-            if state.queue.flushedThrough >= sequence { return nil }
-            state.waiterCount += 1
-            return state.waiterCount
-        }
-        guard let number else { return true }
-        defer { state.withLock { _ = $0.givenUp.remove(number) } }
-        return await withTaskGroup(of: Bool?.self) { group in
-            group.addTask { await self.wait(number, for: sequence) }
-            group.addTask {
-                guard (try? await Task.sleep(for: patience)) != nil else { return nil }
-                self.giveUp(number)
-                return nil
-            }
-            while let answer = await group.next() {
-                guard let answer else { continue }
-                group.cancelAll()
-                return answer
-            }
-            return false
-        }
-    }
-
-    private func wait(_ number: Int, for sequence: Int64) async -> Bool {
-        await withCheckedContinuation { continuation in
-            let answer: Bool? = state.withLock { state in
-                if state.queue.flushedThrough >= sequence { return true }
-                if state.isAbandoned || state.givenUp.remove(number) != nil { return false }
-                state.waiters[number] = Waiter(sequence: sequence, continuation: continuation)
-                return nil
-            }
-            if let answer { continuation.resume(returning: answer) } else { bell.ring() }
-        }
-    }
-
-    /// It has waited long enough, or will have before it has begun.
-    private func giveUp(_ number: Int) {
-        state.withLock { state -> Waiter? in
-            guard let waiter = state.waiters.removeValue(forKey: number) else {
-                state.givenUp.insert(number)
-                return nil
-            }
-            return waiter
-        }?.continuation.resume(returning: false)
-    }
-
-    private func barrier(_ tenant: TenantID?) async throws(Refusal) {
-        let sequence = state.withLock { $0.queue.barrier(for: tenant) }
-        let status = database.status
-        let outage = state.withLock { $0.queue.flushedThrough < sequence && status.breaker == "open" ? $0.outage : nil }
-        if let outage { throw .storeUnavailable(retryAfterSeconds: seconds(outage.retryAt - environment.now())) }
-        guard await reached(sequence, within: settings.barrierPatience) else { throw .storeBehind }
-    }
-
-    private func seconds(_ duration: Duration) -> Int { max(1, Int((duration.inMilliseconds + 999) / 1000)) }
 
     // MARK: Store
 
