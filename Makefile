@@ -3,7 +3,7 @@
 # make loadtest   measure the change path of a server started for the purpose
 
 .DEFAULT_GOAL := run
-.PHONY: run build test test-swift test-e2e deps deps-test format lint loadtest clean
+.PHONY: run build test test-swift test-e2e deps deps-test format lint loadtest loadtest-push baseline-venv clean
 
 SYSTEM_PACKAGES = libsqlite3-dev libcrypt-dev libpq-dev libhiredis-dev libssl-dev zlib1g-dev pkg-config
 # Servers that tests start for themselves, in temporary folders and on free ports.
@@ -50,6 +50,25 @@ test-e2e: deps-test
 loadtest: build
 	swift build -c release --product loadtest
 	.build/release/loadtest --server .build/release/plantao
+
+# What a push costs, beside FastAPI in the same run (loadtest/README.md).
+BASELINE_VENV := .build/baseline-venv
+baseline-venv: $(BASELINE_VENV)/.done
+$(BASELINE_VENV)/.done: loadtest/baseline/requirements.txt
+	python3 -m venv $(BASELINE_VENV)
+	$(BASELINE_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+LOADTEST = .build/release/loadtest
+loadtest-push: build baseline-venv
+	swift build -c release --product loadtest
+	$(LOADTEST) fanout --baseline
+	$(LOADTEST) fanout --baseline --rate 0
+	$(LOADTEST) rpc --baseline
+	$(LOADTEST) idle --baseline
+	$(LOADTEST) storm --baseline
+	$(LOADTEST) chat --baseline
+	$(LOADTEST) slow-consumers
 
 format:
 	swift format -i -r --configuration .swift-format Package.swift Sources Tests loadtest

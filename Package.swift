@@ -34,7 +34,8 @@ let package = Package(
         .executableTarget(
             name: "Plantao",
             dependencies: [
-                "Client", "Conversations", "Consultores", "HTTPAPI", "Identity", "Integrations", "Jobs", "Kernel", "Realtime", "RedisBus", "Resilience", "Storage",
+                "Client", "Conversations", "Consultores", "HTTPAPI", "Identity", "Integrations", "Jobs", "Kernel", "Realtime", "RedisBus",
+                "Resilience", "Storage",
                 "StoragePostgres", "Tenancy",
                 "Transports", "Wire",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
@@ -174,7 +175,9 @@ let package = Package(
         // MARK: Wire, without I/O
         .target(
             name: "Wire",
-            dependencies: ["CZlib", .product(name: "NIOCore", package: "swift-nio"), .product(name: "OrderedCollections", package: "swift-collections")],
+            dependencies: [
+                "CZlib", .product(name: "NIOCore", package: "swift-nio"), .product(name: "OrderedCollections", package: "swift-collections"),
+            ],
             swiftSettings: settings
         ),
 
@@ -198,7 +201,7 @@ let package = Package(
                 .product(name: "NIOPosix", package: "swift-nio"),
             ],
             path: "loadtest",
-            exclude: ["README.md", "RESULTS.md"],
+            exclude: ["README.md", "RESULTS.md", "baseline"],
             swiftSettings: settings
         ),
 
@@ -224,7 +227,8 @@ let package = Package(
         .testTarget(
             name: "StoragePostgresTests",
             dependencies: [
-                "TestSupport", "Consultores", "Conversations", "Identity", "Kernel", "Realtime", "Resilience", "Storage", "StoragePostgres", "Tenancy",
+                "TestSupport", "Consultores", "Conversations", "Identity", "Kernel", "Realtime", "Resilience", "Storage", "StoragePostgres",
+                "Tenancy",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
             ],
@@ -244,7 +248,8 @@ let package = Package(
         .testTarget(
             name: "RealtimeTests",
             dependencies: [
-                "TestSupport", "Realtime", "Kernel", "Wire", .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOEmbedded", package: "swift-nio"),
+                "TestSupport", "Realtime", "Kernel", "Wire", .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOEmbedded", package: "swift-nio"),
             ],
             swiftSettings: settings
         ),

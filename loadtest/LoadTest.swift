@@ -5,7 +5,9 @@ struct LoadTest: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "loadtest",
         abstract: "Measures a server, or a part of it, beside a baseline in the same run.",
-        subcommands: [Commands.self, WriteBehind.self, SlowDatabase.self],
+        subcommands: [
+            Commands.self, Fanout.self, RPC.self, Idle.self, Storm.self, SlowConsumers.self, Chat.self, WriteBehind.self, SlowDatabase.self,
+        ],
         defaultSubcommand: Commands.self
     )
 }

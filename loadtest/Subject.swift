@@ -4,7 +4,7 @@ import NIOCore
 import NIOHTTP1
 import Wire
 
-/// A server of its own for the measurement: started on a free port with an empty store, ended afterwards.
+/// A server of its own for the measurement: started on a free port with an empty store, ended afterwards, and in any case with this process.
 final class Subject: Sendable {
     struct Failure: Error, CustomStringConvertible { let description: String }
 
@@ -15,42 +15,54 @@ final class Subject: Sendable {
         let cpuSeconds: Double
     }
 
-    private let pid: Int32
-    private let port: Int
+    let pid: Int32
+    let port: Int
+    private let launch: Launch
     private let http = HTTPClient(eventLoopGroupProvider: .singleton)
     private static let password = "Carga#2026ok"
 
-    private init(pid: Int32, port: Int) {
-        self.pid = pid
+    private init(_ launch: Launch, port: Int) {
+        self.launch = launch
+        pid = launch.pid
         self.port = port
     }
 
-    static func start(binary: String, directory: String, environment: [String: String] = [:]) async throws -> Subject {
+    /// - Parameter launcher: a command that starts the one behind it, as `taskset` does.
+    static func start(binary: String, directory: String, environment: [String: String] = [:], launcher: [String] = []) async throws -> Subject {
+        try await start(
+            launcher + [binary, "serve"],
+            directory: directory,
+            environment: [
+                "PLANTAO_DATA": directory + "/data", "ADMIN_EMAIL": "load@example.com", "ADMIN_PASSWORD": password, "BCRYPT_ROUNDS": "4",
+                "LOG_LEVEL": "warning",
+            ].merging(environment) { $1 }
+        )
+    }
+
+    /// The FastAPI server in `loadtest/baseline`, run by a Python that has its requirements.
+    static func startBaseline(python: String, folder: String, directory: String, launcher: [String]) async throws -> Subject {
+        guard FileManager.default.isExecutableFile(atPath: python) else {
+            throw Failure(description: "\(python) is not there: make baseline-venv")
+        }
+        return try await start(launcher + [python, folder + "/server.py"], directory: directory, environment: [:])
+    }
+
+    private static func start(_ command: [String], directory: String, environment: [String: String]) async throws -> Subject {
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
         let port = Int.random(in: 20_000..<30_000)
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: binary)
-        process.arguments = ["serve"]
-        process.environment = [
-            "HOST": "127.0.0.1", "PORT": String(port), "PLANTAO_DATA": directory + "/data", "ADMIN_EMAIL": "load@example.com",
-            "ADMIN_PASSWORD": password,
-            "BCRYPT_ROUNDS": "4", "LOG_LEVEL": "warning",
-        ].merging(environment) { $1 }
-        process.standardOutput = FileHandle.nullDevice
-        try process.run()
-        let subject = Subject(pid: process.processIdentifier, port: port)
-        for _ in 0..<100 {
+        let path = ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin"
+        let launch = try Launch(command, environment: ["PATH": path, "HOST": "127.0.0.1", "PORT": String(port)].merging(environment) { $1 })
+        let subject = Subject(launch, port: port)
+        for _ in 0..<150 {
             if (try? await subject.call("GET", "/health")) != nil { return subject }
             try await Task.sleep(for: .milliseconds(100))
         }
         subject.stop()
-        throw Failure(description: "\(binary) did not start within ten seconds")
+        throw Failure(description: "\(command.joined(separator: " ")) did not start within fifteen seconds")
     }
 
     func stop() {
-        kill(pid, SIGTERM)
-        var status: Int32 = 0
-        waitpid(pid, &status, 0)
+        launch.end()
         try? http.syncShutdown()
     }
 
@@ -77,15 +89,41 @@ final class Subject: Sendable {
 
     func reading(_ token: String) async throws -> Reading {
         let gate = try await call("GET", "/info", token: token)["gate"]
-        // proc(5): fields 14 and 15, counted behind the name in parentheses.
+        return Reading(changes: gate?["changes"]?.int ?? 0, commits: gate?["commits"]?.int ?? 0, cpuSeconds: try cpuSeconds())
+    }
+
+    // MARK: proc(5)
+
+    /// Seconds of processor time, counted in ticks of 10 ms.
+    struct CPUTime: Sendable {
+        let user: Double
+        let system: Double
+        var total: Double { user + system }
+
+        static func - (later: CPUTime, earlier: CPUTime) -> CPUTime {
+            CPUTime(user: later.user - earlier.user, system: later.system - earlier.system)
+        }
+    }
+
+    func cpuTime() throws -> CPUTime { try Self.cpuTime(ofProcess: String(pid)) }
+    func cpuSeconds() throws -> Double { try cpuTime().total }
+
+    /// Of this process, the generator.
+    static func ownCPUSeconds() throws -> Double { try cpuTime(ofProcess: "self").total }
+
+    private static func cpuTime(ofProcess pid: String) throws -> CPUTime {
+        // Fields 14 and 15, counted behind the name in parentheses.
         let stat = try String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8)
         let fields = stat[(stat.lastIndex(of: ")") ?? stat.startIndex)...].split(separator: " ")
-        let ticks = (Double(fields[12]) ?? 0) + (Double(fields[13]) ?? 0)
-        return Reading(
-            changes: gate?["changes"]?.int ?? 0,
-            commits: gate?["commits"]?.int ?? 0,
-            cpuSeconds: ticks / Double(sysconf(Int32(_SC_CLK_TCK)))
-        )
+        let second = Double(sysconf(Int32(_SC_CLK_TCK)))
+        return CPUTime(user: (Double(fields[12]) ?? 0) / second, system: (Double(fields[13]) ?? 0) / second)
+    }
+
+    /// Memory in use, in bytes, without the kernel's socket buffers.
+    func residentBytes() throws -> Int {
+        let status = try String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8)
+        let line = status.split(separator: "\n").first { $0.hasPrefix("VmRSS:") } ?? ""
+        return (line.split(separator: " ").compactMap { Int($0) }.first ?? 0) << 10
     }
 
     private func call(_ method: String, _ path: String, _ body: JSON? = nil, token: String? = nil) async throws -> JSON {

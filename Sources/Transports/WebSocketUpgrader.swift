@@ -14,6 +14,10 @@ struct WebSocketUpgrader: NIOTypedHTTPServerProtocolUpgrader {
     /// For conformance suites, where it is opened.
     static let echoPath = "/connection/echo"
 
+    /// TCP_NOTSENT_LOWAT, tcp(7).
+    private static let notSentLowWaterMark = NIOBSDSocket.Option(rawValue: 25)
+    private static let unsentBytes = 128 << 10
+
     let supportedProtocol = "websocket"
     let requiredUpgradeHeaders: [String] = []
 
@@ -60,6 +64,8 @@ struct WebSocketUpgrader: NIOTypedHTTPServerProtocolUpgrader {
     func upgrade(channel: any Channel, upgradeRequest: HTTPRequestHead) -> EventLoopFuture<UpgradeResult> {
         channel.eventLoop.makeCompletedFuture {
             handshakeDone()
+            // What a client does not read waits here, where it is counted, and not in the kernel, which would take megabytes.
+            try? channel.syncOptions?.setOption(.tcpOption(Self.notSentLowWaterMark), value: Self.unsentBytes)
             // The same answer as before, which refused what cannot be read.
             let agreed = try? agreement(upgradeRequest)
             if isEcho(upgradeRequest) {
