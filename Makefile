@@ -10,6 +10,8 @@ SYSTEM_PACKAGES = libsqlite3-dev libcrypt-dev libpq-dev libhiredis-dev libssl-de
 TEST_PACKAGES = postgresql redis-server openssl
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 VENV := .build/venv
+# Tests at a time. Without a bound all of them start at once, and each waits for the others while its servers' timeouts run.
+TEST_WIDTH ?= 8
 PYTEST = PLANTAO_BIN="$(CURDIR)/.build/debug/plantao" $(VENV)/bin/python -m pytest -c Tests/EndToEnd/pytest.ini Tests/EndToEnd
 
 # Installs the Debian packages that are missing; asks apt only when there are any.
@@ -41,7 +43,7 @@ test: test-swift test-e2e
 
 test-swift: deps-test
 	swift build --build-tests
-	swift test --skip-build
+	SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=$(TEST_WIDTH) swift test --skip-build
 
 test-e2e: deps-test
 	swift build --product plantao

@@ -49,6 +49,9 @@ final class RedisServer: Sendable {
         configuration.breaker.openFor = .milliseconds(200)
         configuration.reconnectFirst = .milliseconds(10)
         configuration.reconnectLimit = .milliseconds(100)
+        // On a busy machine a test may stand still for seconds. Those about timeouts set their own.
+        configuration.commandTimeout = .seconds(60)
+        configuration.connectTimeout = .seconds(20)
         return configuration
     }
 
