@@ -11,8 +11,8 @@ final class LoopHub: Sendable {
     enum Work: Sendable {
         case subscribed(ConnectionID, StreamKey, command: UInt32, SubscribeResult)
         case refused(ConnectionID, StreamKey, command: UInt32, CentrifugeError)
-        /// A push, as JSON.
-        case deliver(StreamKey, [UInt8])
+        /// A publication's push, as JSON; `offset` is `nil` for what is not stored.
+        case deliver(StreamKey, [UInt8], DeliveryClass, offset: UInt64?)
         /// A push to some of a stream's subscribers; those of other loops are not among this loop's.
         case tell([ConnectionID], StreamKey, [UInt8])
     }
@@ -85,21 +85,29 @@ final class LoopHub: Sendable {
             case .tell(let ids, let stream, let push):
                 position += 1
                 var message = PreparedMessage(text: push)
+                let delivery = Delivery(channel: stream.channel, kind: .ordered, offsets: nil)
                 for id in ids {
-                    if let subscriber = local.value.subscribers[stream]?[id], subscriber.deliver(&message) { dirty.append(subscriber) }
+                    if let subscriber = local.value.subscribers[stream]?[id], subscriber.deliver(&message, delivery) { dirty.append(subscriber) }
                 }
-            case .deliver(let stream, let push):
+            case .deliver(let stream, let push, let kind, let offset):
                 var lines = push
+                var last = offset
                 position += 1
-                while position < work.count, case .deliver(stream, let next) = work[position], lines.count + next.count < Self.maxFrameBytes {
+                // Of one class, so that all of a message may be treated alike.
+                while position < work.count, case .deliver(stream, let next, kind, let offset) = work[position],
+                    lines.count + next.count < Self.maxFrameBytes
+                {
                     lines.append(UInt8(ascii: "\n"))
                     lines += next
+                    last = offset
                     position += 1
                 }
+                let offsets = if let offset, let last { offset...last } else { nil as ClosedRange<UInt64>? }
+                let delivery = Delivery(channel: stream.channel, kind: kind, offsets: offsets)
                 guard let subscribers = local.value.subscribers[stream] else { continue }
                 // Made here: each loop has buffers of its own, as two threads that count references to one pay more than a copy costs.
                 var message = PreparedMessage(text: lines)
-                for subscriber in subscribers.values where subscriber.deliver(&message) { dirty.append(subscriber) }
+                for subscriber in subscribers.values where subscriber.deliver(&message, delivery) { dirty.append(subscriber) }
             }
         }
         for subscriber in dirty { subscriber.flush() }

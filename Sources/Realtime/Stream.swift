@@ -20,6 +20,7 @@ package struct StreamKey: Sendable, Hashable {
 /// remembered, cannot be given everything and gets nothing but the verdict.
 struct Stream: Sendable {
     let epoch: String
+    let delivery: DeliveryClass
     private(set) var offset: UInt64 = 0
     private var remembered: Deque<Publication> = []
     private var rememberedBytes = 0
@@ -29,7 +30,10 @@ struct Stream: Sendable {
     /// When the last subscriber left, if there is none now.
     var emptySince: Timestamp?
 
-    init(epoch: String) { self.epoch = epoch }
+    init(epoch: String, delivery: DeliveryClass = .ordered) {
+        self.epoch = epoch
+        self.delivery = delivery
+    }
 
     var position: StreamPosition { StreamPosition(epoch: epoch, offset: offset) }
 

@@ -84,12 +84,14 @@ package final class StreamHub: Sendable {
 
     /// Registers a subscription, and answers the client with its position and either what it missed or the snapshot. Called from the gate.
     /// - Parameters:
+    ///   - delivery: what the stream's publications are; the same for all who subscribe to it.
     ///   - isTold: who comes to the stream and who leaves it.
     ///   - snapshot: what the turn saw; `nil` only when `since` was thought to be recoverable.
     package func subscribe(
         _ id: ConnectionID,
         on loop: any EventLoop,
         to stream: StreamKey,
+        delivery: DeliveryClass = .ordered,
         command: UInt32,
         info: ClientInfo,
         isTold: Bool = false,
@@ -99,7 +101,7 @@ package final class StreamHub: Sendable {
         let hub = state.withLock { state -> LoopHub? in
             // A connection may have gone while its subscription waited at the gate.
             guard state.subscriptions[id] != nil, let hub = state.loops[ObjectIdentifier(loop)] else { return nil }
-            var entry = state.streams[stream] ?? Stream(epoch: Self.newEpoch(environment))
+            var entry = state.streams[stream] ?? Stream(epoch: Self.newEpoch(environment), delivery: delivery)
             let missed = since.flatMap { entry.publications(since: $0) }.flatMap { $0.count <= limits.recoveredPublications ? $0 : nil }
             guard missed != nil || snapshot != nil else {
                 // It was recoverable a moment ago and is no longer. The client asks again, and is given a snapshot then.
@@ -144,8 +146,10 @@ package final class StreamHub: Sendable {
             for event in events {
                 let key = StreamKey(tenant: tenant, channel: event.channel)
                 // A stream nobody ever subscribed to has nobody to remember anything for.
-                guard state.streams[key] != nil, let publication = state.streams[key]?.publish(event.payload, limits: limits) else { continue }
-                state.send(publication, on: key)
+                guard let kind = state.streams[key]?.delivery, let publication = state.streams[key]?.publish(event.payload, limits: limits) else {
+                    continue
+                }
+                state.send(publication, kind, on: key)
             }
         }
     }
@@ -154,7 +158,7 @@ package final class StreamHub: Sendable {
     package func publishUnstored(_ event: Event, tenant: TenantID) {
         let key = StreamKey(tenant: tenant, channel: event.channel)
         state.withLock { state in
-            if state.streams[key] != nil { state.send(Publication(data: event.payload), on: key) }
+            if state.streams[key] != nil { state.send(Publication(data: event.payload), .lossy, on: key) }
         }
         wake()
     }
@@ -222,9 +226,9 @@ extension StreamHub.State {
     }
 
     /// Encodes once, for all loops.
-    func send(_ publication: Publication, on key: StreamKey) {
+    func send(_ publication: Publication, _ kind: DeliveryClass, on key: StreamKey) {
         guard streams[key]?.subscribers.isEmpty == false else { return }
         let json = CentrifugeReply.push(.publication(channel: key.channel, publication)).bytes
-        for hub in loops.values { hub.put(.deliver(key, json)) }
+        for hub in loops.values { hub.put(.deliver(key, json, kind, offset: publication.offset)) }
     }
 }

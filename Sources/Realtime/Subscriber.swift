@@ -13,8 +13,8 @@ package protocol Subscriber: AnyObject {
     func subscribed(command id: UInt32, channel: String, _ result: SubscribeResult) -> Bool
     /// It does not stand.
     func refused(command id: UInt32, channel: String, _ error: CentrifugeError) -> Bool
-    /// Publications on a channel it is subscribed to, one on a line. The same message goes to all subscribers of the loop.
-    func deliver(_ message: inout PreparedMessage) -> Bool
+    /// Publications on a channel it is subscribed to, one on a line, all of one class. The same message goes to all subscribers of the loop.
+    func deliver(_ message: inout PreparedMessage, _ delivery: Delivery) -> Bool
     /// Everything of this turn has been delivered: write it out.
     func flush()
 }

@@ -252,27 +252,6 @@ package actor TenantCell {
 
     // MARK: Subscribing
 
-    package enum Channel: Sendable, Hashable {
-        case conversations
-        case conversation(ConversationID)
-        case queue
-        case consultores
-        case notices
-
-        /// `nil` for a name that no channel has.
-        package init?(_ name: String) {
-            switch name {
-            case "conversations": self = .conversations
-            case "queue": self = .queue
-            case "consultores": self = .consultores
-            case "notices": self = .notices
-            default:
-                guard name.hasPrefix("conversation:"), let id = ConversationID(name.dropFirst("conversation:".count)) else { return nil }
-                self = .conversation(id)
-            }
-        }
-    }
-
     /// Takes a channel's snapshot and lets `register` know when everything in it is on disk: in the order of the gate, between the publications that the snapshot
     /// holds and those it does not. One turn, no `await` (DESIGN §1, invariant 3).
     /// - Parameter needsSnapshot: asked within the turn; without one, the client is expected to recover.

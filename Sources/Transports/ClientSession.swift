@@ -188,6 +188,7 @@ final class ClientSession: Subscriber {
             connection: connection,
             loop: loop,
             stream: StreamKey(tenant: principal.tenant, channel: request.channel),
+            delivery: channel.delivery,
             command: id,
             info: ClientInfo(user: principal.user.description, client: clientID, connInfo: services.connectionInfo(principal)),
             isTold: request.joinLeave,
@@ -238,7 +239,7 @@ final class ClientSession: Subscriber {
         services.hub.unsubscribe(connection, StreamKey(tenant: tenant, channel: channel), on: loop)
     }
 
-    func deliver(_ message: inout PreparedMessage) -> Bool {
+    func deliver(_ message: inout PreparedMessage, _ delivery: Delivery) -> Bool {
         let wasDirty = transport.hasUnflushed
         transport.write(&message)
         return !wasDirty && transport.hasUnflushed

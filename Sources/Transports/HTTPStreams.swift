@@ -116,6 +116,7 @@ package final class HTTPStreams: RealtimeDoor {
                     connection: poll.begin(),
                     loop: loop,
                     stream: key,
+                    delivery: channel.delivery,
                     command: 1,
                     info: info,
                     since: request.since

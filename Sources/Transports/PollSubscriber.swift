@@ -72,7 +72,7 @@ final class PollSubscriber: Subscriber {
         return false
     }
 
-    func deliver(_ message: inout PreparedMessage) -> Bool {
+    func deliver(_ message: inout PreparedMessage, _ delivery: Delivery) -> Bool {
         guard let replies = try? CentrifugeReply.decode(message.payload) else { return false }
         var publications: [Publication] = []
         for case .push(.publication(_, let publication)) in replies {

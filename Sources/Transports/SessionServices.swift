@@ -80,6 +80,7 @@ struct Registration: Sendable {
     let connection: ConnectionID
     let loop: any EventLoop
     let stream: StreamKey
+    let delivery: DeliveryClass
     let command: UInt32
     let info: ClientInfo
     /// Who comes and who leaves.
@@ -87,7 +88,17 @@ struct Registration: Sendable {
     let since: StreamPosition?
 
     func register(_ hub: StreamHub, _ snapshot: [UInt8]?) {
-        hub.subscribe(connection, on: loop, to: stream, command: command, info: info, isTold: isTold, since: since, snapshot: snapshot)
+        hub.subscribe(
+            connection,
+            on: loop,
+            to: stream,
+            delivery: delivery,
+            command: command,
+            info: info,
+            isTold: isTold,
+            since: since,
+            snapshot: snapshot
+        )
     }
 
     func refuse(_ hub: StreamHub, _ error: CentrifugeError) { hub.refuse(connection, on: loop, stream, command: command, error) }

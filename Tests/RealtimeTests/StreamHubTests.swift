@@ -11,6 +11,7 @@ import Wire
         var shown: [String] = []
         var flushes = 0
         var frames = 0
+        var deliveries: [String] = []
 
         private var isDirty = false
         /// Whether this is the first thing since the last flush.
@@ -27,7 +28,7 @@ import Wire
             )
         }
         func refused(command id: UInt32, channel: String, _ error: CentrifugeError) -> Bool { show("refused \(channel) \(error.code)") }
-        func deliver(_ message: inout PreparedMessage) -> Bool {
+        func deliver(_ message: inout PreparedMessage, _ delivery: Delivery) -> Bool {
             var parser = WebSocketFrameParser(role: .client)
             parser.append(message.frame(for: nil))
             guard case .text(let json)? = try? parser.next(), let replies = try? CentrifugeReply.decode(json) else {
@@ -40,6 +41,7 @@ import Wire
                 _ = show("\(channel) \(publication.offset.map(String.init) ?? "-") \(String(decoding: publication.data, as: UTF8.self))")
             }
             frames += 1
+            deliveries.append("\(delivery.kind) \(delivery.offsets.map { "\($0)" } ?? "-")")
             return !wasDirty
         }
         func flush() {
@@ -84,6 +86,17 @@ import Wire
         #expect(screen.shown == ["subscribed c at 0, \"s\"", "c 1 \"after\"", "c 2 \"that\""])
         #expect(screen.flushes == 1, "one flush for all of a turn")
         #expect(screen.frames == 1, "what came together on one stream travels together")
+    }
+
+    @Test func aSubscriberKnowsOfEachMessageWhetherItMayBeLeftOut() {
+        let screen = Screen()
+        let id = hub.attach(screen, on: loop)
+        subscribe(id)
+        publish("1", "2")
+        hub.publishUnstored(Event(channel: "c", payload: Array("\"typing\"".utf8)), tenant: tenant)
+        publish("3")
+        loop.run()
+        #expect(screen.deliveries == ["ordered 1...2", "lossy -", "ordered 3...3"], "and what may be stands in a message of its own")
     }
 
     @Test func whoAsksForItIsToldWhoComesAndGoesAndNobodyElseIs() {
