@@ -7,20 +7,34 @@ import Wire
 /// The hub puts work in from any thread; the loop takes all of it in one go, once, however much has come together. So a publication costs one hop
 /// per loop, not one per connection; each connection is flushed once per turn; and publications of one stream that came together travel in one
 /// frame, a line each, which is prepared once for everybody.
+///
+/// Nobody is silently behind: the loop knows the offset that its subscribers of a stream have been given, and sees at once when the next one is not
+/// the next. That the last ones were lost shows when the hub says where the stream is (`check`), which travels the same way, behind them.
 final class LoopHub: Sendable {
     enum Work: Sendable {
-        case subscribed(ConnectionID, StreamKey, command: UInt32, SubscribeResult)
-        case refused(ConnectionID, StreamKey, command: UInt32, CentrifugeError)
+        case subscribed(ConnectionID, command: UInt32?, [(stream: StreamKey, result: SubscribeResult)])
+        case refused(ConnectionID, command: UInt32?, CentrifugeError)
         /// A publication's push, as JSON; `offset` is `nil` for what is not stored.
         case deliver(StreamKey, [UInt8], DeliveryClass, offset: UInt64?)
         /// A push to some of a stream's subscribers; those of other loops are not among this loop's.
         case tell([ConnectionID], StreamKey, [UInt8])
+        /// Where the streams are.
+        case check([(stream: StreamKey, offset: UInt64)])
+    }
+
+    /// Those who follow a stream on this loop. By stream, so that a publication goes through those it is for and looks nobody up.
+    private final class Following {
+        var subscribers: [ConnectionID: any Subscriber] = [:]
+        /// The offset that they have been given.
+        var top: UInt64
+        init(top: UInt64) { self.top = top }
     }
 
     private struct Local {
         var connections: [ConnectionID: any Subscriber] = [:]
-        /// By stream, so that a publication goes through those it is for and looks nobody up.
-        var subscribers: [StreamKey: [ConnectionID: any Subscriber]] = [:]
+        var followings: [StreamKey: Following] = [:]
+        /// Whoever has been given something in this turn, once.
+        var dirty: [any Subscriber] = []
     }
 
     /// Bytes of one frame made of several pushes, about.
@@ -59,8 +73,9 @@ final class LoopHub: Sendable {
     }
 
     func leave(_ id: ConnectionID, _ stream: StreamKey) {
-        local.value.subscribers[stream]?[id] = nil
-        if local.value.subscribers[stream]?.isEmpty == true { local.value.subscribers[stream] = nil }
+        guard let following = local.value.followings[stream] else { return }
+        following.subscribers[id] = nil
+        if following.subscribers.isEmpty { local.value.followings[stream] = nil }
     }
 
     private func run() {
@@ -68,34 +83,28 @@ final class LoopHub: Sendable {
             defer { inbox = ([], false) }
             return inbox.work
         }
-        // Whoever has been given something in this turn, once.
-        var dirty: [any Subscriber] = []
         var position = 0
         while position < work.count {
-            switch work[position] {
-            case .subscribed(let id, let stream, let command, let result):
-                position += 1
+            let item = work[position]
+            position += 1
+            switch item {
+            case .subscribed(let id, let command, let subscriptions): subscribed(id, command, subscriptions)
+            case .refused(let id, let command, let error):
                 guard let subscriber = local.value.connections[id] else { continue }
-                local.value.subscribers[stream, default: [:]][id] = subscriber
-                if subscriber.subscribed(command: command, channel: stream.channel, result) { dirty.append(subscriber) }
-            case .refused(let id, let stream, let command, let error):
-                position += 1
-                guard let subscriber = local.value.connections[id] else { continue }
-                if subscriber.refused(command: command, channel: stream.channel, error) { dirty.append(subscriber) }
+                note(subscriber, subscriber.refused(command: command, error))
             case .tell(let ids, let stream, let push):
-                position += 1
+                guard let following = local.value.followings[stream] else { continue }
                 var message = PreparedMessage(text: push)
                 let delivery = Delivery(channel: stream.channel, kind: .ordered, offsets: nil)
                 for id in ids {
-                    if let subscriber = local.value.subscribers[stream]?[id], subscriber.deliver(&message, delivery) { dirty.append(subscriber) }
+                    if let subscriber = following.subscribers[id] { note(subscriber, subscriber.deliver(&message, delivery)) }
                 }
             case .deliver(let stream, let push, let kind, let offset):
                 var lines = push
                 var last = offset
-                position += 1
                 // Of one class, so that all of a message may be treated alike.
                 while position < work.count, case .deliver(stream, let next, kind, let offset) = work[position],
-                    lines.count + next.count < Self.maxFrameBytes
+                    lines.count + next.count < Self.maxFrameBytes, offset == last.map({ $0 + 1 })
                 {
                     lines.append(UInt8(ascii: "\n"))
                     lines += next
@@ -103,13 +112,44 @@ final class LoopHub: Sendable {
                     position += 1
                 }
                 let offsets = if let offset, let last { offset...last } else { nil as ClosedRange<UInt64>? }
-                let delivery = Delivery(channel: stream.channel, kind: kind, offsets: offsets)
-                guard let subscribers = local.value.subscribers[stream] else { continue }
-                // Made here: each loop has buffers of its own, as two threads that count references to one pay more than a copy costs.
-                var message = PreparedMessage(text: lines)
-                for subscriber in subscribers.values where subscriber.deliver(&message, delivery) { dirty.append(subscriber) }
+                deliver(lines, Delivery(channel: stream.channel, kind: kind, offsets: offsets), stream)
+            case .check(let positions): for (stream, offset) in positions { check(stream, is: offset) }
             }
         }
+        let dirty = local.value.dirty
+        local.value.dirty = []
         for subscriber in dirty { subscriber.flush() }
+    }
+
+    private func note(_ subscriber: any Subscriber, _ isDirty: Bool) {
+        if isDirty { local.value.dirty.append(subscriber) }
+    }
+
+    private func subscribed(_ id: ConnectionID, _ command: UInt32?, _ subscriptions: [(stream: StreamKey, result: SubscribeResult)]) {
+        guard let subscriber = local.value.connections[id] else { return }
+        for (stream, result) in subscriptions {
+            check(stream, is: result.position.offset)
+            if local.value.followings[stream] == nil { local.value.followings[stream] = Following(top: result.position.offset) }
+            local.value.followings[stream]?.subscribers[id] = subscriber
+        }
+        note(subscriber, subscriber.subscribed(command: command, subscriptions.map { Subscribed(channel: $0.stream.channel, result: $0.result) }))
+    }
+
+    private func deliver(_ lines: [UInt8], _ delivery: Delivery, _ stream: StreamKey) {
+        guard let following = local.value.followings[stream] else { return }
+        if let offsets = delivery.offsets {
+            guard following.top + 1 == offsets.lowerBound else { return check(stream, is: offsets.upperBound) }
+            following.top = offsets.upperBound
+        }
+        // Made here: each loop has buffers of its own, as two threads that count references to one pay more than a copy costs.
+        var message = PreparedMessage(text: lines)
+        for subscriber in following.subscribers.values where subscriber.deliver(&message, delivery) { local.value.dirty.append(subscriber) }
+    }
+
+    /// Sends away, to come back and recover, those who follow a stream and have been given something else than all of it.
+    private func check(_ stream: StreamKey, is offset: UInt64) {
+        guard let following = local.value.followings[stream], following.top != offset else { return }
+        following.top = offset
+        for subscriber in following.subscribers.values { note(subscriber, subscriber.fellBehind(on: stream.channel)) }
     }
 }

@@ -42,7 +42,8 @@ struct Stream: Sendable {
         let publication = Publication(data: data, offset: offset)
         remembered.append(publication)
         rememberedBytes += data.count
-        while remembered.count > limits.rememberedPublications || (rememberedBytes > limits.rememberedBytes && remembered.count > 1) {
+        let count = delivery == .latest ? 1 : limits.rememberedPublications
+        while remembered.count > count || (rememberedBytes > limits.rememberedBytes && remembered.count > 1) {
             rememberedBytes -= remembered.removeFirst().data.count
         }
         return publication
@@ -54,6 +55,13 @@ struct Stream: Sendable {
         let missed = Int(clamping: offset - position.offset)
         guard missed <= remembered.count else { return nil }
         return Array(remembered.suffix(missed))
+    }
+
+    /// What somebody who comes back from `position` is given, or `nil` when there is no saying what that would be. Of a value only the latest, from
+    /// wherever they come: Centrifuge's cache recovery. Of changes, all of them or nothing.
+    func missed(since position: StreamPosition, limit: Int) -> [Publication]? {
+        guard delivery == .latest else { return publications(since: position).flatMap { $0.count <= limit ? $0 : nil } }
+        return position == self.position ? [] : remembered.last.map { [$0] }
     }
 
     /// - Parameter limit: 0 for none, negative for all.

@@ -77,65 +77,64 @@ package final class StreamHub: Sendable {
 
     // MARK: Subscribing
 
-    /// Whether everything after `position` is still remembered, as far as can be told now.
+    /// Whether who comes back from `position` can be given what it missed, as far as can be told now.
     package func canRecover(_ stream: StreamKey, since position: StreamPosition) -> Bool {
-        state.withLock { $0.streams[stream]?.publications(since: position).map { $0.count <= limits.recoveredPublications } ?? false }
+        state.withLock { $0.streams[stream]?.missed(since: position, limit: limits.recoveredPublications) != nil }
     }
 
-    /// Registers a subscription, and answers the client with its position and either what it missed or the snapshot. Called from the gate.
+    /// Registers subscriptions, all at once, and answers the client for each with its position and either what it missed or the snapshot. Called from the gate.
     /// - Parameters:
-    ///   - delivery: what the stream's publications are; the same for all who subscribe to it.
-    ///   - isTold: who comes to the stream and who leaves it.
-    ///   - snapshot: what the turn saw; `nil` only when `since` was thought to be recoverable.
+    ///   - command: the client's; `nil` for what the server subscribes it to.
+    ///   - snapshots: what the turn saw; `nil` only where the client was thought to be able to recover, or wants an error otherwise.
     package func subscribe(
         _ id: ConnectionID,
         on loop: any EventLoop,
-        to stream: StreamKey,
-        delivery: DeliveryClass = .ordered,
-        command: UInt32,
-        info: ClientInfo,
-        isTold: Bool = false,
-        since: StreamPosition?,
-        snapshot: [UInt8]?
+        command: UInt32?,
+        _ requests: [SubscriptionRequest],
+        snapshots: [[UInt8]?]
     ) {
         let hub = state.withLock { state -> LoopHub? in
             // A connection may have gone while its subscription waited at the gate.
             guard state.subscriptions[id] != nil, let hub = state.loops[ObjectIdentifier(loop)] else { return nil }
-            var entry = state.streams[stream] ?? Stream(epoch: Self.newEpoch(environment), delivery: delivery)
-            let missed = since.flatMap { entry.publications(since: $0) }.flatMap { $0.count <= limits.recoveredPublications ? $0 : nil }
-            guard missed != nil || snapshot != nil else {
-                // It was recoverable a moment ago and is no longer. The client asks again, and is given a snapshot then.
-                hub.put(.refused(id, stream, command: command, .internalServerError))
-                return hub
+            var results: [(stream: StreamKey, result: SubscribeResult)] = []
+            results.reserveCapacity(requests.count)
+            for (request, snapshot) in zip(requests, snapshots) {
+                state.open(request, environment)
+                let missed = request.since.flatMap { state.streams[request.stream]?.missed(since: $0, limit: limits.recoveredPublications) }
+                guard missed != nil || snapshot != nil else {
+                    // It was recoverable a moment ago and is no longer: the client asks again, and is given a snapshot then. Unless it wants none.
+                    hub.put(.refused(id, command: command, request.rejectsUnrecovered ? .unrecoverablePosition : .internalServerError))
+                    return hub
+                }
+                // Looked at in place: a copy of the stream would make the next change copy all its subscribers.
+                var result = SubscribeResult(position: state.streams[request.stream]?.position)
+                result.wasRecovering = request.since != nil
+                if let missed {
+                    result.recovered = true
+                    result.publications = missed
+                } else {
+                    result.data = snapshot
+                }
+                results.append((request.stream, result))
             }
-            entry.subscribers[id] = info
-            if isTold { entry.watchers.insert(id) }
-            entry.emptySince = nil
-            state.streams[stream] = entry
-            state.subscriptions[id, default: []].insert(stream)
-
-            var result = SubscribeResult(position: entry.position)
-            result.recoverable = true
-            result.positioned = true
-            result.wasRecovering = since != nil
-            if let missed {
-                result.recovered = true
-                result.publications = missed
-            } else {
-                result.data = snapshot
-            }
-            hub.put(.subscribed(id, stream, command: command, result))
-            let isWatched = state.tellWatchers(of: stream, except: id, .join(channel: stream.channel, info))
-            return isWatched ? nil : hub
+            hub.put(.subscribed(id, command: command, results))
+            var isAnyoneTold = false
+            for request in requests where state.enter(id, request) { isAnyoneTold = true }
+            return isAnyoneTold ? nil : hub
         }
         if let hub { hub.wake() } else { wake() }
     }
 
-    /// Answers a subscription that the gate refused.
-    package func refuse(_ id: ConnectionID, on loop: any EventLoop, _ stream: StreamKey, command: UInt32, _ error: CentrifugeError) {
+    /// Answers subscriptions that the gate refused.
+    package func refuse(_ id: ConnectionID, on loop: any EventLoop, command: UInt32?, _ error: CentrifugeError) {
         let hub = state.withLock { $0.loops[ObjectIdentifier(loop)] }
-        hub?.put(.refused(id, stream, command: command, error))
+        hub?.put(.refused(id, command: command, error))
         hub?.wake()
+    }
+
+    /// Delivers no more of a stream to a connection that stays subscribed to it, until it has been subscribed to it anew. On the connection's own loop.
+    package func suspend(_ id: ConnectionID, _ stream: StreamKey, on loop: any EventLoop) {
+        state.withLock { $0.loops[ObjectIdentifier(loop)] }?.leave(id, stream)
     }
 
     // MARK: Publishing
@@ -166,6 +165,15 @@ package final class StreamHub: Sendable {
     /// Lets every loop send what it has been given.
     package func wake() {
         for hub in state.withLock({ Array($0.loops.values) }) { hub.wake() }
+    }
+
+    /// Has every loop compare what it has delivered with where the streams are (Centrifuge's position check). To be called now and then.
+    package func checkPositions() {
+        state.withLock { state in
+            let positions = state.streams.compactMap { $0.value.subscribers.isEmpty ? nil : (stream: $0.key, offset: $0.value.offset) }
+            for hub in state.loops.values { hub.put(.check(positions)) }
+        }
+        wake()
     }
 
     // MARK: Asking
@@ -204,7 +212,6 @@ package final class StreamHub: Sendable {
         }
     }
 
-    private static func newEpoch(_ environment: Environment) -> String { String(environment.randomBits().0, radix: 36) }
 }
 
 extension StreamHub.State {
@@ -214,6 +221,24 @@ extension StreamHub.State {
         let json = CentrifugeReply.push(push).bytes
         for hub in loops.values { hub.put(.tell(Array(watchers), key, json)) }
         return true
+    }
+
+    /// Begins a stream that there is not yet.
+    mutating func open(_ request: SubscriptionRequest, _ environment: Environment) {
+        guard streams[request.stream] == nil else { return }
+        var stream = Stream(epoch: String(environment.randomBits().0, radix: 36), delivery: request.delivery)
+        stream.emptySince = environment.now()
+        streams[request.stream] = stream
+    }
+
+    /// - Returns: whether anybody is told.
+    mutating func enter(_ id: ConnectionID, _ request: SubscriptionRequest) -> Bool {
+        // Who was here already, as the server had it so, does not come again.
+        let isNew = streams[request.stream]?.subscribers.updateValue(request.info, forKey: id) == nil
+        if request.isTold { streams[request.stream]?.watchers.insert(id) }
+        streams[request.stream]?.emptySince = nil
+        subscriptions[id, default: []].insert(request.stream)
+        return isNew && tellWatchers(of: request.stream, except: id, .join(channel: request.stream.channel, request.info))
     }
 
     /// - Returns: whether anybody is told.

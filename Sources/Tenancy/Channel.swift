@@ -23,10 +23,34 @@ extension TenantCell {
             }
         }
 
+        package var name: String {
+            switch self {
+            case .conversations: "conversations"
+            case .conversation(let id): "conversation:\(id)"
+            case .queue: "queue"
+            case .consultores: "consultores"
+            case .notices: "notices"
+            }
+        }
+
         /// What its publications are to those who missed the one before.
         package var delivery: DeliveryClass {
             switch self {
             case .conversations, .conversation, .queue, .consultores, .notices: .ordered
+            }
+        }
+
+        /// Whether somebody may look at it. Which one of several, and which tenant's, is settled elsewhere: by the tenant that the credential names.
+        package func isOpen(to principal: Principal) -> Bool {
+            switch principal.role {
+            case .owner, .admin, .agent, .viewer: true
+            }
+        }
+
+        /// What somebody is subscribed to by connecting, without asking (Centrifuge's server-side subscriptions).
+        package static func onConnecting(_ principal: Principal) -> [Channel] {
+            switch principal.role {
+            case .owner, .admin, .agent, .viewer: [.notices]
             }
         }
     }

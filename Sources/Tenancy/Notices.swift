@@ -99,6 +99,8 @@ struct NoticeBoard: Sendable {
     static let shown = 20
 
     private(set) var notices: [Notice]
+    /// Made once for all who come before the next notice: everybody is subscribed by connecting, thousands at once after a cut.
+    private var encoded: [UInt8]?
 
     /// - Parameter loaded: newest first, as they are read.
     init(loaded: [Notice]) { notices = loaded.reversed() }
@@ -122,14 +124,17 @@ struct NoticeBoard: Sendable {
     }
 
     mutating func put(_ notice: Notice) {
+        encoded = nil
         notices.append(notice)
         if notices.count > Self.shown { notices.removeFirst() }
     }
 
     /// `{notices: […]}`
-    var snapshot: [UInt8] {
+    mutating func snapshot() -> [UInt8] {
+        if let encoded { return encoded }
         var writer = JSONWriter()
         writer.object { $0.list("notices") { for notice in notices { notice.write(to: &$0) } } }
+        encoded = writer.bytes
         return writer.bytes
     }
 }

@@ -171,17 +171,18 @@ package struct Operations: Sendable {
     // MARK: Sockets
 
     /// - Parameters:
-    ///   - canRecover: asked within the turn: whether the client can be given what it missed, and needs no snapshot.
+    ///   - channels: all in one turn.
+    ///   - needsSnapshot: of which of them, asked within the turn; without one, the client is expected to recover.
     ///   - register: called once, from the gate, in its order.
     package func subscribe(
         _ principal: Principal,
-        to channel: TenantCell.Channel,
-        canRecover: @Sendable () -> Bool,
-        register: @escaping @Sendable (Result<[UInt8]?, Refusal>) -> Void
+        to channels: [TenantCell.Channel],
+        needsSnapshot: @Sendable (Int) -> Bool,
+        register: @escaping @Sendable (Result<[[UInt8]?], Refusal>) -> Void
     ) async throws(Refusal) {
         try await tenants.use(principal.tenant) { cell throws(Refusal) in
-            if case .conversation(let id) = channel { try await bringIn(id, cell) }
-            try await cell.subscribe(to: channel, needsSnapshot: { !canRecover() }, register: register)
+            for case .conversation(let id) in channels { try await bringIn(id, cell) }
+            try await cell.subscribe(to: channels, needsSnapshot: needsSnapshot, register: register)
         }
     }
 

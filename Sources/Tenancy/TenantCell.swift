@@ -252,27 +252,34 @@ package actor TenantCell {
 
     // MARK: Subscribing
 
-    /// Takes a channel's snapshot and lets `register` know when everything in it is on disk: in the order of the gate, between the publications that the snapshot
-    /// holds and those it does not. One turn, no `await` (DESIGN §1, invariant 3).
-    /// - Parameter needsSnapshot: asked within the turn; without one, the client is expected to recover.
+    /// Takes channels' snapshots and lets `register` know when everything in them is on disk: in the order of the gate, between the publications that they
+    /// hold and those they do not. One turn, no `await` (DESIGN §1, invariant 3).
+    /// - Parameter needsSnapshot: asked within the turn, by the channel's place; without one, the client is expected to recover.
     package func subscribe(
-        to channel: Channel,
-        needsSnapshot: () -> Bool,
-        register: @escaping @Sendable (Result<[UInt8]?, Refusal>) -> Void
+        to channels: [Channel],
+        needsSnapshot: (Int) -> Bool,
+        register: @escaping @Sendable (Result<[[UInt8]?], Refusal>) -> Void
     ) throws(Refusal) {
-        let moment = environment.moment()
-        var snapshot: [UInt8]?
+        var snapshots: [[UInt8]?] = []
+        snapshots.reserveCapacity(channels.count)
+        for (index, channel) in channels.enumerated() {
+            if case .conversation(let id) = channel, !desk.assumeIsolated({ $0.has(id) }) { throw .notFound(.conversation) }
+            snapshots.append(needsSnapshot(index) ? snapshot(channel) : nil)
+        }
+        let seen = snapshots
+        gate.enqueue(Change(), activation) { result in register(result.map { seen }) }
+    }
+
+    private func snapshot(_ channel: Channel) -> [UInt8]? {
         switch channel {
         case .conversation(let id):
-            guard desk.assumeIsolated({ $0.has(id) }) else { throw .notFound(.conversation) }
-            if needsSnapshot() { snapshot = desk.assumeIsolated { $0.snapshot(id, moment) } }
-        case .conversations: if needsSnapshot() { snapshot = desk.assumeIsolated { $0.conversationsSnapshot() } }
-        case .queue: if needsSnapshot() { snapshot = desk.assumeIsolated { $0.queueSnapshot() } }
-        case .consultores: if needsSnapshot() { snapshot = queue.assumeIsolated { $0.snapshot() } }
-        case .notices: if needsSnapshot() { snapshot = board.snapshot }
+            let moment = environment.moment()
+            return desk.assumeIsolated { $0.snapshot(id, moment) }
+        case .conversations: return desk.assumeIsolated { $0.conversationsSnapshot() }
+        case .queue: return desk.assumeIsolated { $0.queueSnapshot() }
+        case .consultores: return queue.assumeIsolated { $0.snapshot() }
+        case .notices: return board.snapshot()
         }
-        let seen = snapshot
-        gate.enqueue(Change(), activation) { result in register(result.map { seen }) }
     }
 
     // MARK: What is not in memory

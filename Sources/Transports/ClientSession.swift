@@ -11,6 +11,9 @@ import Wire
 //        │ handshake timeout 3502            │ no pong 3012, expired 3005, slow 3008, shutdown 3001, …
 //        └──────────────────────────────────▶┘
 //
+// Whoever connects is subscribed by the server to the channels of their role. The connect reply waits for that and carries it; but not for long, as connecting
+// depends on nothing: what is late is told in a push of its own, and what failed is tried again.
+//
 // Commands are carried out one after the other, in the order in which they came: two messages of one agent stay in order. A command that asks the business
 // leaves the loop, and the next one waits for its answer.
 //
@@ -42,7 +45,18 @@ final class ClientSession: Subscriber {
     private unowned let transport: any SessionTransport
     private var state: State
     private var connection: ConnectionID?
-    private var subscriptions: Set<String> = []
+    private enum Subscription {
+        case byServer
+        case byClient
+    }
+
+    private var subscriptions: [String: Subscription] = [:]
+    /// The connect command to be answered, once the server's subscriptions stand or it is `until`.
+    private var greeting: (id: UInt32, until: Timestamp)?
+    /// A subscription of the server's that the client has asked to have as its own, and delivers nothing until that is settled.
+    private var suspended: String?
+    /// When to try again to subscribe the client to the channels of its role.
+    private var owedSubscriptionsAt: Timestamp?
     private var commands: Deque<ClientCommand> = []
     private var isWorking = false
     private var waitsForHub = false
@@ -95,7 +109,7 @@ final class ClientSession: Subscriber {
         guard let connection else { return }
         if let person { services.presence.closed(person) }
         self.connection = nil
-        subscriptions = []
+        subscriptions = [:]
         services.hub.detach(connection, on: loop)
     }
 
@@ -106,6 +120,12 @@ final class ClientSession: Subscriber {
         case .connected(let credential):
             if let deadline = pongExpectedBy, deadline <= now { return close(.noPong) }
             if credential.expiresAt + services.settings.expiryGrace <= now { return close(.expired) }
+            if let until = greeting?.until {
+                guard until <= now else { return }
+                greet([:])
+                transport.flush()
+            }
+            if let at = owedSubscriptionsAt, at <= now { subscribeByRole(credential.principal) }
             if nextPing <= now {
                 nextPing = now + services.settings.pingInterval
                 pongExpectedBy = pongExpectedBy ?? now + services.settings.pongTimeout
@@ -131,7 +151,7 @@ final class ClientSession: Subscriber {
             case .waiting:
                 guard case .connect(let id, let request) = command else { return close(.badRequest) }
                 state = .proving
-                leave { services in .connected(id: id, await services.prove(request.token)) }
+                leave { services in .connected(id: id, subs: request.subs, await services.prove(request.token)) }
             case .proving: preconditionFailure("while a token is being proved no command is taken")
             case .connected(let credential): carryOut(command, credential)
             }
@@ -162,7 +182,10 @@ final class ClientSession: Subscriber {
             }
         case .rpc(let id, let method, let data): leave { services in .reply(await services.call(id: id, method, data, principal)) }
         case .refresh(let id, let token): leave { services in .refreshed(id: id, await services.prove(token)) }
-        case .subRefresh(let id, _, _): transport.write(.subRefresh(id: id, .never))
+        case .subRefresh(let id, let channel, _):
+            // No subscription of ours expires. Without a channel, as centrifuge-python sends it, it is meant for any.
+            let isSubscribed = channel.isEmpty ? !subscriptions.isEmpty : subscriptions[channel] != nil
+            transport.write(isSubscribed ? .subRefresh(id: id, .never) : .error(id: id, .permissionDenied))
         case .ping(let id): transport.write(.ping(id: id))
         case .pong: break
         }
@@ -170,7 +193,7 @@ final class ClientSession: Subscriber {
 
     /// Who may ask about a channel: who is subscribed to it.
     private func asking(_ channel: String, _ id: UInt32, _ answer: () -> Void) {
-        if subscriptions.contains(channel) {
+        if subscriptions[channel] != nil {
             answer()
         } else {
             transport.write(.error(id: id, TenantCell.Channel(channel) == nil ? .unknownChannel : .permissionDenied))
@@ -182,39 +205,105 @@ final class ClientSession: Subscriber {
     private func subscribe(_ id: UInt32, _ request: SubscribeRequest, _ principal: Principal) {
         guard let connection else { return }
         guard let channel = TenantCell.Channel(request.channel) else { return transport.write(.error(id: id, .unknownChannel)) }
-        guard !subscriptions.contains(request.channel) else { return transport.write(.error(id: id, .alreadySubscribed)) }
+        guard channel.isOpen(to: principal) else { return transport.write(.error(id: id, .permissionDenied)) }
+        guard subscriptions[request.channel] != .byClient else { return transport.write(.error(id: id, .alreadySubscribed)) }
         guard subscriptions.count < services.settings.maxChannels else { return transport.write(.error(id: id, .limitExceeded)) }
+        let stream = StreamKey(tenant: principal.tenant, channel: request.channel)
+        if subscriptions[request.channel] == .byServer {
+            // Now it is the client's own. What is published until it stands comes with its reply, and not before.
+            services.hub.suspend(connection, stream, on: loop)
+            subscriptions[request.channel] = nil
+            suspended = request.channel
+        }
         let registration = Registration(
             connection: connection,
             loop: loop,
-            stream: StreamKey(tenant: principal.tenant, channel: request.channel),
-            delivery: channel.delivery,
             command: id,
-            info: ClientInfo(user: principal.user.description, client: clientID, connInfo: services.connectionInfo(principal)),
-            isTold: request.joinLeave,
-            since: request.recover ? request.since : nil
+            [
+                SubscriptionRequest(
+                    stream,
+                    delivery: channel.delivery,
+                    info: info(principal),
+                    isTold: request.joinLeave,
+                    since: request.recover ? request.since : nil,
+                    rejectsUnrecovered: request.recover && request.rejectsUnrecovered
+                )
+            ]
         )
         leave { services in
-            await services.subscribe(principal, channel, registration)
+            await services.subscribe(principal, [channel], registration)
             return .subscribing
         }
     }
 
-    func subscribed(command id: UInt32, channel: String, _ result: SubscribeResult) -> Bool {
+    private func info(_ principal: Principal) -> ClientInfo {
+        ClientInfo(user: principal.user.description, client: clientID, connInfo: services.connectionInfo(principal))
+    }
+
+    /// Subscribes the client to the channels of its role, but those that it has, or is about to ask for itself.
+    private func subscribeByRole(_ principal: Principal, recovering subs: [String: SubscribeRequest] = [:]) {
+        owedSubscriptionsAt = nil
+        guard let connection else { return }
+        let asked = commands.compactMap { if case .subscribe(_, let request) = $0 { request.channel } else { nil } }
+        let channels = TenantCell.Channel.onConnecting(principal).filter { subscriptions[$0.name] == nil && !asked.contains($0.name) }
+        guard !channels.isEmpty else { return greet([:]) }
+        let requests = channels.map { channel in
+            SubscriptionRequest(
+                StreamKey(tenant: principal.tenant, channel: channel.name),
+                delivery: channel.delivery,
+                info: info(principal),
+                isTold: subs[channel.name]?.joinLeave ?? false,
+                since: subs[channel.name].flatMap { $0.recover ? $0.since : nil }
+            )
+        }
+        let registration = Registration(connection: connection, loop: loop, command: nil, requests)
+        let services = services
+        // Ends with the registration, which the hub settles; that of a session closed meanwhile comes to nothing.
+        Task { await services.subscribe(principal, channels, registration) }
+    }
+
+    func subscribed(command id: UInt32?, _ made: [Subscribed]) -> Bool {
         if case .closed = state { return false }
-        subscriptions.insert(channel)
         return writing {
-            transport.write(.subscribe(id: id, result))
+            guard let id else { return subscribedByServer(made) }
+            suspended = nil
+            for subscription in made {
+                subscriptions[subscription.channel] = .byClient
+                transport.write(.subscribe(id: id, subscription.result))
+            }
             subscriptionSettled()
         }
     }
 
-    func refused(command id: UInt32, channel: String, _ error: CentrifugeError) -> Bool {
+    private func subscribedByServer(_ made: [Subscribed]) {
+        let made = made.filter { subscriptions[$0.channel] == nil }
+        for subscription in made { subscriptions[subscription.channel] = .byServer }
+        if greeting == nil {
+            for subscription in made { transport.write(.push(.subscribe(channel: subscription.channel, subscription.result))) }
+        } else {
+            greet(Dictionary(made.map { ($0.channel, $0.result) }, uniquingKeysWith: { $1 }))
+        }
+    }
+
+    func refused(command id: UInt32?, _ error: CentrifugeError) -> Bool {
         if case .closed = state { return false }
         return writing {
-            transport.write(.error(id: id, error))
-            subscriptionSettled()
+            if let id {
+                transport.write(.error(id: id, error))
+                dropSuspended()
+                subscriptionSettled()
+            } else {
+                if error.temporary { owedSubscriptionsAt = services.environment.now() + services.settings.subscribeAgainAfter }
+                greet([:])
+            }
         }
+    }
+
+    /// A channel of the server's that the client wanted as its own, and was refused: the server subscribes it anew, as nothing was delivered meanwhile.
+    private func dropSuspended() {
+        guard let channel = suspended.take(), let connection, let tenant = credential?.principal.tenant else { return }
+        services.hub.unsubscribe(connection, StreamKey(tenant: tenant, channel: channel), on: loop)
+        owedSubscriptionsAt = services.environment.now() + services.settings.subscribeAgainAfter
     }
 
     private func writing(_ body: () -> Void) -> Bool {
@@ -235,7 +324,7 @@ final class ClientSession: Subscriber {
     }
 
     private func unsubscribe(_ channel: String) {
-        guard subscriptions.remove(channel) != nil, let connection, let tenant = credential?.principal.tenant else { return }
+        guard subscriptions.removeValue(forKey: channel) != nil, let connection, let tenant = credential?.principal.tenant else { return }
         services.hub.unsubscribe(connection, StreamKey(tenant: tenant, channel: channel), on: loop)
     }
 
@@ -244,6 +333,20 @@ final class ClientSession: Subscriber {
         transport.write(&message)
         return !wasDirty && transport.hasUnflushed
     }
+
+    /// One subscription of the client's own is ended so that it is made anew, from the position the client has; where the server subscribed it, the client comes back.
+    func fellBehind(on channel: String) -> Bool {
+        guard case .connected = state, let subscription = subscriptions[channel] else { return false }
+        switch subscription {
+        case .byServer:
+            close(.insufficientState)
+            return false
+        case .byClient:
+            unsubscribe(channel)
+            return writing { transport.write(.push(.unsubscribe(channel: channel, .insufficientState))) }
+        }
+    }
+
     func flush() { transport.flush() }
 
     // MARK: Off the loop and back
@@ -252,7 +355,7 @@ final class ClientSession: Subscriber {
         /// The hub will settle it.
         case subscribing
         case reply(CentrifugeReply)
-        case connected(id: UInt32, Result<Credential, Refusal>)
+        case connected(id: UInt32, subs: [String: SubscribeRequest], Result<Credential, Refusal>)
         case refreshed(id: UInt32, Result<Credential, Refusal>)
     }
 
@@ -287,10 +390,10 @@ final class ClientSession: Subscriber {
             }
             isSettledEarly = false
         case .reply(let reply): transport.write(reply)
-        case .connected(let id, .success(let credential)):
+        case .connected(let id, let subs, .success(let credential)):
             guard services.stands(credential.session) else { return close(.invalidToken) }
-            connected(id, credential)
-        case .connected(let id, .failure(let refusal)):
+            connected(id, subs, credential)
+        case .connected(let id, _, .failure(let refusal)):
             if refusal.code == "token_expired" {
                 transport.write(.error(id: id, .tokenExpired))
                 state = .waiting(since: services.environment.now())
@@ -307,10 +410,19 @@ final class ClientSession: Subscriber {
         transport.flush()
     }
 
-    private func connected(_ id: UInt32, _ credential: Credential) {
+    private func connected(_ id: UInt32, _ subs: [String: SubscribeRequest], _ credential: Credential) {
         state = .connected(credential)
         connection = services.hub.attach(self, on: loop)
         services.presence.opened(PresenceLeases.Person(credential))
+        isWorking = true
+        greeting = (id, services.environment.now() + services.settings.greetingPatience)
+        subscribeByRole(credential.principal, recovering: subs)
+    }
+
+    /// Answers the connect command, if it is not answered yet.
+    private func greet(_ subs: [String: SubscribeResult]) {
+        guard let greeting, let credential else { return }
+        self.greeting = nil
         var result = ConnectResult(
             client: clientID,
             version: services.version,
@@ -319,7 +431,10 @@ final class ClientSession: Subscriber {
         )
         result.expiry = expiry(credential)
         result.session = emulationSession ?? ""
-        transport.write(.connect(id: id, result))
+        result.subs = subs
+        transport.write(.connect(id: greeting.id, result))
+        isWorking = false
+        work()
     }
 
     private func refreshed(_ id: UInt32, _ credential: Credential) {

@@ -94,6 +94,7 @@ package final class HTTPStreams: RealtimeDoor {
 
     package func poll(_ request: PollRequest, by principal: Principal) async throws(Refusal) -> [UInt8] {
         guard let channel = TenantCell.Channel(request.channel) else { throw Refusal(.notFound, "unknown_channel", "Não há canal com este nome.") }
+        guard channel.isOpen(to: principal) else { throw .closedChannel(request.channel) }
         let isAdmitted = state.withLock { state in
             if state.polls >= Self.maxPolls { return false }
             state.polls += 1
@@ -115,13 +116,10 @@ package final class HTTPStreams: RealtimeDoor {
                 let registration = Registration(
                     connection: poll.begin(),
                     loop: loop,
-                    stream: key,
-                    delivery: channel.delivery,
                     command: 1,
-                    info: info,
-                    since: request.since
+                    [SubscriptionRequest(key, delivery: channel.delivery, info: info, since: request.since)]
                 )
-                Task { await services.subscribe(principal, channel, registration) }
+                Task { await services.subscribe(principal, [channel], registration) }
             }
         }
         return try result.get()

@@ -37,7 +37,8 @@ final class PollSubscriber: Subscriber {
 
     // MARK: Subscriber
 
-    func subscribed(command id: UInt32, channel: String, _ result: SubscribeResult) -> Bool {
+    func subscribed(command id: UInt32?, _ subscriptions: [Subscribed]) -> Bool {
+        guard let result = subscriptions.first?.result else { return false }
         position = result.position
         if let data = result.data {
             finish(.success(json { $0.field("data", raw: data) }))
@@ -51,7 +52,7 @@ final class PollSubscriber: Subscriber {
         return false
     }
 
-    func refused(command id: UInt32, channel: String, _ error: CentrifugeError) -> Bool {
+    func refused(command id: UInt32?, _ error: CentrifugeError) -> Bool {
         let kind: Refusal.Kind =
             switch error.code {
             case CentrifugeError.unknownChannel.code: .notFound
@@ -82,6 +83,12 @@ final class PollSubscriber: Subscriber {
             position = StreamPosition(epoch: position.epoch, offset: offset)
         }
         if !publications.isEmpty { finish(.success(json(publications))) }
+        return false
+    }
+
+    /// It asks again with its position.
+    func fellBehind(on channel: String) -> Bool {
+        finish(.success(json([])))
         return false
     }
 

@@ -47,16 +47,17 @@ package struct SessionServices: Sendable {
         } catch { return .error(id: id, CentrifugeError(error)) }
     }
 
-    func subscribe(_ principal: Principal, _ channel: TenantCell.Channel, _ registration: Registration) async {
+    /// - Parameter channels: those of the registration's requests.
+    func subscribe(_ principal: Principal, _ channels: [TenantCell.Channel], _ registration: Registration) async {
         let hub = hub
         do throws(Refusal) {
             try await operations.subscribe(
                 principal,
-                to: channel,
-                canRecover: { registration.since.map { hub.canRecover(registration.stream, since: $0) } ?? false },
+                to: channels,
+                needsSnapshot: { registration.needsSnapshot($0, hub) },
                 register: { result in
                     switch result {
-                    case .success(let snapshot): registration.register(hub, snapshot)
+                    case .success(let snapshots): registration.register(hub, snapshots)
                     case .failure(let refusal): registration.refuse(hub, CentrifugeError(subscribing: refusal))
                     }
                 }
@@ -75,33 +76,35 @@ package struct SessionServices: Sendable {
     }
 }
 
-/// A subscription on its way through the gate.
+/// Subscriptions on their way through the gate, together.
 struct Registration: Sendable {
     let connection: ConnectionID
     let loop: any EventLoop
-    let stream: StreamKey
-    let delivery: DeliveryClass
-    let command: UInt32
-    let info: ClientInfo
-    /// Who comes and who leaves.
-    var isTold = false
-    let since: StreamPosition?
+    /// The client's; `nil` for what the server subscribes it to.
+    let command: UInt32?
+    let requests: [SubscriptionRequest]
 
-    func register(_ hub: StreamHub, _ snapshot: [UInt8]?) {
-        hub.subscribe(
-            connection,
-            on: loop,
-            to: stream,
-            delivery: delivery,
-            command: command,
-            info: info,
-            isTold: isTold,
-            since: since,
-            snapshot: snapshot
-        )
+    init(connection: ConnectionID, loop: any EventLoop, command: UInt32?, _ requests: [SubscriptionRequest]) {
+        self.connection = connection
+        self.loop = loop
+        self.command = command
+        self.requests = requests
     }
 
-    func refuse(_ hub: StreamHub, _ error: CentrifugeError) { hub.refuse(connection, on: loop, stream, command: command, error) }
+    func needsSnapshot(_ index: Int, _ hub: StreamHub) -> Bool {
+        let request = requests[index]
+        guard let since = request.since else { return true }
+        return !request.rejectsUnrecovered && !hub.canRecover(request.stream, since: since)
+    }
+
+    func register(_ hub: StreamHub, _ snapshots: [[UInt8]?]) { hub.subscribe(connection, on: loop, command: command, requests, snapshots: snapshots) }
+    func refuse(_ hub: StreamHub, _ error: CentrifugeError) { hub.refuse(connection, on: loop, command: command, error) }
+}
+
+extension Refusal {
+    static func closedChannel(_ name: String) -> Refusal {
+        Refusal(.forbidden, "channel_forbidden", "O canal '\(name)' não está aberto para o seu perfil.")
+    }
 }
 
 extension CentrifugeError {

@@ -16,6 +16,10 @@ package struct SocketSettings: Sendable {
     /// Bytes waiting for a client who does not read, at the most (3008).
     package var maxQueuedBytes = 1 << 20
     package var maxChannels = 128
+    /// How long the answer to a connect command waits for the subscriptions that the server makes for the client.
+    package var greetingPatience = Duration.seconds(2)
+    /// How long after such a subscription has failed it is tried again.
+    package var subscribeAgainAfter = Duration.seconds(3)
     /// Commands of one connection waiting for their turn, at the most (3013).
     package var maxWaitingCommands = 256
     /// Whether `/connection/echo` is open.

@@ -21,13 +21,16 @@ import Wire
             return !isDirty
         }
 
-        func subscribed(command id: UInt32, channel: String, _ result: SubscribeResult) -> Bool {
-            let data = result.data.map { String(decoding: $0, as: UTF8.self) }
-            return show(
-                "subscribed \(channel) at \(result.position.offset), \(result.recovered ? "recovered \(result.publications.count)" : data ?? "nothing")"
-            )
+        func subscribed(command id: UInt32?, _ subscriptions: [Subscribed]) -> Bool {
+            let words = subscriptions.map { subscription in
+                let result = subscription.result
+                let data = result.data.map { String(decoding: $0, as: UTF8.self) } ?? "nothing"
+                return "\(subscription.channel) at \(result.position.offset), \(result.recovered ? "recovered \(result.publications.count)" : data)"
+            }
+            return show("\(id == nil ? "placed in" : "subscribed") \(words.joined(separator: "; "))")
         }
-        func refused(command id: UInt32, channel: String, _ error: CentrifugeError) -> Bool { show("refused \(channel) \(error.code)") }
+        func refused(command id: UInt32?, _ error: CentrifugeError) -> Bool { show("refused \(error.code)") }
+        func fellBehind(on channel: String) -> Bool { show("\(channel) fell behind") }
         func deliver(_ message: inout PreparedMessage, _ delivery: Delivery) -> Bool {
             var parser = WebSocketFrameParser(role: .client)
             parser.append(message.frame(for: nil))
@@ -63,16 +66,14 @@ import Wire
         hub.publish(texts.map { Event(channel: channel, payload: Array("\"\($0)\"".utf8)) }, tenant: tenant ?? self.tenant)
         hub.wake()
     }
+    private func info(_ id: ConnectionID) -> ClientInfo { ClientInfo(user: "u\(id.value)", client: "c\(id.value)") }
     private func subscribe(_ id: ConnectionID, isTold: Bool = false, since: StreamPosition? = nil, snapshot: String? = "\"s\"") {
         hub.subscribe(
             id,
             on: loop,
-            to: key(),
             command: 1,
-            info: ClientInfo(user: "u\(id.value)", client: "c\(id.value)"),
-            isTold: isTold,
-            since: since,
-            snapshot: snapshot.map { Array($0.utf8) }
+            [SubscriptionRequest(key(), info: info(id), isTold: isTold, since: since)],
+            snapshots: [snapshot.map { Array($0.utf8) }]
         )
     }
 
@@ -97,6 +98,65 @@ import Wire
         publish("3")
         loop.run()
         #expect(screen.deliveries == ["ordered 1...2", "lossy -", "ordered 3...3"], "and what may be stands in a message of its own")
+    }
+
+    @Test func whatTheServerSubscribesItToStandsAtOnceAndBeforeWhatFollows() {
+        let (early, screen) = (Screen(), Screen())
+        let (first, id) = (hub.attach(early, on: loop), hub.attach(screen, on: loop))
+        subscribe(first)
+        publish("1", "2")
+        loop.run()
+        guard let epoch = hub.history(HistoryRequest(channel: "c"), of: key())?.position.epoch else { return #expect(Bool(false)) }
+        let requests = [
+            SubscriptionRequest(key(), info: info(id), since: StreamPosition(epoch: epoch, offset: 1)), SubscriptionRequest(key("d"), info: info(id)),
+        ]
+        hub.subscribe(id, on: loop, command: nil, requests, snapshots: [nil, Array("\"d\"".utf8)])
+        publish("3")
+        publish("d1", on: "d")
+        loop.run()
+        #expect(screen.shown == ["placed in c at 2, recovered 1; d at 0, \"d\"", "c 3 \"3\"", "d 1 \"d1\""])
+    }
+
+    @Test func oneOfSeveralThatCannotStandLeavesNone() {
+        let screen = Screen()
+        let id = hub.attach(screen, on: loop)
+        let gone = StreamPosition(epoch: "gone", offset: 1)
+        let requests = [SubscriptionRequest(key(), info: info(id)), SubscriptionRequest(key("d"), info: info(id), since: gone)]
+        hub.subscribe(id, on: loop, command: nil, requests, snapshots: [Array("\"s\"".utf8), nil])
+        publish("x")
+        loop.run()
+        #expect(screen.shown == ["refused 100"])
+        #expect(!hub.hasSubscribers(tenant))
+        clock.advance(by: .seconds(601))
+        hub.sweep()
+        #expect(hub.counters.streams == 0)
+    }
+
+    @Test func aSubscriptionTakenOverIsOneAndNobodySeesItComeTwice() {
+        let (watcher, screen) = (Screen(), Screen())
+        let (first, id) = (hub.attach(watcher, on: loop), hub.attach(screen, on: loop))
+        subscribe(first, isTold: true)
+        hub.subscribe(id, on: loop, command: nil, [SubscriptionRequest(key(), info: info(id))], snapshots: [Array("\"s\"".utf8)])
+        publish("1")
+        loop.run()
+        hub.suspend(id, key(), on: loop)
+        publish("2")
+        loop.run()
+        subscribe(id)
+        publish("3")
+        loop.run()
+        #expect(screen.shown == ["placed in c at 0, \"s\"", "c 1 \"1\"", "subscribed c at 2, \"s\"", "c 3 \"3\""])
+        #expect(watcher.shown == ["subscribed c at 0, \"s\"", "c joined u2", "c 1 \"1\"", "c 2 \"2\"", "c 3 \"3\""])
+        #expect(hub.presence(key()).count == 2)
+    }
+
+    @Test func whoWantsNoSnapshotIsToldThatItCannotRecover() {
+        let screen = Screen()
+        let id = hub.attach(screen, on: loop)
+        let request = SubscriptionRequest(key(), info: info(id), since: StreamPosition(epoch: "gone", offset: 7), rejectsUnrecovered: true)
+        hub.subscribe(id, on: loop, command: 1, [request], snapshots: [nil])
+        loop.run()
+        #expect(screen.shown == ["refused 112"])
     }
 
     @Test func whoAsksForItIsToldWhoComesAndGoesAndNobodyElseIs() {
@@ -141,7 +201,7 @@ import Wire
         subscribe(id, since: StreamPosition(epoch: "gone", offset: 7), snapshot: nil)
         subscribe(id, since: StreamPosition(epoch: "gone", offset: 7))
         loop.run()
-        #expect(screen.shown == ["refused c 100", "subscribed c at 0, \"s\""])
+        #expect(screen.shown == ["refused 100", "subscribed c at 0, \"s\""])
     }
 
     @Test func aConnectionThatLeftWhileItsSubscriptionWaitedIsNotSubscribed() {

@@ -83,6 +83,7 @@ extension SubscribeRequest {
         recoverable = try fields.bool("recoverable")
         joinLeave = try fields.bool("join_leave")
         delta = try fields.string("delta")
+        rejectsUnrecovered = try fields.integer("flag", as: Int64.self) & 2 != 0
     }
 }
 

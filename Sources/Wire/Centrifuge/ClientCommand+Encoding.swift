@@ -72,6 +72,7 @@ extension SubscribeRequest {
         writer.present("recoverable", recoverable)
         writer.present("join_leave", joinLeave)
         writer.present("delta", delta)
+        writer.present("flag", rejectsUnrecovered ? 2 : 0)
     }
 }
 

@@ -61,6 +61,8 @@ package struct SubscribeRequest: Sendable, Hashable {
     package var positioned = false
     package var recoverable = false
     package var joinLeave = false
+    /// Rather error 112 than a subscription that has not recovered: bit 1 of the protocol's `flag`.
+    package var rejectsUnrecovered = false
     /// The delta format offered (`fossil`), or "".
     package var delta = ""
 

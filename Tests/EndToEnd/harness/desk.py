@@ -290,8 +290,8 @@ class Desk:
         following = self.following.get(channel)
         if "pub" in push:
             if following is None or not following.is_live:
-                # Also what was on its way when we unsubscribed.
-                if following is not None:
+                # Also what was on its way when we unsubscribed. What the server has subscribed us to itself comes before the reply to our own command.
+                if following is not None and channel not in self.connect_result.get("subs", {}):
                     self._fault(following, "a publication before the subscribe reply")
             else:
                 self._published(following, push["pub"])

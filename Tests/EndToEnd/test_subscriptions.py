@@ -1,0 +1,234 @@
+"""What the server subscribes a client to by itself, on connecting, and what becomes of it (protocol/README.md "Subscribed by connecting")."""
+
+import asyncio
+import json
+import threading
+
+import pytest
+from centrifuge import Client, ClientEventHandler, SubscriptionEventHandler
+
+from harness.desk import ReplyError
+from harness.rawsocket import RawSocket
+from harness.waiting import PATIENCE, eventually, never
+
+
+def notice(office, text):
+    return office.admin.post("/api/v1/notices", {"text": text}, expect=201)
+
+
+class Line:
+    """The bare protocol on a socket: what is sent is what is written, and everything heard is kept in its order."""
+
+    def __init__(self, office, token=None, subs=None, then=(), keep=True):
+        self.socket = RawSocket(office.server.host, office.server.port)
+        self.heard = []
+        connect = {"token": token or office.admin.token} | ({"subs": subs} if subs else {})
+        self.send({"id": 1, "connect": connect}, *then)
+        self.closed = None
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def send(self, *commands):
+        self.socket.send("\n".join(map(json.dumps, commands)))
+
+    def _read(self):
+        try:
+            while True:
+                for line in (self.socket.receive(timeout=60) or "").splitlines():
+                    self.heard.append(json.loads(line))
+        except Exception as error:
+            self.closed = error
+
+    def reply(self, id):
+        return eventually(f"the reply to {id}", lambda: next((r for r in list(self.heard) if r.get("id") == id), None))
+
+    @property
+    def pushes(self):
+        return [r["push"] for r in list(self.heard) if "push" in r]
+
+    def notices(self):
+        return [(p["pub"]["offset"], p["pub"]["data"]["notice"]["text"]) for p in self.pushes if p.get("channel") == "notices" and "pub" in p]
+
+    def close(self):
+        self.socket.abort()
+
+
+@pytest.fixture
+def lines(office):
+    opened = []
+
+    def open(*args, **options):
+        opened.append(Line(office, *args, **options))
+        return opened[-1]
+
+    yield open
+    for line in opened:
+        line.close()
+
+
+@pytest.mark.parametrize("role", ["admin", "agent", "viewer"])
+def test_everybody_hears_notices_without_asking(office, lines, role):
+    office.admin.post("/api/v1/users/", {"email": f"{role}@x.com", "name": role, "role": role, "password": "Uma-Senha-9!"}, expect=201)
+    line = lines(office.anybody.login(f"{role}@x.com", "Uma-Senha-9!").token)
+    sub = line.reply(1)["connect"]["subs"]["notices"]
+    assert sub["data"] == {"notices": []} and sub["epoch"] and sub["recoverable"] and sub["positioned"] and not sub.get("recovered")
+    made = notice(office, "para todos")
+    eventually("the push", lambda: line.notices() == [(1, "para todos")])
+    assert line.pushes[0]["pub"]["data"] == {"type": "notice.created", "notice": made}
+
+
+def test_who_comes_back_gets_what_it_missed_in_the_connect_reply(office, lines):
+    first = lines()
+    epoch = first.reply(1)["connect"]["subs"]["notices"]["epoch"]
+    notice(office, "um")
+    eventually("heard", lambda: first.notices())
+    first.close()
+    notice(office, "dois"), notice(office, "três")
+    again = lines(subs={"notices": {"recover": True, "epoch": epoch, "offset": 1}})
+    sub = again.reply(1)["connect"]["subs"]["notices"]
+    assert sub["recovered"] and sub["was_recovering"] and "data" not in sub and sub["offset"] == 3
+    assert [(p["offset"], p["data"]["notice"]["text"]) for p in sub["publications"]] == [(2, "dois"), (3, "três")]
+    notice(office, "quatro")
+    eventually("and on", lambda: again.notices() == [(4, "quatro")])
+    # From a position of another life of the stream: the snapshot, and the verdict.
+    foreign = lines(subs={"notices": {"recover": True, "epoch": "foreign", "offset": 1}, "nonsense": {"recover": True, "epoch": "x", "offset": 1}})
+    subs = foreign.reply(1)["connect"]["subs"]
+    assert set(subs) == {"notices"} and not subs["notices"].get("recovered") and subs["notices"]["was_recovering"]
+    assert [n["text"] for n in subs["notices"]["data"]["notices"]] == ["um", "dois", "três", "quatro"]
+
+
+def test_a_client_takes_such_a_subscription_over_once_and_hears_everything_once(office, lines):
+    line = lines()
+    position = line.reply(1)["connect"]["subs"]["notices"]
+    notice(office, "antes")
+    eventually("pushed", lambda: line.notices() == [(1, "antes")])
+    line.send({"id": 2, "subscribe": {"channel": "notices"}}, {"id": 3, "subscribe": {"channel": "notices"}})
+    taken = line.reply(2)["subscribe"]
+    assert [n["text"] for n in taken["data"]["notices"]] == ["antes"] and (taken["epoch"], taken["offset"]) == (position["epoch"], 1)
+    assert line.reply(3)["error"]["code"] == 105
+    notice(office, "depois")
+    eventually("once", lambda: line.notices() == [(1, "antes"), (2, "depois")])
+    never("twice", lambda: len(line.notices()) > 2, during=0.3)
+    line.send({"id": 4, "unsubscribe": {"channel": "notices"}})
+    line.reply(4)
+    notice(office, "nunca")
+    line.send({"id": 5, "subscribe": {"channel": "notices", "recover": True, "epoch": position["epoch"], "offset": 2}})
+    assert [p["offset"] for p in line.reply(5)["subscribe"]["publications"]] == [3]
+    assert len(line.notices()) == 2
+
+
+def test_a_client_that_asks_in_the_same_breath_is_not_subscribed_by_the_server(office, lines):
+    line = lines(then=[{"id": 2, "subscribe": {"channel": "notices"}}])
+    assert "subs" not in line.reply(1)["connect"]
+    assert line.reply(2)["subscribe"]["data"] == {"notices": []}
+    notice(office, "uma vez")
+    eventually("once", lambda: line.notices() == [(1, "uma vez")])
+
+
+def test_takeovers_under_fire_lose_and_double_nothing(office, lines):
+    """Notices come all the time while clients connect, take over, and go on: each notice is in the snapshot or recovered, or pushed, and that once."""
+    is_over = threading.Event()
+    posted = []
+
+    def post():
+        while not is_over.is_set():
+            posted.append(notice(office, f"n{len(posted)}")["text"])
+
+    thread = threading.Thread(target=post)
+    thread.start()
+    try:
+        for n in range(25):
+            line = lines()
+            sub = line.reply(1)["connect"]["subs"]["notices"]
+            eventually("some pushes", lambda: len(line.notices()) >= n % 3)
+            known = (line.notices() or [(sub.get("offset", 0), "")])[-1][0]
+            line.send({"id": 2, "subscribe": {"channel": "notices", "recover": True, "epoch": sub["epoch"], "offset": known}})
+            line.reply(2)
+            eventually("more pushes", lambda: len(line.notices()) >= 6)
+            heard = list(line.heard)
+            at = next(i for i, r in enumerate(heard) if r.get("id") == 2)
+            before = [r["push"]["pub"]["offset"] for r in heard[:at] if "push" in r]
+            after = [r["push"]["pub"]["offset"] for r in heard[at:] if "push" in r]
+            assert before == list(range(sub.get("offset", 0) + 1, sub.get("offset", 0) + 1 + len(before)))
+            taken = heard[at]["subscribe"]
+            assert taken["recovered"]
+            recovered = [p["offset"] for p in taken.get("publications", [])]
+            assert recovered == list(range(known + 1, taken["offset"] + 1))
+            assert after == list(range(taken["offset"] + 1, taken["offset"] + 1 + len(after)))
+            line.close()
+    finally:
+        is_over.set()
+        thread.join()
+
+
+# MARK: centrifuge-python
+
+
+class Events(ClientEventHandler):
+    def __init__(self):
+        self.subscribed, self.texts, self.offsets = [], [], []
+
+    async def on_subscribed(self, ctx):
+        self.subscribed.append(ctx)
+
+    async def on_publication(self, ctx):
+        self.texts.append(ctx.pub.data["notice"]["text"])
+        self.offsets.append(ctx.pub.offset)
+
+
+def test_the_sdk_hears_its_server_side_subscription_and_recovers_it_after_cuts(office):
+    with office.official(office.admin) as screen:
+        events = Events()
+        screen.client._ev = events
+        screen.connect()
+        eventually("subscribed", lambda: events.subscribed)
+        assert events.subscribed[0].channel == "notices" and events.subscribed[0].recoverable and events.subscribed[0].data == {"notices": []}
+        expected = []
+        for n in range(8):
+            expected.append(f"antes {n}"), notice(office, f"antes {n}")
+            eventually("heard", lambda: events.texts == expected)
+            screen.cable.break_()
+            for k in range(5):
+                expected.append(f"fora {n}.{k}"), notice(office, f"fora {n}.{k}")
+            screen.cable.mend()
+            eventually("exactly what was missed", lambda: events.texts == expected)
+            assert events.subscribed[-1].was_recovering and events.subscribed[-1].recovered
+        assert events.offsets == list(range(1, len(expected) + 1))
+
+
+def test_the_sdk_takes_the_channel_over_and_recovers_it_as_its_own(office):
+    with office.official(office.admin) as screen:
+        events = Events()
+        screen.client._ev = events
+        channel = screen.connect().follow("notices")
+        for n in range(4):
+            notice(office, f"antes {n}")
+            eventually("heard", lambda: channel.offsets and channel.offsets[-1] == 4 * n + 1)
+            screen.cable.break_()
+            for k in range(3):
+                notice(office, f"fora {n}.{k}")
+            screen.cable.mend()
+            eventually("recovered", lambda: len(channel.subscribed) == n + 2 and channel.offsets[-1] == 4 * n + 4)
+            assert channel.subscribed[-1].recovered
+        assert channel.offsets == list(range(1, 17)) and not channel.errors and not channel.faults
+
+
+def test_a_tenant_that_cannot_be_loaded_keeps_nobody_from_connecting(own_postgres, offices):
+    database = own_postgres.create_database()
+    office = offices(DATABASE_URL=database.url)
+    token = office.admin.token
+    office.server.stop()
+    office.server.start()
+    own_postgres.stop()
+    line = Line(office, token)
+    try:
+        connected = line.reply(1)["connect"]
+        assert "subs" not in connected, "the tenant sleeps in a database that is away"
+        line.send({"id": 2, "rpc": {"method": "echo", "data": 1}})
+        assert line.reply(2)["rpc"]["data"] == 1
+        own_postgres.start()
+        push = eventually("subscribed as soon as it can be", lambda: next((p for p in line.pushes if "subscribe" in p), None), timeout=40)
+        assert push["channel"] == "notices" and push["subscribe"]["data"] == {"notices": []}
+        notice(office, "de volta")
+        eventually("live", lambda: line.notices() == [(1, "de volta")])
+    finally:
+        line.close()
