@@ -254,6 +254,14 @@ let package = Package(
             swiftSettings: settings
         ),
         .testTarget(
+            name: "TransportsTests",
+            dependencies: [
+                "TestSupport", "Kernel", "Realtime", "Resilience", "Transports", "Wire", .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOEmbedded", package: "swift-nio"),
+            ],
+            swiftSettings: settings
+        ),
+        .testTarget(
             name: "IdentityTests",
             dependencies: [
                 "TestSupport", "Identity", "Kernel", "Storage", .product(name: "JWTKit", package: "jwt-kit"),

@@ -100,6 +100,9 @@ struct Server {
         if let relay { apiSettings.relay = { relay.report } }
         if let key = settings.apiKey, let tenant = await directory.tenants.first { apiSettings.apiKey = (key, tenant.id) }
         var socketSettings = SocketSettings()
+        socketSettings.handshakeTimeout = settings.handshakeTimeout
+        socketSettings.requestTimeout = settings.requestTimeout
+        socketSettings.idleTimeout = settings.idleTimeout
         socketSettings.pingInterval = settings.pingInterval
         socketSettings.pongTimeout = settings.pongTimeout
         socketSettings.allowedOrigins = settings.allowedOrigins

@@ -22,6 +22,9 @@ struct Settings {
     var apiKey: String?
     var allowedOrigins: Set<String>
     var offerTimeout: Duration
+    var handshakeTimeout: Duration
+    var requestTimeout: Duration
+    var idleTimeout: Duration
     var pingInterval: Duration
     var pongTimeout: Duration
     var presenceGrace: Duration
@@ -62,6 +65,9 @@ struct Settings {
         apiKey = reader.text("AUTHENTICATION_API_KEY")
         allowedOrigins = Set(try reader.list("ALLOWED_ORIGINS") ?? ["http://localhost:3000"])
         offerTimeout = .seconds(try reader.integer("OFFER_TIMEOUT_SECONDS", default: 30, in: 1...3600))
+        handshakeTimeout = .seconds(try reader.integer("PLANTAO_HANDSHAKE_SECONDS", default: 10, in: 1...600))
+        requestTimeout = .seconds(try reader.integer("PLANTAO_HTTP_REQUEST_SECONDS", default: 60, in: 1...3600))
+        idleTimeout = .seconds(try reader.integer("PLANTAO_HTTP_IDLE_SECONDS", default: 60, in: 1...3600))
         pingInterval = .seconds(try reader.integer("PLANTAO_PING_SECONDS", default: 25, in: 1...600))
         presenceGrace = .seconds(try reader.integer("PRESENCE_GRACE_SECONDS", default: 20, in: 0...86_400))
         isEchoOpen = try reader.integer("PLANTAO_ECHO", default: 0, in: 0...1) == 1

@@ -4,9 +4,8 @@ package import Logging
 package import NIOCore
 import NIOHTTP1
 import NIOHTTPTypes
-import NIOHTTPTypesHTTP1
 
-/// A connection to the one port: HTTP/1.1, until its first request asks for a WebSocket.
+/// A connection to the one port: HTTP/1.1, until a request asks for a WebSocket.
 package struct RealtimeChannel: ServerChildChannel, HTTPChannelHandler {
     enum Upgraded: Sendable {
         case http(NIOAsyncChannel<HTTPRequestPart, HTTPResponsePart>)
@@ -32,34 +31,20 @@ package struct RealtimeChannel: ServerChildChannel, HTTPChannelHandler {
 
     package func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
         channel.eventLoop.makeCompletedFuture {
-            // Who connects and says nothing, or half a request, is not waited for.
-            let handshake = channel.eventLoop.scheduleTask(in: .nanoseconds(services.settings.handshakeTimeout.inMilliseconds * 1_000_000)) {
-                channel.close(promise: nil)
-            }
-            channel.closeFuture.whenComplete { _ in handshake.cancel() }
-            let upgrade = NIOTypedHTTPServerUpgradeConfiguration<Upgraded>(
-                upgraders: [WebSocketUpgrader(services: services, registries: registries, handshakeDone: { handshake.cancel() })],
-                notUpgradingCompletionHandler: { channel in
-                    channel.eventLoop.makeCompletedFuture {
-                        handshake.cancel()
-                        let pipeline = channel.pipeline.syncOperations
-                        try pipeline.addHandler(HTTP1ToHTTPServerCodec(secure: false))
-                        try pipeline.addHandler(HTTPConnectionStateHandler(idleTimeout: .seconds(60), logger: logger))
-                        return .http(
-                            try NIOAsyncChannel(wrappingChannelSynchronously: channel, configuration: .init(isOutboundHalfClosureEnabled: true))
-                        )
-                    }
-                }
+            let decided = channel.eventLoop.makePromise(of: Upgraded.self)
+            let encoder = HTTPResponseEncoder()
+            // Hummingbird's async channel keeps requests apart, and its types cannot hold an invalid header: no handlers for these.
+            let decoder = ByteToMessageHandler(HTTPRequestDecoder(leftOverBytesStrategy: .forwardBytes))
+            let errors = HTTPServerProtocolErrorHandler()
+            let upgrade = UpgradeHandler(
+                WebSocketUpgrader(services: services, registries: registries, loop: channel.eventLoop),
+                http: UpgradeHandler.HTTPHandlers(encoder: encoder, others: [decoder, errors]),
+                settings: services.settings,
+                logger: logger,
+                decided: decided
             )
-            var configuration = NIOUpgradableHTTPServerPipelineConfiguration(upgradeConfiguration: upgrade)
-            // As Hummingbird itself has it: its async channel keeps requests apart, and its types cannot hold an invalid header.
-            configuration.enablePipelining = false
-            configuration.enableErrorHandling = true
-            configuration.enableResponseHeaderValidation = false
-            return Value(
-                upgraded: try channel.pipeline.syncOperations.configureUpgradableHTTPServerPipeline(configuration: configuration),
-                channel: channel
-            )
+            try channel.pipeline.syncOperations.addHandlers([encoder, decoder, errors, upgrade])
+            return Value(upgraded: decided.futureResult, channel: channel)
         }
     }
 

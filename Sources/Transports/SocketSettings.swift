@@ -5,6 +5,10 @@ package import Wire
 package struct SocketSettings: Sendable {
     /// A socket that has not said who it is by then is closed (3502).
     package var handshakeTimeout = Duration.seconds(10)
+    /// From the head of an HTTP request to its end, at the most.
+    package var requestTimeout = Duration.seconds(60)
+    /// How long an HTTP connection is kept open for the next request.
+    package var idleTimeout = Duration.seconds(60)
     /// How often the server asks whether the client is there.
     package var pingInterval = Duration.seconds(25)
     /// How long it waits for the answer before it closes (3012).

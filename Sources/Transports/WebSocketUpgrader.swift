@@ -4,12 +4,8 @@ import NIOCore
 import NIOHTTP1
 import Wire
 
-/// Decides whether a request becomes a WebSocket, and makes it one.
-///
-/// A refused request is answered here: NIO does not hand it on to the router.
-struct WebSocketUpgrader: NIOTypedHTTPServerProtocolUpgrader {
-    typealias UpgradeResult = RealtimeChannel.Upgraded
-
+/// Decides whether a request becomes a WebSocket, and which.
+struct WebSocketUpgrader {
     static let path = "/connection/websocket"
     /// For conformance suites, where it is opened.
     static let echoPath = "/connection/echo"
@@ -18,68 +14,55 @@ struct WebSocketUpgrader: NIOTypedHTTPServerProtocolUpgrader {
     private static let notSentLowWaterMark = NIOBSDSocket.Option(rawValue: 25)
     private static let unsentBytes = 128 << 10
 
-    let supportedProtocol = "websocket"
-    let requiredUpgradeHeaders: [String] = []
-
     let services: SessionServices
     let registries: LoopRegistries
-    let handshakeDone: @Sendable () -> Void
+    /// The connection's own.
+    let loop: any EventLoop
 
-    func buildUpgradeResponse(
-        channel: any Channel,
-        upgradeRequest: HTTPRequestHead,
-        initialResponseHeaders: HTTPHeaders
-    ) -> EventLoopFuture<HTTPHeaders> {
-        guard isRealtime(upgradeRequest) || isEcho(upgradeRequest) else {
-            return refuse(channel, .notFound, reason: "Não há WebSocket neste endereço; use \(Self.path)")
+    enum Decision {
+        /// The answer, and what reads the frames that follow.
+        case accept(HTTPResponseHead, any ChannelHandler)
+        /// The answer, after which the connection ends.
+        case refuse(HTTPResponseHead, ByteBuffer)
+    }
+
+    func decide(_ request: HTTPRequestHead) -> Decision {
+        guard isRealtime(request) || isEcho(request) else {
+            return refuse(.notFound, reason: "Não há WebSocket neste endereço; use \(Self.path)")
         }
-        guard isAllowed(origin: upgradeRequest.headers.first(name: "origin"), host: upgradeRequest.headers.first(name: "host")) else {
-            return refuse(channel, .forbidden, reason: "Origem não permitida")
+        guard isAllowed(origin: request.headers.first(name: "origin"), host: request.headers.first(name: "host")) else {
+            return refuse(.forbidden, reason: "Origem não permitida")
         }
         let decision = WebSocketHandshake.decide(
-            method: upgradeRequest.method.rawValue,
-            headers: { upgradeRequest.headers[$0] },
+            method: request.method.rawValue,
+            headers: { request.headers[$0] },
             subprotocols: ["centrifuge-json"],
             sha1: { Array(Insecure.SHA1.hash(data: $0)) }
         )
         switch decision {
         case .accept(let accept, let subprotocol):
-            var headers = initialResponseHeaders
-            headers.replaceOrAdd(name: "upgrade", value: "websocket")
-            headers.replaceOrAdd(name: "sec-websocket-accept", value: accept)
+            var headers: HTTPHeaders = ["connection": "upgrade", "upgrade": "websocket", "sec-websocket-accept": accept]
             if let subprotocol { headers.replaceOrAdd(name: "sec-websocket-protocol", value: subprotocol) }
-            do throws(WebSocketExtensionError) {
-                if let agreement = try agreement(upgradeRequest) {
-                    headers.replaceOrAdd(name: "sec-websocket-extensions", value: agreement.headerValue)
-                }
-            } catch {
-                return refuse(channel, .badRequest, reason: "Sec-WebSocket-Extensions: \(error)")
+            let agreement: DeflateNegotiator.Agreement?
+            do throws(WebSocketExtensionError) { agreement = try self.agreement(request) } catch {
+                return refuse(.badRequest, reason: "Sec-WebSocket-Extensions: \(error)")
             }
-            return channel.eventLoop.makeSucceededFuture(headers)
+            if let agreement { headers.replaceOrAdd(name: "sec-websocket-extensions", value: agreement.headerValue) }
+            return .accept(HTTPResponseHead(version: .http1_1, status: .switchingProtocols, headers: headers), connection(request, agreement))
         case .refuse(let status, let headers, let reason):
-            return refuse(channel, HTTPResponseStatus(statusCode: status), headers: headers, reason: reason)
+            return refuse(HTTPResponseStatus(statusCode: status), headers: headers, reason: reason)
         }
     }
 
-    func upgrade(channel: any Channel, upgradeRequest: HTTPRequestHead) -> EventLoopFuture<UpgradeResult> {
-        channel.eventLoop.makeCompletedFuture {
-            handshakeDone()
-            // What a client does not read waits here, where it is counted, and not in the kernel, which would take megabytes.
-            try? channel.syncOptions?.setOption(.tcpOption(Self.notSentLowWaterMark), value: Self.unsentBytes)
-            // The same answer as before, which refused what cannot be read.
-            let agreed = try? agreement(upgradeRequest)
-            if isEcho(upgradeRequest) {
-                try channel.pipeline.syncOperations.addHandler(EchoConnection(deflate: agreed?.parameters))
-                return .socket
-            }
-            let connection = WebSocketConnection(
-                services: services,
-                registry: registries.registry(of: channel.eventLoop),
-                deflate: agreed?.parameters
-            )
-            try channel.pipeline.syncOperations.addHandler(connection)
-            return .socket
-        }
+    private func connection(_ request: HTTPRequestHead, _ agreement: DeflateNegotiator.Agreement?) -> any ChannelHandler {
+        isEcho(request)
+            ? EchoConnection(deflate: agreement?.parameters)
+            : WebSocketConnection(services: services, registry: registries.registry(of: loop), deflate: agreement?.parameters)
+    }
+
+    /// What a client does not read waits here, where it is counted, and not in the kernel, which would take megabytes.
+    func prepare(_ channel: any Channel) {
+        try? channel.syncOptions?.setOption(.tcpOption(Self.notSentLowWaterMark), value: Self.unsentBytes)
     }
 
     private func isRealtime(_ request: HTTPRequestHead) -> Bool { Self.path(of: request) == Self.path }
@@ -103,12 +86,7 @@ struct WebSocketUpgrader: NIOTypedHTTPServerProtocolUpgrader {
         return ["http://", "https://"].contains { origin.lowercased() == $0 + host.lowercased() }
     }
 
-    private func refuse(
-        _ channel: any Channel,
-        _ status: HTTPResponseStatus,
-        headers: [String: String] = [:],
-        reason: String
-    ) -> EventLoopFuture<HTTPHeaders> {
+    private func refuse(_ status: HTTPResponseStatus, headers: [String: String] = [:], reason: String) -> Decision {
         var writer = JSONWriter()
         writer.object { $0.field("detail", reason) }
         let body = ByteBuffer(bytes: writer.bytes)
@@ -116,13 +94,6 @@ struct WebSocketUpgrader: NIOTypedHTTPServerProtocolUpgrader {
             ("content-type", "application/json"), ("content-length", String(body.readableBytes)), ("connection", "close"),
         ])
         for (name, value) in headers where name != "connection" { fields.replaceOrAdd(name: name, value: value) }
-        channel.write(HTTPServerResponsePart.head(.init(version: .http1_1, status: status, headers: fields)), promise: nil)
-        channel.write(HTTPServerResponsePart.body(.byteBuffer(body)), promise: nil)
-        return channel.writeAndFlush(HTTPServerResponsePart.end(nil)).flatMapThrowing {
-            channel.close(promise: nil)
-            throw RefusedUpgrade()
-        }
+        return .refuse(HTTPResponseHead(version: .http1_1, status: status, headers: fields), body)
     }
 }
-
-private struct RefusedUpgrade: Error {}

@@ -12,6 +12,11 @@ package enum WebSocketHandshake {
     /// Whether a request asks for a WebSocket at all, rightly or not. Anything else is an ordinary request.
     package static func isAsked(headers values: (String) -> [String]) -> Bool { has("websocket", in: values("upgrade")) }
 
+    /// Whether a request asks for any other protocol (RFC 9110 §7.8).
+    package static func isUpgrade(headers values: (String) -> [String]) -> Bool {
+        !values("upgrade").isEmpty && has("upgrade", in: values("connection"))
+    }
+
     /// Decides on a client's request (§4.2.1). `headers` gives all values of a header, asked for in lower case; `subprotocols` are ours.
     package static func decide(method: String, headers values: (String) -> [String], subprotocols: [String] = [], sha1: SHA1) -> Decision {
         guard method == "GET" else { return .refuse(status: 405, headers: ["allow": "GET"], reason: "a WebSocket begins with GET") }
