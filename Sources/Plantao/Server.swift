@@ -34,6 +34,8 @@ struct Server {
     func run() async throws {
         let environment = Kernel.Environment.system
         let store = try await openStore(environment)
+        // A loop for each core that we may use, which may be fewer than there are; two on one core only get in each other's way.
+        NIOSingletons.groupLoopCountSuggestion = Processors.available
         let group = MultiThreadedEventLoopGroup.singleton
         let loops = Array(group.makeIterator())
         let hub = StreamHub(loops: loops, environment: environment)

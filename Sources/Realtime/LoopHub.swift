@@ -24,10 +24,31 @@ final class LoopHub: Sendable {
 
     /// Those who follow a stream on this loop. By stream, so that a publication goes through those it is for and looks nobody up.
     private final class Following {
-        var subscribers: [ConnectionID: any Subscriber] = [:]
+        /// Side by side, as every publication goes through all of them.
+        private(set) var subscribers: ContiguousArray<any Subscriber> = []
+        private var ids: ContiguousArray<ConnectionID> = []
+        private var places: [ConnectionID: Int] = [:]
         /// The offset that they have been given.
         var top: UInt64
         init(top: UInt64) { self.top = top }
+
+        subscript(id: ConnectionID) -> (any Subscriber)? { places[id].map { subscribers[$0] } }
+
+        func add(_ subscriber: any Subscriber, _ id: ConnectionID) {
+            guard places.updateValue(ids.count, forKey: id) == nil else { preconditionFailure("a connection follows a stream once") }
+            ids.append(id)
+            subscribers.append(subscriber)
+        }
+
+        /// The last one takes its place.
+        func remove(_ id: ConnectionID) {
+            guard let place = places.removeValue(forKey: id) else { return }
+            subscribers.swapAt(place, ids.count - 1)
+            ids.swapAt(place, ids.count - 1)
+            subscribers.removeLast()
+            ids.removeLast()
+            if place < ids.count { places[ids[place]] = place }
+        }
     }
 
     private struct Local {
@@ -74,7 +95,7 @@ final class LoopHub: Sendable {
 
     func leave(_ id: ConnectionID, _ stream: StreamKey) {
         guard let following = local.value.followings[stream] else { return }
-        following.subscribers[id] = nil
+        following.remove(id)
         if following.subscribers.isEmpty { local.value.followings[stream] = nil }
     }
 
@@ -97,7 +118,7 @@ final class LoopHub: Sendable {
                 var message = PreparedMessage(text: push)
                 let delivery = Delivery(channel: stream.channel, kind: .ordered, offsets: nil)
                 for id in ids {
-                    if let subscriber = following.subscribers[id] { note(subscriber, subscriber.deliver(&message, delivery)) }
+                    if let subscriber = following[id] { note(subscriber, subscriber.deliver(&message, delivery)) }
                 }
             case .deliver(let stream, let push, let kind, let offset):
                 var lines = push
@@ -112,7 +133,8 @@ final class LoopHub: Sendable {
                     position += 1
                 }
                 let offsets = if let offset, let last { offset...last } else { nil as ClosedRange<UInt64>? }
-                deliver(lines, Delivery(channel: stream.channel, kind: kind, offsets: offsets), stream)
+                let isAlone = position == work.count && local.value.dirty.isEmpty
+                deliver(lines, Delivery(channel: stream.channel, kind: kind, offsets: offsets), stream, isAlone: isAlone)
             case .check(let positions): for (stream, offset) in positions { check(stream, is: offset) }
             }
         }
@@ -130,12 +152,13 @@ final class LoopHub: Sendable {
         for (stream, result) in subscriptions {
             check(stream, is: result.position.offset)
             if local.value.followings[stream] == nil { local.value.followings[stream] = Following(top: result.position.offset) }
-            local.value.followings[stream]?.subscribers[id] = subscriber
+            if local.value.followings[stream]?[id] == nil { local.value.followings[stream]?.add(subscriber, id) }
         }
         note(subscriber, subscriber.subscribed(command: command, subscriptions.map { Subscribed(channel: $0.stream.channel, result: $0.result) }))
     }
 
-    private func deliver(_ lines: [UInt8], _ delivery: Delivery, _ stream: StreamKey) {
+    /// - Parameter isAlone: nothing else goes out in this turn, so that each socket is served in one go.
+    private func deliver(_ lines: [UInt8], _ delivery: Delivery, _ stream: StreamKey, isAlone: Bool) {
         guard let following = local.value.followings[stream] else { return }
         if let offsets = delivery.offsets {
             guard following.top + 1 == offsets.lowerBound else { return check(stream, is: offsets.upperBound) }
@@ -143,13 +166,15 @@ final class LoopHub: Sendable {
         }
         // Made here: each loop has buffers of its own, as two threads that count references to one pay more than a copy costs.
         var message = PreparedMessage(text: lines)
-        for subscriber in following.subscribers.values where subscriber.deliver(&message, delivery) { local.value.dirty.append(subscriber) }
+        for subscriber in following.subscribers where subscriber.deliver(&message, delivery) {
+            if isAlone { subscriber.flush() } else { local.value.dirty.append(subscriber) }
+        }
     }
 
     /// Sends away, to come back and recover, those who follow a stream and have been given something else than all of it.
     private func check(_ stream: StreamKey, is offset: UInt64) {
         guard let following = local.value.followings[stream], following.top != offset else { return }
         following.top = offset
-        for subscriber in following.subscribers.values { note(subscriber, subscriber.fellBehind(on: stream.channel)) }
+        for subscriber in following.subscribers { note(subscriber, subscriber.fellBehind(on: stream.channel)) }
     }
 }

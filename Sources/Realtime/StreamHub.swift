@@ -22,7 +22,8 @@ package final class StreamHub: Sendable {
 
     fileprivate struct State {
         var streams: [StreamKey: Stream] = [:]
-        var subscriptions: [ConnectionID: Set<StreamKey>] = [:]
+        /// Few to a connection, most times one.
+        var subscriptions: [ConnectionID: [StreamKey]] = [:]
         var loops: [ObjectIdentifier: LoopHub] = [:]
         var lastConnection: UInt64 = 0
     }
@@ -67,7 +68,7 @@ package final class StreamHub: Sendable {
     package func unsubscribe(_ id: ConnectionID, _ stream: StreamKey, on loop: any EventLoop) {
         let now = environment.now()
         let (hub, isTold) = state.withLock { state in
-            state.subscriptions[id]?.remove(stream)
+            state.subscriptions[id]?.removeAll { $0 == stream }
             let isTold = state.leave(id, stream, now)
             return (state.loops[ObjectIdentifier(loop)], isTold)
         }
@@ -237,7 +238,7 @@ extension StreamHub.State {
         let isNew = streams[request.stream]?.subscribers.updateValue(request.info, forKey: id) == nil
         if request.isTold { streams[request.stream]?.watchers.insert(id) }
         streams[request.stream]?.emptySince = nil
-        subscriptions[id, default: []].insert(request.stream)
+        if isNew { subscriptions[id, default: []].append(request.stream) }
         return isNew && tellWatchers(of: request.stream, except: id, .join(channel: request.stream.channel, request.info))
     }
 

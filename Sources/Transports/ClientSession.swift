@@ -20,17 +20,22 @@ import Wire
 // A subscription's reply does not come back this way. It comes through the hub, from the gate, between the publications that its snapshot holds and those
 // that follow.
 
-/// What carries a session's frames.
-protocol SessionTransport: AnyObject {
-    /// Queues what many connections are told; `flush` sends it.
-    func write(_ message: inout PreparedMessage)
+/// What carries a session's frames. Publications come to it straight from the hub: the session has no say in them.
+protocol SessionTransport: Subscriber {
+    var session: ClientSession? { get }
+    /// Queues a reply; `flush` sends it.
     func write(_ reply: CentrifugeReply)
     var hasUnflushed: Bool { get }
-    func flush()
     func close(_ disconnect: CentrifugeDisconnect)
 }
 
-final class ClientSession: Subscriber {
+extension SessionTransport {
+    func subscribed(command id: UInt32?, _ subscriptions: [Subscribed]) -> Bool { session?.subscribed(command: id, subscriptions) ?? false }
+    func refused(command id: UInt32?, _ error: CentrifugeError) -> Bool { session?.refused(command: id, error) ?? false }
+    func fellBehind(on channel: String) -> Bool { session?.fellBehind(on: channel) ?? false }
+}
+
+final class ClientSession {
     private enum State {
         case waiting(since: Timestamp)
         /// The token is being proved.
@@ -45,6 +50,7 @@ final class ClientSession: Subscriber {
     private unowned let transport: any SessionTransport
     private var state: State
     private var connection: ConnectionID?
+    private var info: ClientInfo?
     private enum Subscription {
         case byServer
         case byClient
@@ -236,8 +242,12 @@ final class ClientSession: Subscriber {
         }
     }
 
+    /// One for all its subscriptions, as it stays with each of them.
     private func info(_ principal: Principal) -> ClientInfo {
-        ClientInfo(user: principal.user.description, client: clientID, connInfo: services.connectionInfo(principal))
+        if let info { return info }
+        let made = ClientInfo(user: principal.user.description, client: clientID, connInfo: services.connectionInfo(principal))
+        info = made
+        return made
     }
 
     /// Subscribes the client to the channels of its role, but those that it has, or is about to ask for itself.
@@ -328,12 +338,6 @@ final class ClientSession: Subscriber {
         services.hub.unsubscribe(connection, StreamKey(tenant: tenant, channel: channel), on: loop)
     }
 
-    func deliver(_ message: inout PreparedMessage, _ delivery: Delivery) -> Bool {
-        let wasDirty = transport.hasUnflushed
-        transport.write(&message)
-        return !wasDirty && transport.hasUnflushed
-    }
-
     /// One subscription of the client's own is ended so that it is made anew, from the position the client has; where the server subscribed it, the client comes back.
     func fellBehind(on channel: String) -> Bool {
         guard case .connected = state, let subscription = subscriptions[channel] else { return false }
@@ -346,8 +350,6 @@ final class ClientSession: Subscriber {
             return writing { transport.write(.push(.unsubscribe(channel: channel, .insufficientState))) }
         }
     }
-
-    func flush() { transport.flush() }
 
     // MARK: Off the loop and back
 
@@ -412,7 +414,8 @@ final class ClientSession: Subscriber {
 
     private func connected(_ id: UInt32, _ subs: [String: SubscribeRequest], _ credential: Credential) {
         state = .connected(credential)
-        connection = services.hub.attach(self, on: loop)
+        info = nil
+        connection = services.hub.attach(transport, on: loop)
         services.presence.opened(PresenceLeases.Person(credential))
         isWorking = true
         greeting = (id, services.environment.now() + services.settings.greetingPatience)

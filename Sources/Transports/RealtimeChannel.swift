@@ -31,6 +31,8 @@ package struct RealtimeChannel: ServerChildChannel, HTTPChannelHandler {
 
     package func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
         channel.eventLoop.makeCompletedFuture {
+            // Requests and commands are short. What a channel reads into it keeps, so this is memory of every client who says nothing; it grows where more comes.
+            try channel.syncOptions?.setOption(.recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 64, initial: 512, maximum: 65_536))
             let decided = channel.eventLoop.makePromise(of: Upgraded.self)
             let encoder = HTTPResponseEncoder()
             // Hummingbird's async channel keeps requests apart, and its types cannot hold an invalid header: no handlers for these.
@@ -51,8 +53,8 @@ package struct RealtimeChannel: ServerChildChannel, HTTPChannelHandler {
     package func handle(value: Value, logger: Logger) async {
         switch try? await value.upgraded.get() {
         case .http(let channel): await handleHTTP(asyncChannel: channel, logger: logger)
-        // The server waits for its connections' `handle` when it stops: a socket is served until it is closed.
-        case .socket: try? await value.channel.closeFuture.get()
+        // A task that waits costs as much memory as all the rest of a socket, which lives on in its event loop; the registries know it.
+        case .socket: break
         case nil: value.channel.close(promise: nil)
         }
     }

@@ -72,7 +72,8 @@ package struct SessionServices: Sendable {
             $0.field("name", principal.name)
             $0.field("role", principal.role.rawValue)
         }
-        return writer.bytes
+        // Of the size that it has: it is kept for as long as the connection.
+        return writer.bytes.withUnsafeBufferPointer { Array($0) }
     }
 }
 

@@ -13,7 +13,7 @@ final class StreamTransport: SessionTransport, TimedConnection {
     private let queued: QueuedBytes
     private var pending: [UInt8] = []
     private var isOpen = true
-    private var session: ClientSession?
+    private(set) var session: ClientSession?
     /// Told once, when the session has ended.
     private let whenEnded: () -> Void
 
@@ -56,9 +56,11 @@ final class StreamTransport: SessionTransport, TimedConnection {
 
     var hasUnflushed: Bool { !pending.isEmpty }
 
-    func write(_ message: inout PreparedMessage) {
+    func deliver(_ message: inout PreparedMessage, _ delivery: Delivery) -> Bool {
+        let wasDirty = hasUnflushed
         // Several frames may have come together, a line each.
         for line in message.payload.readableBytesView.split(separator: UInt8(ascii: "\n")) { put(line) }
+        return !wasDirty && hasUnflushed
     }
 
     func write(_ reply: CentrifugeReply) { put(reply.bytes) }

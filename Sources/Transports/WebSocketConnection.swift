@@ -1,5 +1,6 @@
 import Kernel
 import NIOCore
+import Realtime
 import Wire
 
 /// A WebSocket on its event loop: frames in and out, control frames, the closing handshake (RFC 6455 §5, §7), and the bound on what waits for a client who
@@ -20,8 +21,8 @@ final class WebSocketConnection: ChannelInboundHandler, SessionTransport, TimedC
     private let registry: LoopRegistry
     private var state = State.open
     private var context: ChannelHandlerContext?
-    private var session: ClientSession?
-    private(set) var hasUnflushed = false
+    private(set) var session: ClientSession?
+    private var outlet: SocketOutlet?
     /// What was agreed with the client (RFC 7692); `nil` for plain frames.
     private let deflate: WebSocketDeflate?
 
@@ -41,6 +42,7 @@ final class WebSocketConnection: ChannelInboundHandler, SessionTransport, TimedC
 
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
+        outlet = SocketOutlet(context, deflate: deflate, maxQueuedBytes: services.settings.maxQueuedBytes) { [unowned self] in closeSocket() }
         session = ClientSession(services: services, loop: context.eventLoop, transport: self)
         registry.add(self)
     }
@@ -88,13 +90,13 @@ final class WebSocketConnection: ChannelInboundHandler, SessionTransport, TimedC
         case .text(let frame): session?.received(frame)
         case .binary: sendClose(WebSocketCloseCode.unsupportedData, "text frames only")
         case .ping(let payload):
-            write(WebSocketFrame.pong(payload))
+            outlet?.pong(payload)
             flush()
         case .pong: break
         case .close(let code, _):
             // Answered with the same code (§5.5.1), after which the server closes first (§7.1.1).
             let echoed = code.flatMap { WebSocketCloseCode.mayTravel($0) ? $0 : nil }
-            context.writeAndFlush(wrapOutboundOut(WebSocketFrame.close(echoed)), promise: nil)
+            outlet?.close(with: WebSocketFrame.close(echoed))
             closeSocket()
         }
     }
@@ -119,39 +121,38 @@ final class WebSocketConnection: ChannelInboundHandler, SessionTransport, TimedC
 
     // MARK: Out
 
-    func write(_ message: inout PreparedMessage) { write(message.frame(for: deflate)) }
+    var hasUnflushed: Bool { outlet?.hasUnflushed ?? false }
 
-    private func write(_ frame: ByteBuffer) {
-        guard case .open = state, let context else { return }
-        // What was there before counts, not the frame itself: a snapshot may be larger than the bound, and reaches who reads.
-        if !context.channel.isWritable, let queued = try? context.channel.syncOptions?.getOption(.bufferedWritableBytes),
-            queued > services.settings.maxQueuedBytes
-        {
-            // An ordered stream must not skip anything: close with a code after which the client comes back and recovers.
-            session?.close(.slow)
-            return
+    func deliver(_ message: inout PreparedMessage, _ delivery: Delivery) -> Bool {
+        guard case .open = state, let outlet else { return false }
+        let wasDirty = outlet.hasUnflushed
+        settle(outlet.put(&message, delivery))
+        return !wasDirty && outlet.hasUnflushed
+    }
+
+    func write(_ reply: CentrifugeReply) {
+        guard case .open = state, let outlet else { return }
+        settle(outlet.put(reply.bytes))
+    }
+
+    private func settle(_ verdict: SocketOutlet.Verdict) {
+        switch verdict {
+        case .fine: break
+        // What was left out comes with a new subscription, as publications or as a snapshot.
+        case .cut(let channels): for channel in channels { _ = session?.fellBehind(on: channel) }
+        case .overflow: session?.close(.slow)
         }
-        context.write(wrapOutboundOut(frame), promise: nil)
-        hasUnflushed = true
     }
 
-    func write(_ reply: CentrifugeReply) { write(deflate?.text(reply.bytes) ?? WebSocketFrame.text(reply.bytes)) }
-
-    func flush() {
-        guard hasUnflushed else { return }
-        hasUnflushed = false
-        context?.flush()
-    }
+    func flush() { outlet?.flush() }
 
     func close(_ disconnect: CentrifugeDisconnect) { sendClose(disconnect.code, disconnect.reason) }
 
     private func sendClose(_ code: UInt16, _ reason: String) {
-        guard case .open = state, let context else { return }
+        guard case .open = state else { return }
         state = .closing(deadline: services.environment.now() + .seconds(3))
         session?.ended()
-        context.writeAndFlush(wrapOutboundOut(WebSocketFrame.close(code, reason: reason)), promise: nil)
-        // Who does not read will not read this either.
-        if !context.channel.isWritable { closeSocket() }
+        outlet?.close(with: WebSocketFrame.close(code, reason: reason))
     }
 
     private func closeSocket() {
@@ -165,6 +166,8 @@ final class WebSocketConnection: ChannelInboundHandler, SessionTransport, TimedC
         state = .closed
         session?.ended()
         registry.remove(self)
+        outlet?.end()
+        outlet = nil
         context = nil
     }
 }

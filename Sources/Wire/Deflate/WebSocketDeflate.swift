@@ -38,6 +38,9 @@ package final class WebSocketDeflate {
         }
     }
 
+    /// Whether each message builds on those sent before, so that none may be left out once it is compressed.
+    package var hasContext: Bool { if case .own = outbound { true } else { false } }
+
     /// What compresses the next message to this connection.
     var deflater: MessageDeflater? {
         switch outbound {
