@@ -31,6 +31,7 @@ struct Housekeeping: Service {
                     for tenant in alarms.due(at: environment.now()) { group.addTask { await wake(tenant) } }
                     for person in presence.gone() { group.addTask { await leave(person) } }
                     ticks += 1
+                    if ticks % 400 == 0 { hub.checkPositions() }
                     if ticks % 600 == 0 {
                         await tenants.sweep()
                         hub.sweep()
