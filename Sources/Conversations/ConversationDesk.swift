@@ -51,6 +51,8 @@ package actor ConversationDesk {
     var contactsByBSUID: [String: ContactID] = [:]
     var openByContact: [ContactID: ConversationID] = [:]
     var line = WaitingLine()
+    /// The numbers as subscribers know them.
+    var toldCounts = DeskCounts(waiting: 0, waitingSince: nil, open: 0)
     var marks: [Mark.Key: String] = [:]
     var deadlines = Deadlines()
 
@@ -89,6 +91,7 @@ package actor ConversationDesk {
             }
             deadlines.note(conversation)
         }
+        toldCounts = DeskCounts(waiting: line.places.count, waitingSince: line.places.first?.since, open: openByContact.count)
     }
 
     // MARK: The end of a turn
@@ -98,6 +101,7 @@ package actor ConversationDesk {
         var turn = turn
         dispatch(&turn)
         for id in turn.altered { store(id, &turn.change) }
+        tellCounts(&turn.change)
         sweep(turn.moment.now)
         return turn.change
     }

@@ -13,7 +13,7 @@ package enum DeliveryClass: Sendable, Hashable {
 package struct Delivery: Sendable {
     package let channel: String
     package let kind: DeliveryClass
-    /// The offsets of its publications, one a line; `nil` for what has no place in the stream.
+    /// The offsets of its publications, one a line, but of values, of which it holds the last; `nil` for what has no place in the stream.
     package let offsets: ClosedRange<UInt64>?
 
     package init(channel: String, kind: DeliveryClass, offsets: ClosedRange<UInt64>?) {

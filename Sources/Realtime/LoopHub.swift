@@ -123,12 +123,16 @@ final class LoopHub: Sendable {
             case .deliver(let stream, let push, let kind, let offset):
                 var lines = push
                 var last = offset
-                // Of one class, so that all of a message may be treated alike.
+                // Of one class, so that all of a message may be treated alike; of values only the last, which is all there is to know.
                 while position < work.count, case .deliver(stream, let next, kind, let offset) = work[position],
                     lines.count + next.count < Self.maxFrameBytes, offset == last.map({ $0 + 1 })
                 {
-                    lines.append(UInt8(ascii: "\n"))
-                    lines += next
+                    if kind == .latest {
+                        lines = next
+                    } else {
+                        lines.append(UInt8(ascii: "\n"))
+                        lines += next
+                    }
                     last = offset
                     position += 1
                 }

@@ -7,6 +7,7 @@ extension TenantCell {
         case conversations
         case conversation(ConversationID)
         case queue
+        case queueCounts
         case consultores
         case notices
 
@@ -15,6 +16,7 @@ extension TenantCell {
             switch name {
             case "conversations": self = .conversations
             case "queue": self = .queue
+            case "queue:counts": self = .queueCounts
             case "consultores": self = .consultores
             case "notices": self = .notices
             default:
@@ -28,6 +30,7 @@ extension TenantCell {
             case .conversations: "conversations"
             case .conversation(let id): "conversation:\(id)"
             case .queue: "queue"
+            case .queueCounts: "queue:counts"
             case .consultores: "consultores"
             case .notices: "notices"
             }
@@ -37,6 +40,7 @@ extension TenantCell {
         package var delivery: DeliveryClass {
             switch self {
             case .conversations, .conversation, .queue, .consultores, .notices: .ordered
+            case .queueCounts: .latest
             }
         }
 

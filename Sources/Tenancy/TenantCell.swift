@@ -277,6 +277,7 @@ package actor TenantCell {
             return desk.assumeIsolated { $0.snapshot(id, moment) }
         case .conversations: return desk.assumeIsolated { $0.conversationsSnapshot() }
         case .queue: return desk.assumeIsolated { $0.queueSnapshot() }
+        case .queueCounts: return desk.assumeIsolated { $0.countsSnapshot() }
         case .consultores: return queue.assumeIsolated { $0.snapshot() }
         case .notices: return board.snapshot()
         }

@@ -232,3 +232,71 @@ def test_a_tenant_that_cannot_be_loaded_keeps_nobody_from_connecting(own_postgre
         eventually("live", lambda: line.notices() == [(1, "de volta")])
     finally:
         line.close()
+
+
+# MARK: Latest values
+
+
+def test_of_a_value_only_the_latest_is_recovered_however_much_was_missed(office, lines):
+    line = lines(then=[{"id": 2, "subscribe": {"channel": "queue:counts"}}])
+    start = line.reply(2)["subscribe"]
+    assert start["data"] == {"counts": {"waiting": 0, "waiting_since": None, "open": 0}}
+
+    def counts():
+        return [p["pub"] for p in line.pushes if p.get("channel") == "queue:counts"]
+
+    first = office.in_line()
+    eventually("told", lambda: counts() and counts()[-1]["data"]["counts"]["waiting"] == 1)
+    assert counts()[-1]["data"] == {
+        "type": "queue.counted", "counts": {"waiting": 1, "waiting_since": first["queued_at"], "open": 1},
+    }
+    for _ in range(6):
+        office.in_line()
+    last = eventually("all told", lambda: counts()[-1]["data"]["counts"]["waiting"] == 7 and counts()[-1])
+    assert [p["offset"] for p in counts()] == sorted({p["offset"] for p in counts()})
+
+    def recover(id, epoch, offset):
+        again = lines(then=[{"id": id, "subscribe": {"channel": "queue:counts", "recover": True, "epoch": epoch, "offset": offset}}])
+        result = again.reply(id)["subscribe"]
+        again.close()
+        return result
+
+    for epoch, offset in [(start["epoch"], start.get("offset", 0)), (start["epoch"], last["offset"] - 1), ("foreign", 3)]:
+        result = recover(3, epoch, offset)
+        assert result["recovered"] and result["was_recovering"] and "data" not in result
+        assert [(p["offset"], p["data"]) for p in result["publications"]] == [(last["offset"], last["data"])]
+    result = recover(3, start["epoch"], last["offset"])
+    assert result["recovered"] and not result.get("publications"), "who has it needs nothing"
+    # A server that has just started knows the value and no publication of it: the snapshot.
+    office.server.stop()
+    office.server.start()
+    result = recover(3, start["epoch"], last["offset"])
+    assert not result.get("recovered") and result["data"]["counts"] == last["data"]["counts"]
+
+
+# MARK: Limits of recovery
+
+
+def test_who_missed_more_than_is_remembered_gets_the_snapshot_and_never_a_part(office, lines):
+    line = lines()
+    position = line.reply(1)["connect"]["subs"]["notices"]
+    for n in range(513):
+        line.send({"id": 10 + n, "rpc": {"method": "notice.post", "data": {"text": f"n{n}"}}})
+        if n % 100 == 99:
+            line.reply(10 + n)
+    eventually("all of them", lambda: len(line.notices()) == 513)
+
+    def recover(offset):
+        sub = lines(subs={"notices": {"recover": True, "epoch": position["epoch"], "offset": offset}}).reply(1)["connect"]["subs"]["notices"]
+        assert sub["offset"] == 513
+        return sub
+
+    most = recover(1)
+    assert most["recovered"] and [p["offset"] for p in most["publications"]] == list(range(2, 514))
+    too_much = recover(0)
+    assert not too_much.get("recovered") and not too_much.get("publications")
+    assert [n["text"] for n in too_much["data"]["notices"]] == [f"n{n}" for n in range(493, 513)]
+    assert not recover(514).get("recovered"), "ahead of the stream: from another life of it"
+    # Who would rather know than be given a snapshot.
+    line.send({"id": 5, "subscribe": {"channel": "notices", "recover": True, "epoch": position["epoch"], "offset": 0, "flag": 2}})
+    assert line.reply(5)["error"]["code"] == 112

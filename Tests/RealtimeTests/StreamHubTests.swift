@@ -159,6 +159,41 @@ import Wire
         #expect(screen.shown == ["refused 112"])
     }
 
+    @Test func ofValuesThatCameTogetherOnlyTheLastIsDelivered() {
+        let screen = Screen()
+        let id = hub.attach(screen, on: loop)
+        let request = SubscriptionRequest(key(), delivery: .latest, info: info(id))
+        hub.subscribe(id, on: loop, command: 1, [request], snapshots: [Array("\"s\"".utf8)])
+        publish("1", "2", "3")
+        loop.run()
+        publish("4")
+        loop.run()
+        #expect(screen.shown == ["subscribed c at 0, \"s\"", "c 3 \"3\"", "c 4 \"4\""])
+        #expect(screen.deliveries == ["latest 1...3", "latest 4...4"])
+        hub.checkPositions()
+        loop.run()
+        #expect(screen.shown.count == 3, "nothing is missing")
+    }
+
+    @Test func theCheckFindsNothingWhereNothingIsMissing() {
+        let screen = Screen()
+        let id = hub.attach(screen, on: loop)
+        publish("before")
+        subscribe(id)
+        hub.checkPositions()
+        publish("1", "2")
+        hub.checkPositions()
+        hub.publishUnstored(Event(channel: "c", payload: Array("\"typing\"".utf8)), tenant: tenant)
+        hub.checkPositions()
+        loop.run()
+        hub.unsubscribe(id, key(), on: loop)
+        publish("3")
+        subscribe(id)
+        hub.checkPositions()
+        loop.run()
+        #expect(screen.shown.filter { $0.contains("behind") }.isEmpty && screen.shown.count == 5)
+    }
+
     @Test func whoAsksForItIsToldWhoComesAndGoesAndNobodyElseIs() {
         let (watcher, other, third) = (Screen(), Screen(), Screen())
         let (first, second, last) = (hub.attach(watcher, on: loop), hub.attach(other, on: loop), hub.attach(third, on: loop))

@@ -40,6 +40,25 @@ import Wire
         #expect(stream(3).publications(since: StreamPosition(epoch: "e", offset: .max)) == nil)
     }
 
+    @Test func ofAValueOnlyTheLatestIsGivenFromWhereverOneComes() {
+        var stream = Stream(epoch: "e", delivery: .latest)
+        #expect(stream.missed(since: StreamPosition(epoch: "f", offset: 7), limit: 1) == nil, "there is no value yet")
+        #expect(stream.missed(since: StreamPosition(epoch: "e", offset: 0), limit: 1) == [])
+        for number in 1...2000 { _ = stream.publish(Array("\(number)".utf8), limits: limits) }
+        for position in [("e", 1), ("e", 1999), ("f", 7), ("", 0), ("e", 5000)] as [(String, UInt64)] {
+            #expect(stream.missed(since: StreamPosition(epoch: position.0, offset: position.1), limit: 1)?.map(\.offset) == [2000])
+        }
+        #expect(stream.missed(since: stream.position, limit: 1) == [], "who has it needs nothing")
+        #expect(stream.history(limit: -1, since: nil, reverse: false)?.map(\.offset) == [2000], "and no more than that is kept")
+    }
+
+    @Test func changesAreGivenAllOrNotAtAllAndNotTooMany() {
+        let stream = stream(5)
+        #expect(stream.missed(since: StreamPosition(epoch: "e", offset: 2), limit: 3)?.map(\.offset) == [3, 4, 5])
+        #expect(stream.missed(since: StreamPosition(epoch: "e", offset: 1), limit: 3) == nil)
+        #expect(stream.missed(since: StreamPosition(epoch: "f", offset: 5), limit: 3) == nil)
+    }
+
     @Test func bytesAreBoundedToo() {
         var stream = Stream(epoch: "e")
         for _ in 0..<4 { _ = stream.publish(Array(repeating: 0, count: 400), limits: limits) }
