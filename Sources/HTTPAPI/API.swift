@@ -103,10 +103,16 @@ package struct API: Sendable {
 
     func claims(_ request: Request) async throws(Refusal) -> AccessClaims {
         guard let header = request.headers[.authorization], header.lowercased().hasPrefix("bearer ") else {
-            throw Refusal(.unauthenticated, "not_authenticated", "Credencial ausente: envie o cabeçalho Authorization: Bearer <token>.")
+            throw Self.noCredential
         }
         return try await directory.authenticate(accessToken: String(header.dropFirst("bearer ".count)))
     }
+
+    static let noCredential = Refusal(
+        .unauthenticated,
+        "not_authenticated",
+        "Credencial ausente: envie o cabeçalho Authorization: Bearer <token>."
+    )
 
     func requireAdministrator(_ principal: Principal) throws(Refusal) {
         guard principal.role.canAdminister else { throw Refusal(.forbidden, "role_forbidden", "Só administradores podem fazer isto.") }

@@ -37,9 +37,30 @@ package struct PollRequest: Sendable {
     }
 }
 
+/// What a client who only listens asks for.
+package struct FollowRequest: Sendable {
+    package let token: String
+    /// By name; none for those of the client's role.
+    package let channels: [String]
+    /// Where the client says it is.
+    package let since: [String: StreamPosition]
+    /// The id of the last event that it was given, which says so too, and more recently.
+    package let lastEventID: String?
+
+    package init(token: String, channels: [String], since: [String: StreamPosition], lastEventID: String?) {
+        self.token = token
+        self.channels = channels
+        self.since = since
+        self.lastEventID = lastEventID
+    }
+}
+
 package protocol RealtimeDoor: Sendable {
     /// Begins a session whose first commands these are.
-    func open(_ commands: [UInt8], as encoding: StreamEncoding) -> StreamBody
+    /// - Parameter lastEventID: of the stream of events that the client comes back from.
+    func open(_ commands: [UInt8], as encoding: StreamEncoding, lastEventID: String?) -> StreamBody
+    /// Begins a stream of events that takes no commands. Refused before it begins, unless what is in the way will pass.
+    func follow(_ request: FollowRequest) async throws(Refusal) -> StreamBody
     /// Hands commands to a session that was opened here.
     /// - Returns: whether there is one.
     func emulate(session: String, _ commands: [UInt8]) async -> Bool

@@ -72,10 +72,19 @@ final class ClientSession {
 
     /// Where a client without a socket sends its commands; known to that client alone.
     private let emulationSession: String?
+    /// Where a client that comes back to a stream of events has been.
+    private let lastEventID: String?
 
-    init(services: SessionServices, loop: any EventLoop, transport: any SessionTransport, emulationSession: String? = nil) {
+    init(
+        services: SessionServices,
+        loop: any EventLoop,
+        transport: any SessionTransport,
+        emulationSession: String? = nil,
+        lastEventID: String? = nil
+    ) {
         self.services = services
         self.emulationSession = emulationSession
+        self.lastEventID = lastEventID
         self.loop = loop
         self.transport = transport
         let moment = services.environment.moment()
@@ -257,13 +266,14 @@ final class ClientSession {
         let asked = commands.compactMap { if case .subscribe(_, let request) = $0 { request.channel } else { nil } }
         let channels = TenantCell.Channel.onConnecting(principal).filter { subscriptions[$0.name] == nil && !asked.contains($0.name) }
         guard !channels.isEmpty else { return greet([:]) }
+        let remembered = lastEventID.map { EventPositions.positions($0, of: channels.map(\.name)) } ?? [:]
         let requests = channels.map { channel in
             SubscriptionRequest(
                 StreamKey(tenant: principal.tenant, channel: channel.name),
                 delivery: channel.delivery,
                 info: info(principal),
                 isTold: subs[channel.name]?.joinLeave ?? false,
-                since: subs[channel.name].flatMap { $0.recover ? $0.since : nil }
+                since: remembered[channel.name] ?? subs[channel.name].flatMap { $0.recover ? $0.since : nil }
             )
         }
         let registration = Registration(connection: connection, loop: loop, command: nil, requests)

@@ -43,45 +43,86 @@ package final class HTTPStreams: RealtimeDoor {
 
     // MARK: Streams
 
-    package func open(_ commands: [UInt8], as encoding: StreamEncoding) -> StreamBody {
+    package func open(_ commands: [UInt8], as encoding: StreamEncoding, lastEventID: String?) -> StreamBody {
         let (chunks, continuation) = AsyncStream.makeStream(of: [UInt8].self)
         let queued = QueuedBytes()
         let loop = nextLoop()
         let bits = services.environment.randomBits()
         let secret = UniqueID(high: bits.0, low: bits.1).description
-        loop.execute { self.begin(commands, encoding, loop, secret, continuation, queued) }
+        loop.execute {
+            let registry = self.registries.registry(of: loop)
+            var ended: () -> Void = {}
+            let transport = StreamTransport(
+                services: self.services,
+                loop: loop,
+                secret: secret,
+                outlet: StreamOutlet(encoding, continuation, queued),
+                lastEventID: lastEventID,
+                whenEnded: { ended() }
+            )
+            ended = { [unowned transport] in
+                registry.remove(transport)
+                self.state.withLock { _ = $0.sessions.removeValue(forKey: secret) }
+            }
+            registry.add(transport)
+            let bound = NIOLoopBound(transport, eventLoop: loop)
+            self.state.withLock { $0.sessions[secret] = Entry(loop: loop, transport: bound) }
+            // The response ends when its client goes, or when the session does.
+            continuation.onTermination = { _ in loop.execute { bound.value.ended() } }
+            transport.received(commands)
+        }
         return StreamBody(chunks: chunks, written: { queued.remove($0) })
     }
 
-    private func begin(
-        _ commands: [UInt8],
-        _ encoding: StreamEncoding,
-        _ loop: any EventLoop,
-        _ secret: String,
-        _ continuation: AsyncStream<[UInt8]>.Continuation,
-        _ queued: QueuedBytes
-    ) {
-        let registry = registries.registry(of: loop)
-        var ended: () -> Void = {}
-        let transport = StreamTransport(
-            encoding,
-            services: services,
-            loop: loop,
-            secret: secret,
-            continuation: continuation,
-            queued: queued,
-            whenEnded: { ended() }
-        )
-        ended = { [unowned transport] in
-            registry.remove(transport)
-            self.state.withLock { _ = $0.sessions.removeValue(forKey: secret) }
+    package func follow(_ request: FollowRequest) async throws(Refusal) -> StreamBody {
+        let credential = try await services.authenticate(request.token)
+        let channels = try channels(request.channels, for: credential.principal)
+        var since = request.since
+        if let id = request.lastEventID { since.merge(EventPositions.positions(id, of: channels.map(\.name))) { $1 } }
+        let positions = since
+        let (chunks, continuation) = AsyncStream.makeStream(of: [UInt8].self)
+        let queued = QueuedBytes()
+        let loop = nextLoop()
+        let result: Result<Void, CentrifugeError> = await withCheckedContinuation { settled in
+            loop.execute {
+                // The login may have ended since its token was proved; from here on the registry tells of that.
+                guard self.services.stands(credential.session) else { return settled.resume(returning: .failure(.unauthorized)) }
+                let registry = self.registries.registry(of: loop)
+                var ended: () -> Void = {}
+                let stream = OneWayStream(
+                    services: self.services,
+                    loop: loop,
+                    credential: credential,
+                    outlet: StreamOutlet(.events, continuation, queued),
+                    settled: { settled.resume(returning: $0) },
+                    whenEnded: { ended() }
+                )
+                ended = { [unowned stream] in registry.remove(stream) }
+                registry.add(stream)
+                let bound = NIOLoopBound(stream, eventLoop: loop)
+                continuation.onTermination = { _ in loop.execute { bound.value.ended() } }
+                stream.begin(channels, since: positions)
+            }
         }
-        registry.add(transport)
-        let bound = NIOLoopBound(transport, eventLoop: loop)
-        state.withLock { $0.sessions[secret] = Entry(loop: loop, transport: bound) }
-        // The response ends when its client goes, or when the session does.
-        continuation.onTermination = { _ in loop.execute { bound.value.ended() } }
-        transport.received(commands)
+        if case .failure(let error) = result { throw Refusal(refused: error) }
+        return StreamBody(chunks: chunks, written: { queued.remove($0) })
+    }
+
+    /// Those of the names, or else those of the role.
+    private func channels(_ names: [String], for principal: Principal) throws(Refusal) -> [TenantCell.Channel] {
+        guard !names.isEmpty else { return TenantCell.Channel.onConnecting(principal) }
+        guard names.count <= services.settings.maxChannels else {
+            throw .invalid([.init(["query", "channels"], "no máximo \(services.settings.maxChannels) canais", type: "too_long")])
+        }
+        var channels: [TenantCell.Channel] = []
+        for name in names {
+            guard let channel = TenantCell.Channel(name) else {
+                throw Refusal(.notFound, "unknown_channel", "Não há canal com o nome '\(name)'.")
+            }
+            guard channel.isOpen(to: principal) else { throw .closedChannel(name) }
+            if !channels.contains(channel) { channels.append(channel) }
+        }
+        return channels
     }
 
     package func emulate(session: String, _ commands: [UInt8]) async -> Bool {

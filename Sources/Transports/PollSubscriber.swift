@@ -53,23 +53,7 @@ final class PollSubscriber: Subscriber {
     }
 
     func refused(command id: UInt32?, _ error: CentrifugeError) -> Bool {
-        let kind: Refusal.Kind =
-            switch error.code {
-            case CentrifugeError.unknownChannel.code: .notFound
-            case CentrifugeError.permissionDenied.code: .forbidden
-            case CentrifugeError.tooManyRequests.code: .tooMany
-            default: .unavailable
-            }
-        finish(
-            .failure(
-                Refusal(
-                    kind,
-                    "subscription_refused",
-                    "O canal não pode ser lido: \(error.message).",
-                    retryAfterSeconds: kind == .unavailable ? 1 : nil
-                )
-            )
-        )
+        finish(.failure(Refusal(refused: error)))
         return false
     }
 
@@ -117,5 +101,25 @@ final class PollSubscriber: Subscriber {
             rest(&$0)
         }
         return writer.bytes
+    }
+}
+
+extension Refusal {
+    /// A subscription that was refused, over HTTP.
+    init(refused error: CentrifugeError) {
+        let kind: Kind =
+            switch error.code {
+            case CentrifugeError.unauthorized.code: .unauthenticated
+            case CentrifugeError.unknownChannel.code: .notFound
+            case CentrifugeError.permissionDenied.code: .forbidden
+            case CentrifugeError.tooManyRequests.code: .tooMany
+            default: .unavailable
+            }
+        self.init(
+            kind,
+            "subscription_refused",
+            "O canal não pode ser lido: \(error.message).",
+            retryAfterSeconds: kind == .unavailable ? 1 : nil
+        )
     }
 }

@@ -20,6 +20,8 @@ package struct SocketSettings: Sendable {
     /// Bytes waiting for a client who does not read, at the most (3008).
     package var maxQueuedBytes = 1 << 20
     package var maxChannels = 128
+    /// How long a browser waits, at the least and at the most, before it comes back to a stream of events.
+    package var streamRetry = Duration.seconds(1)...Duration.seconds(4)
     /// How long the answer to a connect command waits for the subscriptions that the server makes for the client.
     package var greetingPatience = Duration.seconds(2)
     /// How long after such a subscription has failed it is tried again.

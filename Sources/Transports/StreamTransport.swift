@@ -1,47 +1,41 @@
 import Kernel
 import NIOCore
 import Realtime
-import Synchronization
 import Wire
 
 /// A session whose frames go into an HTTP response, and whose commands come in requests of their own (`/emulation`). Confined to its event loop.
+///
+/// As a stream of events it carries ids that say where the client is in the channels that the server has subscribed it to: a browser that comes back by
+/// itself asks for the same address, and recovers them.
 final class StreamTransport: SessionTransport, TimedConnection {
-    private let encoding: StreamEncoding
     private let services: SessionServices
-    private let continuation: AsyncStream<[UInt8]>.Continuation
-    /// Bytes given to the response and not written yet.
-    private let queued: QueuedBytes
-    private var pending: [UInt8] = []
-    private var isOpen = true
+    private let outlet: StreamOutlet
+    private var positions = EventPositions()
     private(set) var session: ClientSession?
     /// Told once, when the session has ended.
     private let whenEnded: () -> Void
 
     init(
-        _ encoding: StreamEncoding,
         services: SessionServices,
         loop: any EventLoop,
         secret: String,
-        continuation: AsyncStream<[UInt8]>.Continuation,
-        queued: QueuedBytes,
+        outlet: StreamOutlet,
+        lastEventID: String?,
         whenEnded: @escaping () -> Void
     ) {
-        self.encoding = encoding
         self.services = services
-        self.continuation = continuation
-        self.queued = queued
+        self.outlet = outlet
         self.whenEnded = whenEnded
-        session = ClientSession(services: services, loop: loop, transport: self, emulationSession: secret)
+        session = ClientSession(services: services, loop: loop, transport: self, emulationSession: secret, lastEventID: lastEventID)
     }
 
     func received(_ commands: [UInt8]) { session?.received(ByteBuffer(bytes: commands)) }
 
     /// The client has gone.
     func ended() {
-        guard isOpen else { return }
-        isOpen = false
+        guard outlet.isOpen else { return }
+        outlet.finish()
         session?.ended()
-        continuation.finish()
         whenEnded()
     }
 
@@ -54,51 +48,38 @@ final class StreamTransport: SessionTransport, TimedConnection {
 
     // MARK: SessionTransport
 
-    var hasUnflushed: Bool { !pending.isEmpty }
+    var hasUnflushed: Bool { outlet.hasUnflushed }
 
     func deliver(_ message: inout PreparedMessage, _ delivery: Delivery) -> Bool {
         let wasDirty = hasUnflushed
-        // Several frames may have come together, a line each.
-        for line in message.payload.readableBytesView.split(separator: UInt8(ascii: "\n")) { put(line) }
+        // Several may have come together, a line each.
+        let lines = message.payload.readableBytesView.split(separator: UInt8(ascii: "\n"))
+        for (index, line) in lines.enumerated() {
+            var isPositioned = false
+            if let last = delivery.offsets?.upperBound {
+                isPositioned = positions.advance(delivery.channel, to: last - UInt64(lines.count - 1 - index))
+            }
+            outlet.put(line, id: isPositioned ? positions.id : nil)
+        }
         return !wasDirty && hasUnflushed
     }
 
-    func write(_ reply: CentrifugeReply) { put(reply.bytes) }
-
-    private func put(_ json: some Collection<UInt8>) {
-        guard isOpen else { return }
-        switch encoding {
-        case .lines:
-            pending += json
-            pending.append(UInt8(ascii: "\n"))
-        case .events:
-            pending += "data: ".utf8
-            pending += json
-            pending += "\n\n".utf8
+    func write(_ reply: CentrifugeReply) {
+        switch reply {
+        case .connect(_, let result): positions = EventPositions(result.subs.map { ($0.key, $0.value.position) })
+        case .push(.subscribe(let channel, let result)): positions.set(channel, result.position)
+        default: return outlet.put(reply.bytes)
         }
+        outlet.put(reply.bytes, id: positions.isEmpty ? nil : positions.id)
     }
 
     func flush() {
-        guard isOpen, !pending.isEmpty else { return }
-        let waiting = queued.add(pending.count)
-        continuation.yield(pending)
-        // What was there before counts, and not the frame itself, as with a WebSocket.
-        let before = waiting - pending.count
-        pending = []
-        if before > services.settings.maxQueuedBytes { session?.close(.slow) }
+        if outlet.flush() > services.settings.maxQueuedBytes { session?.close(.slow) }
     }
 
     func close(_ disconnect: CentrifugeDisconnect) {
-        put(CentrifugeReply.push(.disconnect(disconnect)).bytes)
-        flush()
+        outlet.put(CentrifugeReply.push(.disconnect(disconnect)).bytes)
+        outlet.flush()
         ended()
     }
-}
-
-/// Bytes on their way, counted on one thread and uncounted on another.
-final class QueuedBytes: Sendable {
-    private let count = Atomic<Int>(0)
-    /// - Returns: how many there are now.
-    func add(_ bytes: Int) -> Int { count.wrappingAdd(bytes, ordering: .relaxed).newValue }
-    func remove(_ bytes: Int) { count.wrappingSubtract(bytes, ordering: .relaxed) }
 }

@@ -55,7 +55,8 @@ class Stream:
 
     @property
     def replies(self):
-        return [json.loads(line.removeprefix("data: ")) for line in self.lines]
+        # An event has an `id` beside its data, where it moves a position.
+        return [json.loads(line.removeprefix("data: ")) for line in self.lines if not line.startswith("id: ")]
 
     def reply(self, id):
         return eventually(f"the reply to {id}", lambda: next((r for r in self.replies if r.get("id") == id), None))

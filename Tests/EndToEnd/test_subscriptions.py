@@ -1,13 +1,15 @@
 """What the server subscribes a client to by itself, on connecting, and what becomes of it (protocol/README.md "Subscribed by connecting")."""
 
-import asyncio
+import contextlib
 import json
+import socket
 import threading
+from urllib.parse import quote
 
 import pytest
-from centrifuge import Client, ClientEventHandler, SubscriptionEventHandler
+from centrifuge import ClientEventHandler
 
-from harness.desk import ReplyError
+from harness.api import is_clear_error
 from harness.rawsocket import RawSocket
 from harness.waiting import PATIENCE, eventually, never
 
@@ -300,3 +302,210 @@ def test_who_missed_more_than_is_remembered_gets_the_snapshot_and_never_a_part(o
     # Who would rather know than be given a snapshot.
     line.send({"id": 5, "subscribe": {"channel": "notices", "recover": True, "epoch": position["epoch"], "offset": 0, "flag": 2}})
     assert line.reply(5)["error"]["code"] == 112
+
+
+# MARK: Those who only listen: uni_sse
+
+
+class Listener:
+    """An EventSource, as the HTML standard describes it: events with their ids, comments and `retry`, through one response."""
+
+    def __init__(self, office, path, method="GET", body=b"", headers=None):
+        self.socket = socket.create_connection((office.server.host, office.server.port), timeout=60 * PATIENCE)
+        lines = [f"{method} {path} HTTP/1.1", f"Host: {office.server.host}", f"Content-Length: {len(body)}"]
+        lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+        self.socket.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+        self.events, self.comments, self.retry, self.head, self.is_over = [], 0, None, None, False
+        self.last_id = ""
+        self.thread = threading.Thread(target=self._read, daemon=True)
+        self.thread.start()
+
+    def _read(self):
+        data = self.socket.makefile("rb")
+        try:
+            head = []
+            while (line := data.readline()) not in (b"\r\n", b""):
+                head.append(line.decode().strip())
+            self.head, rest = head, b""
+            while (size := data.readline()) not in (b"", b"0\r\n"):
+                rest += data.read(int(size, 16))
+                data.readline()
+                *blocks, rest = rest.split(b"\n\n")
+                for block in blocks:
+                    self._event(block.decode())
+        except (OSError, ValueError):
+            pass
+        self.is_over = True
+
+    def _event(self, block):
+        data = None
+        for line in block.split("\n"):
+            name, _, value = line.partition(":")
+            value = value.removeprefix(" ")
+            if name == "":
+                self.comments += 1
+            elif name == "retry":
+                self.retry = int(value)
+            elif name == "id":
+                self.last_id = value
+            elif name == "data":
+                data = json.loads(value)
+        if data is not None:
+            self.events.append((self.last_id, data))
+
+    @property
+    def connect(self):
+        return eventually("the connect push", lambda: self.events and self.events[0][1]["connect"])
+
+    def offsets(self, channel="notices"):
+        return [d["pub"]["offset"] for _, d in list(self.events) if d.get("channel") == channel and "offset" in d.get("pub", {})]
+
+    def close(self):
+        # Also for the reader, which has the socket open in its own way.
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+        self.thread.join(10 * PATIENCE)
+        self.socket.close()
+
+
+@pytest.fixture
+def listen(office):
+    opened = []
+
+    def open(query="", token=True, **options):
+        query = ([f"token={office.admin.token}"] if token else []) + ([query] if query else [])
+        opened.append(Listener(office, "/connection/uni_sse?" + "&".join(query), **options))
+        return opened[-1]
+
+    yield open
+    for listener in opened:
+        listener.close()
+
+
+def test_a_listener_is_given_its_channels_and_then_bare_pushes(office, listen):
+    listener = listen()
+    connect = listener.connect
+    assert connect["client"] and connect["expires"] and connect["ttl"] > 0 and "session" not in connect
+    assert connect["subs"]["notices"]["data"] == {"notices": []} and connect["subs"]["notices"]["recoverable"]
+    assert 1000 <= listener.retry <= 4000
+    head = {line.split(": ", 1)[0].lower(): line.split(": ", 1)[1] for line in listener.head[1:]}
+    assert head["content-type"].startswith("text/event-stream") and "no-store" in head["cache-control"]
+    made = notice(office, "só ouvir")
+    eventually("the push", lambda: len(listener.events) == 2)
+    assert listener.events[1][1] == {"channel": "notices", "pub": {"data": {"type": "notice.created", "notice": made}, "offset": 1}}
+    present = lines_presence(office)
+    assert any(connect["client"] == client for client in present)
+
+
+def lines_presence(office):
+    line = Line(office)
+    try:
+        line.reply(1)
+        line.send({"id": 2, "presence": {"channel": "notices"}})
+        return line.reply(2)["presence"]["presence"]
+    finally:
+        line.close()
+
+
+def test_the_token_and_the_channels_may_stand_wherever_centrifugo_has_them(office, listen):
+    bearer = {"Authorization": f"Bearer {office.admin.token}"}
+    connect = json.dumps({"token": office.admin.token, "subs": {"queue": {}, "consultores": {}}})
+    ways = [
+        listen("channels=queue,consultores"),
+        listen("channels=consultores,queue", token=False, headers=bearer),
+        listen("cf_connect=" + quote(connect), token=False),
+        listen(token=False, method="POST", body=connect.encode()),
+        listen(token=False, method="POST", body=json.dumps({"id": 1, "connect": json.loads(connect)}).encode()),
+        listen("channels=queue,consultores", token=False, method="POST", headers=bearer),
+    ]
+    for way in ways:
+        assert set(way.connect["subs"]) == {"queue", "consultores"}
+    listener = listen("channels=queue,notices,queue:counts")
+    assert set(listener.connect["subs"]) == {"queue", "notices", "queue:counts"}
+    office.in_line(), notice(office, "aviso")
+    eventually("of all channels", lambda: {d["channel"] for _, d in listener.events[1:]} == {"queue", "notices", "queue:counts"})
+
+
+def test_a_listener_who_may_not_is_told_so_before_anything_begins(office):
+    token = office.admin.token
+    get = lambda query: office.anybody.call("GET", f"/connection/uni_sse?{query}")  # noqa: E731
+    for query, status in [
+        ("", 401), ("token=nonsense", 401), (f"token={token}&channels=nothing", 404), (f"token={token}&channels=conversation:nonsense", 404),
+        (f"token={token}&channels=conversation:01a00000-0000-7000-8000-000000000001", 404), (f"token={token}&cf_connect=nonsense", 422),
+        (f"token={token}&channels=" + ",".join(["queue"] * 129), 422),
+    ]:
+        is_clear_error(get(query), status)
+    is_clear_error(office.anybody.call("POST", "/connection/uni_sse", {"token": 7}), 422)
+
+
+def test_last_event_id_recovers_every_channel_exactly_after_cuts(office, listen, seed):
+    """As a browser does it: the same address again, with the id of the last event that was heard whole."""
+    maria = office.hire("Maria")
+    talk = office.attended_by(maria)["id"]
+    channels = ["notices", f"conversation:{talk}", "conversations"]
+    heard = {channel: [] for channel in channels}
+    last_id, start = None, None
+    texts = 0
+    for cut in range(15):
+        by_query = cut % 2
+        query = "channels=" + ",".join(channels) + (f"&lastEventId={last_id}" if by_query and last_id else "")
+        listener = listen(query, headers={"Last-Event-ID": last_id} if last_id and not by_query else {})
+        subs = listener.connect["subs"]
+        if start is None:
+            start = {channel: subs[channel].get("offset", 0) for channel in channels}
+        for channel in channels:
+            if last_id:
+                assert subs[channel]["recovered"] and "data" not in subs[channel]
+            heard[channel] += [p["offset"] for p in subs[channel].get("publications", [])]
+        for _ in range(seed.randrange(5)):
+            texts += 1
+            seed.choice([lambda: notice(office, f"n{texts}"), lambda: maria.api.note(talk, f"n{texts}")])()
+        if seed.random() < 0.5:
+            notice(office, "ouvido")
+            texts += 1
+            eventually("heard", lambda: any(d.get("channel") == "notices" and d["pub"]["data"]["notice"]["text"] == "ouvido" for _, d in listener.events))
+        events = list(listener.events)
+        listener.close()
+        for channel in channels:
+            heard[channel] += [d["pub"]["offset"] for _, d in events if d.get("channel") == channel]
+        last_id = events[-1][0]
+        notice(office, "enquanto fora"), maria.api.note(talk, "enquanto fora")
+    for channel in channels:
+        assert heard[channel] == list(range(start[channel] + 1, start[channel] + 1 + len(heard[channel]))), "in order, none twice, none missing"
+    assert len(heard["notices"]) >= 14 and len(heard[f"conversation:{talk}"]) >= 14
+    # An id that means nothing here, or is of other channels: the snapshot, and the verdict.
+    for foreign in ("nonsense", "a.1_b.2_c.3", last_id + "_x.1", "é"):
+        subs = listen("channels=" + ",".join(channels) + "&lastEventId=" + quote(foreign)).connect["subs"]
+        assert all("data" in sub and not sub.get("recovered") for sub in subs.values())
+
+
+def test_a_listener_is_kept_alive_by_comments_and_sent_away_with_a_reason(offices):
+    office = offices(PLANTAO_PING_SECONDS=1)
+    maria = office.hire("Maria")
+    listener = Listener(office, f"/connection/uni_sse?token={maria.token}")
+    listener.connect
+    eventually("two comments", lambda: listener.comments >= 2)
+    maria.api.logout()
+    eventually("it ends", lambda: listener.is_over)
+    assert listener.events[-1][1] == {"disconnect": {"code": 3500, "reason": "invalid token"}}
+    is_clear_error(office.anybody.call("GET", f"/connection/uni_sse?token={maria.token}"), 401)
+    listener = Listener(office, f"/connection/uni_sse?token={office.admin.token}")
+    listener.connect
+    assert office.server.stop() in (0, None)
+    eventually("it ends", lambda: listener.is_over)
+    assert listener.events[-1][1] == {"disconnect": {"code": 3001, "reason": "shutdown"}}
+
+
+def test_an_event_source_on_sse_recovers_what_the_server_subscribed_it_to(office):
+    address = "/connection/sse?cf_connect=" + quote(json.dumps({"id": 1, "connect": {"token": office.admin.token}}))
+    first = Listener(office, address)
+    eventually("connected", lambda: first.events)
+    notice(office, "um")
+    eventually("heard", lambda: len(first.events) == 2)
+    assert first.events[1][1]["push"]["pub"]["offset"] == 1 and first.last_id
+    first.close()
+    notice(office, "dois")
+    again = Listener(office, address, headers={"Last-Event-ID": first.last_id})
+    sub = eventually("connected", lambda: again.events)[0][1]["connect"]["subs"]["notices"]
+    assert sub["recovered"] and [p["data"]["notice"]["text"] for p in sub["publications"]] == ["dois"]
+    again.close()

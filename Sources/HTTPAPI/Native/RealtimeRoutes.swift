@@ -17,10 +17,21 @@ extension API {
             guard let connect = request.query("cf_connect") else {
                 throw Refusal.invalid([.init(["query", "cf_connect"], "falta o comando connect", type: "missing")])
             }
-            return stream(door.open(Array(connect.utf8), as: .events), as: .events)
+            return stream(door.open(Array(connect.utf8), as: .events, lastEventID: request.lastEventID), as: .events)
         }
         router.post("/connection/http_stream") { request, _ -> Response in
-            stream(door.open(try await request.bytes(upTo: Request.maxCommandBytes), as: .lines), as: .lines)
+            stream(door.open(try await request.bytes(upTo: Request.maxCommandBytes), as: .lines, lastEventID: nil), as: .lines)
+        }
+        // The connect request, if any, in the query; from who is no browser, as the body.
+        router.get("/connection/uni_sse") { request, _ -> Response in
+            stream(
+                try await door.follow(try request.following(request.query("cf_connect").map { Array($0.utf8) }, ["query", "cf_connect"])),
+                as: .events
+            )
+        }
+        router.post("/connection/uni_sse") { request, _ -> Response in
+            let body = try await request.bytes(upTo: Request.maxCommandBytes)
+            return stream(try await door.follow(try request.following(body.isEmpty ? nil : body, ["body"])), as: .events)
         }
         // `{session, node?, data}`: `data` is one command or several, a line each.
         router.post("/emulation") { request, _ -> Response in
@@ -67,4 +78,29 @@ extension API {
 extension Request {
     /// Commands in one request, at the most; as in a frame of a WebSocket.
     static let maxCommandBytes = 64 << 10
+
+    /// Where an `EventSource` that comes back was: its header, or what the page itself says when it opens one.
+    var lastEventID: String? { headers[.lastEventID] ?? query("lastEventId") }
+
+    /// What somebody wants to follow, and who it is, wherever in the request that stands.
+    func following(_ connect: [UInt8]?, _ place: [String]) throws(Refusal) -> FollowRequest {
+        var asked = ConnectRequest()
+        do throws(CentrifugeProtocolError) { if let connect { asked = try ConnectRequest.decode(connect) } } catch {
+            throw .invalid([.init(place, error.reason, type: "connect_invalid")])
+        }
+        let bearer = headers[.authorization].flatMap { $0.lowercased().hasPrefix("bearer ") ? String($0.dropFirst("bearer ".count)) : nil }
+        guard let token = [asked.token, query("token") ?? "", bearer ?? ""].first(where: { !$0.isEmpty }) else { throw API.noCredential }
+        let named = query("channels")?.split(separator: ",").map(String.init) ?? []
+        return FollowRequest(
+            token: token,
+            channels: named + asked.subs.keys.sorted(),
+            since: asked.subs.compactMapValues { $0.recover ? $0.since : nil },
+            lastEventID: lastEventID
+        )
+    }
+}
+
+extension HTTPField.Name {
+    /// WHATWG HTML §9.2.4.
+    fileprivate static let lastEventID = HTTPField.Name("Last-Event-ID")!
 }

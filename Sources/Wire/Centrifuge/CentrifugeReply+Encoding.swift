@@ -65,6 +65,11 @@ extension CentrifugePush {
         return writer.bytes
     }
 
+    /// A push as one-way transports send it, from its bytes inside a reply: what is between `{"push":` and the last brace.
+    package static func bare<Bytes: BidirectionalCollection<UInt8>>(_ reply: Bytes) -> Bytes.SubSequence {
+        reply.dropFirst(#"{"push":"#.utf8.count).dropLast()
+    }
+
     fileprivate func write(into writer: inout JSONWriter) {
         switch self {
         case .publication(let channel, let publication):

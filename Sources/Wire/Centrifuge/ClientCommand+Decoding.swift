@@ -62,6 +62,12 @@ extension CentrifugeFields {
 }
 
 extension ConnectRequest {
+    /// Reads what a one-way transport is opened with: the connect request as it is, or as a command.
+    package static func decode(_ json: [UInt8]) throws(CentrifugeProtocolError) -> ConnectRequest {
+        let fields = try CentrifugeFields(json)
+        return try ConnectRequest(try fields["connect"] ?? fields)
+    }
+
     fileprivate init(_ fields: CentrifugeFields) throws(CentrifugeProtocolError) {
         token = try fields.string("token")
         data = try fields.json("data")
