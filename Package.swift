@@ -256,7 +256,8 @@ let package = Package(
         .testTarget(
             name: "TransportsTests",
             dependencies: [
-                "TestSupport", "Kernel", "Realtime", "Resilience", "Transports", "Wire", .product(name: "NIOCore", package: "swift-nio"),
+                "TestSupport", "Consultores", "Conversations", "Kernel", "Realtime", "Resilience", "Storage", "Tenancy", "Transports", "Wire",
+                .product(name: "Logging", package: "swift-log"), .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
             ],
             swiftSettings: settings

@@ -7,7 +7,7 @@ import threading
 from urllib.parse import quote
 
 import pytest
-from centrifuge import ClientEventHandler
+from centrifuge import ClientEventHandler, StreamPosition, SubscriptionEventHandler
 
 from harness.api import is_clear_error
 from harness.rawsocket import RawSocket
@@ -212,6 +212,37 @@ def test_the_sdk_takes_the_channel_over_and_recovers_it_as_its_own(office):
             eventually("recovered", lambda: len(channel.subscribed) == n + 2 and channel.offsets[-1] == 4 * n + 4)
             assert channel.subscribed[-1].recovered
         assert channel.offsets == list(range(1, 17)) and not channel.errors and not channel.faults
+
+
+def test_the_sdk_loads_its_own_state_again_when_it_cannot_recover(office):
+    """`get_state` of centrifuge-python: it asks for error 112 in place of a snapshot, and reads the state itself."""
+    notice(office, "antes")
+    known, loads = [], []
+    epoch = Line(office)
+    position = epoch.reply(1)["connect"]["subs"]["notices"]
+    epoch.close()
+
+    class Kept(SubscriptionEventHandler):
+        async def on_publication(self, ctx):
+            known.append(ctx.pub.data["notice"]["text"])
+
+    async def get_state(channel):
+        loads.append(channel)
+        # What it says first is of another life of the stream.
+        return StreamPosition(position.get("offset", 0), position["epoch"] if len(loads) > 1 else "foreign")
+
+    with office.official(office.admin) as screen:
+        screen.connect()
+
+        async def follow():
+            subscription = screen.client.new_subscription("notices", events=Kept(), get_state=get_state, min_resubscribe_delay=0.05)
+            await subscription.subscribe()
+            await subscription.ready()
+
+        screen.run(follow())
+        assert loads == ["notices", "notices"]
+        notice(office, "depois")
+        eventually("live", lambda: known == ["depois"])
 
 
 def test_a_tenant_that_cannot_be_loaded_keeps_nobody_from_connecting(own_postgres, offices):

@@ -52,6 +52,28 @@ struct CentrifugeCommandTests {
         ]
     }()
 
+    @Test("A one-way transport is opened with the connect request, bare or as a command")
+    func aConnectRequestIsReadBareOrAsACommand() throws {
+        var request = ConnectRequest(token: "t")
+        request.subs = ["queue": SubscribeRequest(channel: "queue", recoveringSince: StreamPosition(epoch: "e", offset: 3))]
+        let bare = #"{"token":"t","subs":{"queue":{"recover":true,"epoch":"e","offset":3}}}"#
+        #expect(try ConnectRequest.decode(bare.bytes) == request)
+        #expect(try ConnectRequest.decode(#"{"id":1,"connect":\#(bare)}"#.bytes) == request)
+        #expect(try ConnectRequest.decode("{}".bytes) == ConnectRequest())
+        for broken in ["", "[]", "7", #"{"token":7}"#, #"{"connect":7}"#, #"{"subs":{"queue":[]}}"#] {
+            #expect(throws: CentrifugeProtocolError.self) { try ConnectRequest.decode(broken.bytes) }
+        }
+    }
+
+    @Test("Bit 1 of the flag asks for an error where recovery is not possible; other bits mean nothing here")
+    func theFlagAsksForAnErrorInPlaceOfASnapshot() throws {
+        for (flag, rejects) in [(0, false), (1, false), (2, true), (3, true), (8, false)] {
+            var request = SubscribeRequest(channel: "queue")
+            request.rejectsUnrecovered = rejects
+            #expect(try ClientCommand.decode(#"{"id":2,"subscribe":{"channel":"queue","flag":\#(flag)}}"#.bytes) == [.subscribe(id: 2, request)])
+        }
+    }
+
     @Test("Each command is read from its golden text, and written as it", arguments: golden)
     func eachCommandIsReadAndWritten(text: String, command: ClientCommand) throws {
         #expect(try ClientCommand.decode(text.bytes) == [command])

@@ -142,3 +142,15 @@ struct CentrifugeReplyTests {
         #expect(CentrifugeUnsubscribe.all.map(\.isResubscribable) == [false, true, true])
     }
 }
+
+@Suite("Bare pushes")
+struct BarePushTests {
+    @Test("A push is bare when what is around it inside a reply is taken away")
+    func aPushIsBareWithoutItsReply() {
+        let pushes: [CentrifugePush] = [
+            .publication(channel: "queue", Publication(data: Array(#"{"a":"}"}"#.utf8), offset: 7)), .disconnect(.shutdown),
+            .join(channel: "queue", ClientInfo(user: "u", client: "c")),
+        ]
+        for push in pushes { #expect(Array(CentrifugePush.bare(push.bytes)) == push.unidirectionalBytes) }
+    }
+}
