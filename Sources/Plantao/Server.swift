@@ -119,6 +119,7 @@ struct Server {
             },
             stands: { directory.stands($0) },
             presence: presence,
+            admission: Admission(settings.admission),
             environment: environment,
             settings: socketSettings,
             version: "Plantao \(Version.current)"

@@ -39,10 +39,12 @@ package struct PollRequest: Sendable {
 
 package protocol RealtimeDoor: Sendable {
     /// Begins a session whose first commands these are.
-    func open(_ commands: [UInt8], as encoding: StreamEncoding) -> StreamBody
+    func open(_ commands: [UInt8], as encoding: StreamEncoding) throws(Refusal) -> StreamBody
     /// Hands commands to a session that was opened here.
     /// - Returns: whether there is one.
     func emulate(session: String, _ commands: [UInt8]) async -> Bool
     /// `{epoch, offset, data}` with a snapshot, or `{epoch, offset, publications}` with what was missed, which may be nothing.
     func poll(_ request: PollRequest, by principal: Principal) async throws(Refusal) -> [UInt8]
+    /// Who was let in at any of the doors, and who was not.
+    var admitted: Admission.Counters { get }
 }

@@ -12,6 +12,8 @@ package struct SessionServices: Sendable {
     package let stands: @Sendable (LoginSessionID) -> Bool
     /// Who is there.
     package let presence: PresenceBook
+    /// How many there may be, and how much they may ask.
+    package let admission: Admission
     package let environment: Environment
     package let settings: SocketSettings
     package let version: String
@@ -21,6 +23,7 @@ package struct SessionServices: Sendable {
         authenticate: @escaping Authenticate,
         stands: @escaping @Sendable (LoginSessionID) -> Bool,
         presence: PresenceBook,
+        admission: Admission,
         environment: Environment,
         settings: SocketSettings,
         version: String
@@ -29,6 +32,7 @@ package struct SessionServices: Sendable {
         self.authenticate = authenticate
         self.stands = stands
         self.presence = presence
+        self.admission = admission
         self.environment = environment
         self.settings = settings
         self.version = version

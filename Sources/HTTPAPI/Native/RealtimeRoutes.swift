@@ -17,10 +17,10 @@ extension API {
             guard let connect = request.query("cf_connect") else {
                 throw Refusal.invalid([.init(["query", "cf_connect"], "falta o comando connect", type: "missing")])
             }
-            return stream(door.open(Array(connect.utf8), as: .events), as: .events)
+            return stream(try door.open(Array(connect.utf8), as: .events), as: .events)
         }
         router.post("/connection/http_stream") { request, _ -> Response in
-            stream(door.open(try await request.bytes(upTo: Request.maxCommandBytes), as: .lines), as: .lines)
+            stream(try door.open(try await request.bytes(upTo: Request.maxCommandBytes), as: .lines), as: .lines)
         }
         // `{session, node?, data}`: `data` is one command or several, a line each.
         router.post("/emulation") { request, _ -> Response in
