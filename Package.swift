@@ -255,6 +255,11 @@ let package = Package(
             swiftSettings: settings
         ),
         .testTarget(
+            name: "ClientTests",
+            dependencies: ["Client", "Wire", .product(name: "NIOCore", package: "swift-nio")],
+            swiftSettings: settings
+        ),
+        .testTarget(
             name: "TransportsTests",
             dependencies: [
                 "TestSupport", "Kernel", "Realtime", "Resilience", "Transports", "Wire", .product(name: "NIOCore", package: "swift-nio"),

@@ -26,6 +26,8 @@ struct Settings {
     var handshakeTimeout: Duration
     var requestTimeout: Duration
     var idleTimeout: Duration
+    var drainWindow: Duration
+    var reconnectWindow: Duration
     var pingInterval: Duration
     var pongTimeout: Duration
     var presenceGrace: Duration
@@ -70,6 +72,8 @@ struct Settings {
         handshakeTimeout = .seconds(try reader.integer("PLANTAO_HANDSHAKE_SECONDS", default: 10, in: 1...600))
         requestTimeout = .seconds(try reader.integer("PLANTAO_HTTP_REQUEST_SECONDS", default: 60, in: 1...3600))
         idleTimeout = .seconds(try reader.integer("PLANTAO_HTTP_IDLE_SECONDS", default: 60, in: 1...3600))
+        drainWindow = .seconds(try reader.integer("PLANTAO_DRAIN_SECONDS", default: 3, in: 0...300))
+        reconnectWindow = .seconds(try reader.integer("PLANTAO_RECONNECT_SECONDS", default: 5, in: 0...600))
         pingInterval = .seconds(try reader.integer("PLANTAO_PING_SECONDS", default: 25, in: 1...600))
         presenceGrace = .seconds(try reader.integer("PRESENCE_GRACE_SECONDS", default: 20, in: 0...86_400))
         admission = try Self.admission(reader)

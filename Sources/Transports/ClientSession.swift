@@ -449,6 +449,7 @@ final class ClientSession {
         )
         result.expiry = expiry(credential)
         result.session = emulationSession ?? ""
+        result.data = services.greetingData()
         result.subs = subs
         transport.write(.connect(id: greeting.id, result))
         isWorking = false

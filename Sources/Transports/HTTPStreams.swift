@@ -131,10 +131,16 @@ package final class HTTPStreams: RealtimeDoor {
         let moment = services.environment.moment()
         let client: Identifier<HTTPStreams> = moment.id()
         let info = ClientInfo(user: principal.user.description, client: client.description, connInfo: services.connectionInfo(principal))
-        let services = services
+        let (services, registries, patience) = (services, registries, services.reconnectDelay())
         let result: Result<[UInt8], Refusal> = await withCheckedContinuation { continuation in
             loop.execute {
-                let poll = PollSubscriber(hub: services.hub, loop: loop, wait: request.wait) { continuation.resume(returning: $0) }
+                let poll = PollSubscriber(
+                    hub: services.hub,
+                    loop: loop,
+                    registry: registries.registry(of: loop),
+                    reconnectSeconds: Int(patience.components.seconds) + 1,
+                    wait: request.wait
+                ) { continuation.resume(returning: $0) }
                 let registration = Registration(
                     connection: poll.begin(),
                     loop: loop,

@@ -69,6 +69,18 @@ package struct SessionServices: Sendable {
         } catch { registration.refuse(hub, CentrifugeError(subscribing: error)) }
     }
 
+    /// When one of those who were told to come back is to do so.
+    func reconnectDelay() -> Duration {
+        .milliseconds(Int64(environment.randomBits().0 % UInt64(max(1, settings.reconnectWindow.inMilliseconds))))
+    }
+
+    /// What a client is told with the reply to `connect`: over how many seconds those who are sent away (3001) are to spread their coming back.
+    func greetingData() -> [UInt8] {
+        var writer = JSONWriter()
+        writer.object { $0.field("reconnect_within", settings.reconnectWindow.components.seconds) }
+        return writer.bytes
+    }
+
     /// What others see of a connection, in presence.
     func connectionInfo(_ principal: Principal) -> [UInt8] {
         var writer = JSONWriter()

@@ -89,6 +89,8 @@ final class StreamTransport: SessionTransport, TimedConnection {
     }
 
     func close(_ disconnect: CentrifugeDisconnect) {
+        // An EventSource comes back by itself, after the time it has last been told (WHATWG HTML §9.2.3).
+        if encoding == .events, isOpen, disconnect.isReconnectable { pending += "retry: \(services.reconnectDelay().inMilliseconds)\n\n".utf8 }
         put(CentrifugeReply.push(.disconnect(disconnect)).bytes)
         flush()
         ended()
