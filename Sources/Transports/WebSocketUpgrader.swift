@@ -83,7 +83,9 @@ struct WebSocketUpgrader {
     }
 
     private func agreement(_ request: HTTPRequestHead) throws(WebSocketExtensionError) -> DeflateNegotiator.Agreement? {
-        try DeflateNegotiator(isEcho(request) ? EchoConnection.policy : services.settings.deflate).answer(request.headers["sec-websocket-extensions"])
+        var policy = services.settings.deflate
+        if isEcho(request), policy.isEnabled { policy = EchoConnection.policy }
+        return try DeflateNegotiator(policy).answer(request.headers["sec-websocket-extensions"])
     }
 
     /// A page may connect from the server's own origin and from those that are listed. Who sends no origin is no browser.
