@@ -6,8 +6,8 @@
 .PHONY: run build test test-swift test-e2e deps deps-test format lint loadtest loadtest-push baseline-venv clean
 
 SYSTEM_PACKAGES = libsqlite3-dev libcrypt-dev libpq-dev libhiredis-dev libssl-dev zlib1g-dev pkg-config
-# Servers that tests start for themselves, in temporary folders and on free ports.
-TEST_PACKAGES = postgresql redis-server openssl
+# Servers that tests start for themselves, in temporary folders and on free ports, and clients that they try the doors with.
+TEST_PACKAGES = postgresql redis-server openssl curl chromium
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 VENV := .build/venv
 # Tests at a time. Without a bound all of them start at once, and each waits for the others while its servers' timeouts run.

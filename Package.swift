@@ -68,7 +68,7 @@ let package = Package(
         .target(
             name: "Transports",
             dependencies: [
-                "Kernel", "Realtime", "Tenancy", "Wire",
+                "Kernel", "Realtime", "Resilience", "Tenancy", "Wire",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
@@ -118,7 +118,8 @@ let package = Package(
         .target(
             name: "Realtime",
             dependencies: [
-                "Kernel", "Wire", .product(name: "DequeModule", package: "swift-collections"), .product(name: "NIOCore", package: "swift-nio"),
+                "Kernel", "Resilience", "Wire", .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "NIOCore", package: "swift-nio"),
             ],
             swiftSettings: settings
         ),
@@ -248,9 +249,14 @@ let package = Package(
         .testTarget(
             name: "RealtimeTests",
             dependencies: [
-                "TestSupport", "Realtime", "Kernel", "Wire", .product(name: "NIOCore", package: "swift-nio"),
+                "TestSupport", "Realtime", "Kernel", "Resilience", "Wire", .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
             ],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "ClientTests",
+            dependencies: ["Client", "Wire", .product(name: "NIOCore", package: "swift-nio")],
             swiftSettings: settings
         ),
         .testTarget(

@@ -35,6 +35,10 @@ final class Subject: Sendable {
             environment: [
                 "PLANTAO_DATA": directory + "/data", "ADMIN_EMAIL": "load@example.com", "ADMIN_PASSWORD": password, "BCRYPT_ROUNDS": "4",
                 "LOG_LEVEL": "warning",
+                // All connections are one user's here, who asks as much as the server can answer.
+                "PLANTAO_MAX_CONNECTIONS": "1000000", "PLANTAO_MAX_CONNECTIONS_PER_TENANT": "1000000",
+                "PLANTAO_MAX_CONNECTIONS_PER_USER": "1000000", "PLANTAO_COMMANDS_PER_SECOND_PER_CONNECTION": "1000000",
+                "PLANTAO_COMMANDS_PER_SECOND_PER_USER": "10000000", "PLANTAO_COMMANDS_PER_SECOND_PER_TENANT": "10000000",
             ].merging(environment) { $1 }
         )
     }

@@ -33,6 +33,15 @@ package struct RealtimeConfiguration: Sendable {
             self.longest = longest
         }
 
+        /// - Parameter told: the `data` of the reply to `connect`. A server that stops has said there over how long those it sends away are to spread their
+        ///   coming back.
+        func delay(attempt: Int, after error: RealtimeError, told: [UInt8]?) -> TimeAmount {
+            guard case .closed(CentrifugeDisconnect.shutdown.code, _) = error, let told,
+                let seconds = (try? JSON.parse(told))?["reconnect_within"]?.int, (1...3600).contains(seconds)
+            else { return delay(attempt: attempt) }
+            return .nanoseconds(.random(in: 0...TimeAmount.seconds(seconds).nanoseconds))
+        }
+
         func delay(attempt: Int) -> TimeAmount {
             let doubled = first.nanoseconds.multipliedReportingOverflow(by: 1 << Int64(min(attempt, 30)))
             return .nanoseconds(.random(in: 0...max(1, doubled.overflow ? longest.nanoseconds : min(doubled.partialValue, longest.nanoseconds))))

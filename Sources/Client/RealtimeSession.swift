@@ -287,9 +287,12 @@ final class RealtimeSession: WebSocketClientDelegate {
         case .ready: break
         case .idle, .waiting, .ended: return
         }
+        // It was told when the connection was made, and counts once: after that the client is on its own.
+        let told: [UInt8]? = if case .ready(let connect) = phase { connect.data } else { nil }
         socket.take()?.abandon()
         guard let reconnect = configuration.reconnect, whenConnected == nil, error.isPassing else { return end(error) }
-        phase = .waiting(loop.assumeIsolated().scheduleTask(in: reconnect.delay(attempt: attempt)) { self.open() })
+        let delay = reconnect.delay(attempt: attempt, after: error, told: told)
+        phase = .waiting(loop.assumeIsolated().scheduleTask(in: delay) { self.open() })
         attempt += 1
         failPending(error)
         events.onDisconnected(error, true)

@@ -105,6 +105,7 @@ struct Server {
         socketSettings.handshakeTimeout = settings.handshakeTimeout
         socketSettings.requestTimeout = settings.requestTimeout
         socketSettings.idleTimeout = settings.idleTimeout
+        socketSettings.reconnectWindow = settings.reconnectWindow
         socketSettings.pingInterval = settings.pingInterval
         socketSettings.pongTimeout = settings.pongTimeout
         socketSettings.allowedOrigins = settings.allowedOrigins
@@ -119,6 +120,7 @@ struct Server {
             },
             stands: { directory.stands($0) },
             presence: presence,
+            admission: Admission(settings.admission),
             environment: environment,
             settings: socketSettings,
             version: "Plantao \(Version.current)"
@@ -156,12 +158,14 @@ struct Server {
         if let relay { members.append(relay) }
         if settings.whatsapp == nil { members.append(SimulatorService(simulator: simulator, statuses: statuses)) }
         var configuration = ServiceGroupConfiguration(
-            services: members + [application, StreamService(registries: registries)],
+            services: members + [Doors(application: application, registries: registries, drainWindow: settings.drainWindow)],
             gracefulShutdownSignals: [.sigterm, .sigint],
             logger: logger
         )
-        configuration.maximumGracefulShutdownDuration = .seconds(10)
+        configuration.maximumGracefulShutdownDuration = .seconds(10) + settings.drainWindow
         configuration.maximumCancellationDuration = .seconds(5)
+        let impatience = Task { await Impatience(logger: logger).run() }
+        defer { impatience.cancel() }
         do {
             try await ServiceGroup(configuration: configuration).run()
         } catch {

@@ -9,7 +9,6 @@ import Realtime
 import ServiceLifecycle
 import Storage
 import Tenancy
-import Transports
 
 /// What runs beside the doors: alarms, and now and then the putting away of what is no longer needed.
 struct Housekeeping: Service {
@@ -78,16 +77,6 @@ struct JobService: Service {
         } onGracefulShutdown: {
             runner.stop()
         }
-    }
-}
-
-/// Ends the sessions that go on over plain HTTP when the server stops: a response that never ends would hold it up.
-struct StreamService: Service {
-    let registries: LoopRegistries
-
-    func run() async throws {
-        try await gracefulShutdown()
-        registries.stop()
     }
 }
 

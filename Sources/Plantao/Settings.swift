@@ -1,6 +1,7 @@
 import Foundation
 import Integrations
 import Kernel
+import Realtime
 import RedisBus
 import Resilience
 import Storage
@@ -25,9 +26,12 @@ struct Settings {
     var handshakeTimeout: Duration
     var requestTimeout: Duration
     var idleTimeout: Duration
+    var drainWindow: Duration
+    var reconnectWindow: Duration
     var pingInterval: Duration
     var pongTimeout: Duration
     var presenceGrace: Duration
+    var admission: Admission.Limits
     var compressesSockets: Bool
     var isEchoOpen: Bool
     var logLevel: String
@@ -68,8 +72,11 @@ struct Settings {
         handshakeTimeout = .seconds(try reader.integer("PLANTAO_HANDSHAKE_SECONDS", default: 10, in: 1...600))
         requestTimeout = .seconds(try reader.integer("PLANTAO_HTTP_REQUEST_SECONDS", default: 60, in: 1...3600))
         idleTimeout = .seconds(try reader.integer("PLANTAO_HTTP_IDLE_SECONDS", default: 60, in: 1...3600))
+        drainWindow = .seconds(try reader.integer("PLANTAO_DRAIN_SECONDS", default: 3, in: 0...300))
+        reconnectWindow = .seconds(try reader.integer("PLANTAO_RECONNECT_SECONDS", default: 5, in: 0...600))
         pingInterval = .seconds(try reader.integer("PLANTAO_PING_SECONDS", default: 25, in: 1...600))
         presenceGrace = .seconds(try reader.integer("PRESENCE_GRACE_SECONDS", default: 20, in: 0...86_400))
+        admission = try Self.admission(reader)
         isEchoOpen = try reader.integer("PLANTAO_ECHO", default: 0, in: 0...1) == 1
         compressesSockets = try reader.integer("PLANTAO_WEBSOCKET_COMPRESSION", default: 1, in: 0...1) == 1
         pongTimeout = .seconds(try reader.integer("PLANTAO_PONG_TIMEOUT_SECONDS", default: 8, in: 1...600))
@@ -92,6 +99,26 @@ struct Settings {
         database = try Self.database(reader)
         writeBehind = try Self.writeBehind(reader)
         redis = try Self.redis(reader)
+    }
+
+    private static func admission(_ reader: EnvironmentReader) throws -> Admission.Limits {
+        var limits = Admission.Limits()
+        let some = 1...10_000_000
+        limits.connections = try reader.integer("PLANTAO_MAX_CONNECTIONS", default: limits.connections, in: some)
+        limits.connectionsPerTenant = try reader.integer("PLANTAO_MAX_CONNECTIONS_PER_TENANT", default: limits.connectionsPerTenant, in: some)
+        limits.connectionsPerUser = try reader.integer("PLANTAO_MAX_CONNECTIONS_PER_USER", default: limits.connectionsPerUser, in: some)
+        /// A rate and its burst, which is by default what two seconds give. 0: no limit.
+        func rate(_ scope: String, _ limit: RateLimit?) throws -> RateLimit? {
+            let name = "PLANTAO_COMMANDS_PER_SECOND_PER_\(scope)"
+            let perSecond = try reader.integer(name, default: limit?.perSecond ?? 0, in: 0...10_000_000)
+            let usual = perSecond == limit?.perSecond ? limit?.burst : nil
+            let burst = try reader.integer("PLANTAO_COMMAND_BURST_PER_\(scope)", default: usual ?? max(2 * perSecond, 1), in: 1...100_000_000)
+            return perSecond == 0 ? nil : RateLimit(perSecond: perSecond, burst: burst)
+        }
+        limits.perConnection = try rate("CONNECTION", limits.perConnection)
+        limits.perUser = try rate("USER", limits.perUser)
+        limits.perTenant = try rate("TENANT", limits.perTenant)
+        return limits
     }
 
     private static func database(_ reader: EnvironmentReader) throws -> PostgresConfiguration? {

@@ -58,7 +58,7 @@ package struct FollowRequest: Sendable {
 package protocol RealtimeDoor: Sendable {
     /// Begins a session whose first commands these are.
     /// - Parameter lastEventID: of the stream of events that the client comes back from.
-    func open(_ commands: [UInt8], as encoding: StreamEncoding, lastEventID: String?) -> StreamBody
+    func open(_ commands: [UInt8], as encoding: StreamEncoding, lastEventID: String?) throws(Refusal) -> StreamBody
     /// Begins a stream of events that takes no commands. Refused before it begins, unless what is in the way will pass.
     func follow(_ request: FollowRequest) async throws(Refusal) -> StreamBody
     /// Hands commands to a session that was opened here.
@@ -66,4 +66,6 @@ package protocol RealtimeDoor: Sendable {
     func emulate(session: String, _ commands: [UInt8]) async -> Bool
     /// `{epoch, offset, data}` with a snapshot, or `{epoch, offset, publications}` with what was missed, which may be nothing.
     func poll(_ request: PollRequest, by principal: Principal) async throws(Refusal) -> [UInt8]
+    /// Who was let in at any of the doors, and who was not.
+    var admitted: Admission.Counters { get }
 }

@@ -51,6 +51,7 @@ final class ClientSession {
     private var state: State
     private var connection: ConnectionID?
     private var info: ClientInfo?
+    private var allowance: CommandAllowance
     private enum Subscription {
         case byServer
         case byClient
@@ -87,6 +88,7 @@ final class ClientSession {
         self.lastEventID = lastEventID
         self.loop = loop
         self.transport = transport
+        allowance = CommandAllowance(services.admission)
         let moment = services.environment.moment()
         let id: Identifier<ClientSession> = moment.id()
         clientID = id.description
@@ -104,11 +106,17 @@ final class ClientSession {
         if case .closed = state { return }
         let arrived: [ClientCommand]
         do throws(CentrifugeProtocolError) { arrived = try ClientCommand.decode(frame) } catch { return close(error.disconnect) }
+        guard case .pass(var admitted) = weigh(arrived) else { return close(.tooManyRequests) }
         for command in arrived {
             if case .pong = command {
                 pongExpectedBy = nil
                 continue
             }
+            guard admitted > 0 else {
+                if command.id > 0 { transport.write(.error(id: command.id, .tooManyRequests)) }
+                continue
+            }
+            admitted -= 1
             guard commands.count < services.settings.maxWaitingCommands else { return close(.tooManyRequests) }
             commands.append(command)
         }
@@ -116,11 +124,17 @@ final class ClientSession {
         transport.flush()
     }
 
+    private func weigh(_ arrived: [ClientCommand]) -> CommandAllowance.Verdict {
+        let count = arrived.reduce(0) { if case .pong = $1 { $0 } else { $0 + 1 } }
+        return count == 0 ? .pass(0) : allowance.weigh(count, at: services.environment.now())
+    }
+
     /// The connection is gone.
     func ended() {
         let person = credential.map(PresenceLeases.Person.init)
         state = .closed
         commands = []
+        allowance.leave()
         guard let connection else { return }
         if let person { services.presence.closed(person) }
         self.connection = nil
@@ -423,6 +437,7 @@ final class ClientSession {
     }
 
     private func connected(_ id: UInt32, _ subs: [String: SubscribeRequest], _ credential: Credential) {
+        guard allowance.enter(PresenceLeases.Person(credential), at: services.environment.now()) else { return close(.connectionLimit) }
         state = .connected(credential)
         info = nil
         connection = services.hub.attach(transport, on: loop)
@@ -444,6 +459,7 @@ final class ClientSession {
         )
         result.expiry = expiry(credential)
         result.session = emulationSession ?? ""
+        result.data = services.greetingData()
         result.subs = subs
         transport.write(.connect(id: greeting.id, result))
         isWorking = false

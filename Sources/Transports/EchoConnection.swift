@@ -7,8 +7,12 @@ final class EchoConnection: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    /// Frames and messages, at the most.
+    /// Messages, at the most.
     static let maxMessageBytes = 16 << 20
+    /// A compressed frame may be longer than what is in it, where that cannot be compressed (RFC 1951 §3.2.4).
+    static let maxFrameBytes = maxMessageBytes + maxMessageBytes >> 7
+    /// How long a client may take to close its side once ours is.
+    static let closePatience = TimeAmount.seconds(3)
 
     private var parser: WebSocketFrameParser
     private let deflate: WebSocketDeflate?
@@ -19,7 +23,7 @@ final class EchoConnection: ChannelInboundHandler {
         deflate = parameters.map { WebSocketDeflate($0, role: .server, pool: DeflatePool(Self.policy)) }
         parser = WebSocketFrameParser(
             role: .server,
-            maxFrameBytes: Self.maxMessageBytes,
+            maxFrameBytes: deflate == nil ? Self.maxMessageBytes : Self.maxFrameBytes,
             maxMessageBytes: Self.maxMessageBytes,
             inflater: deflate?.inflater
         )
@@ -57,10 +61,16 @@ final class EchoConnection: ChannelInboundHandler {
 
     private func write(_ frame: ByteBuffer, _ context: ChannelHandlerContext) { context.write(wrapOutboundOut(frame), promise: nil) }
 
+    /// Our side is closed behind the close frame, and the client's is read to its end: closed at once, what is unread would make the kernel reset the connection,
+    /// and the client might never see why (RFC 6455 §7.1.1).
     private func close(_ code: UInt16?, _ reason: String, _ context: ChannelHandlerContext) {
+        guard !isClosing else { return }
         isClosing = true
+        context.writeAndFlush(wrapOutboundOut(WebSocketFrame.close(code, reason: reason)), promise: nil)
+        context.close(mode: .output, promise: nil)
         let channel = context.channel
-        context.writeAndFlush(wrapOutboundOut(WebSocketFrame.close(code, reason: reason))).whenComplete { _ in channel.close(promise: nil) }
+        let timer = context.eventLoop.scheduleTask(in: Self.closePatience) { channel.close(promise: nil) }
+        channel.closeFuture.whenComplete { _ in timer.cancel() }
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {

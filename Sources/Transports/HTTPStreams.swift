@@ -15,12 +15,8 @@ package final class HTTPStreams: RealtimeDoor {
     private struct State {
         /// By a secret that only the session's own client is told: a client's id is seen by others, in presence.
         var sessions: [String: Entry] = [:]
-        var polls = 0
         var turns = 0
     }
-
-    /// Clients that wait at once, at the most.
-    private static let maxPolls = 10_000
 
     private let services: SessionServices
     private let registries: LoopRegistries
@@ -43,7 +39,8 @@ package final class HTTPStreams: RealtimeDoor {
 
     // MARK: Streams
 
-    package func open(_ commands: [UInt8], as encoding: StreamEncoding, lastEventID: String?) -> StreamBody {
+    package func open(_ commands: [UInt8], as encoding: StreamEncoding, lastEventID: String?) throws(Refusal) -> StreamBody {
+        guard services.admission.occupy() else { throw Self.full }
         let (chunks, continuation) = AsyncStream.makeStream(of: [UInt8].self)
         let queued = QueuedBytes()
         let loop = nextLoop()
@@ -62,6 +59,7 @@ package final class HTTPStreams: RealtimeDoor {
             )
             ended = { [unowned transport] in
                 registry.remove(transport)
+                self.services.admission.vacate()
                 self.state.withLock { _ = $0.sessions.removeValue(forKey: secret) }
             }
             registry.add(transport)
@@ -80,13 +78,27 @@ package final class HTTPStreams: RealtimeDoor {
         var since = request.since
         if let id = request.lastEventID { since.merge(EventPositions.positions(id, of: channels.map(\.name))) { $1 } }
         let positions = since
+        guard services.admission.occupy() else { throw Self.full }
+        let seat: Admission.Seat
+        do throws(Refusal) { seat = try self.seat(of: credential.principal) } catch {
+            services.admission.vacate()
+            throw error
+        }
+        let admission = services.admission
+        let leave = { @Sendable in
+            admission.leave(seat)
+            admission.vacate()
+        }
         let (chunks, continuation) = AsyncStream.makeStream(of: [UInt8].self)
         let queued = QueuedBytes()
         let loop = nextLoop()
         let result: Result<Void, CentrifugeError> = await withCheckedContinuation { settled in
             loop.execute {
                 // The login may have ended since its token was proved; from here on the registry tells of that.
-                guard self.services.stands(credential.session) else { return settled.resume(returning: .failure(.unauthorized)) }
+                guard self.services.stands(credential.session) else {
+                    leave()
+                    return settled.resume(returning: .failure(.unauthorized))
+                }
                 let registry = self.registries.registry(of: loop)
                 var ended: () -> Void = {}
                 let stream = OneWayStream(
@@ -97,7 +109,10 @@ package final class HTTPStreams: RealtimeDoor {
                     settled: { settled.resume(returning: $0) },
                     whenEnded: { ended() }
                 )
-                ended = { [unowned stream] in registry.remove(stream) }
+                ended = { [unowned stream] in
+                    registry.remove(stream)
+                    leave()
+                }
                 registry.add(stream)
                 let bound = NIOLoopBound(stream, eventLoop: loop)
                 continuation.onTermination = { _ in loop.execute { bound.value.ended() } }
@@ -133,27 +148,57 @@ package final class HTTPStreams: RealtimeDoor {
 
     // MARK: Long poll
 
+    private static let full = Refusal(
+        .unavailable,
+        "too_many_connections",
+        "O servidor tem conexões demais; tente novamente em instantes.",
+        retryAfterSeconds: 5
+    )
+
+    /// A poll is a connection for as long as it waits, and one command.
+    private func seat(of principal: Principal) throws(Refusal) -> Admission.Seat {
+        let now = services.environment.now()
+        guard case .success(let seat) = services.admission.enter(.init(tenant: principal.tenant, user: principal.user), at: now) else {
+            throw Refusal(
+                .tooMany,
+                "too_many_connections",
+                "Há conexões demais deste usuário ou desta empresa; feche as que não usa.",
+                retryAfterSeconds: 5
+            )
+        }
+        let (allowed, wait) = services.admission.take(upTo: 1, of: seat, at: now)
+        guard allowed == 1 else {
+            services.admission.leave(seat)
+            let seconds = max(1, Int((wait ?? .seconds(1)).inMilliseconds + 999) / 1000)
+            throw Refusal(.tooMany, "too_many_requests", "Pedidos demais em pouco tempo; tente novamente em instantes.", retryAfterSeconds: seconds)
+        }
+        return seat
+    }
+
+    package var admitted: Admission.Counters { services.admission.counters }
+
     package func poll(_ request: PollRequest, by principal: Principal) async throws(Refusal) -> [UInt8] {
         guard let channel = TenantCell.Channel(request.channel) else { throw Refusal(.notFound, "unknown_channel", "Não há canal com este nome.") }
         guard channel.isOpen(to: principal) else { throw .closedChannel(request.channel) }
-        let isAdmitted = state.withLock { state in
-            if state.polls >= Self.maxPolls { return false }
-            state.polls += 1
-            return true
-        }
-        guard isAdmitted else {
-            throw Refusal(.tooMany, "too_many_polls", "Há clientes demais esperando; tente novamente em instantes.", retryAfterSeconds: 2)
-        }
-        defer { state.withLock { $0.polls -= 1 } }
+        guard services.admission.occupy() else { throw Self.full }
+        defer { services.admission.vacate() }
+        let seat = try seat(of: principal)
+        defer { services.admission.leave(seat) }
         let loop = nextLoop()
         let key = StreamKey(tenant: principal.tenant, channel: request.channel)
         let moment = services.environment.moment()
         let client: Identifier<HTTPStreams> = moment.id()
         let info = ClientInfo(user: principal.user.description, client: client.description, connInfo: services.connectionInfo(principal))
-        let services = services
+        let (services, registries, patience) = (services, registries, services.reconnectDelay())
         let result: Result<[UInt8], Refusal> = await withCheckedContinuation { continuation in
             loop.execute {
-                let poll = PollSubscriber(hub: services.hub, loop: loop, wait: request.wait) { continuation.resume(returning: $0) }
+                let poll = PollSubscriber(
+                    hub: services.hub,
+                    loop: loop,
+                    registry: registries.registry(of: loop),
+                    reconnectSeconds: Int(patience.components.seconds) + 1,
+                    wait: request.wait
+                ) { continuation.resume(returning: $0) }
                 let registration = Registration(
                     connection: poll.begin(),
                     loop: loop,

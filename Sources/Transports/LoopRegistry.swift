@@ -18,6 +18,8 @@ final class LoopRegistry {
     private let environment: Environment
     private var timer: RepeatedTask?
     private let loop: any EventLoop
+    /// The server stops: nobody new is taken.
+    private var isDraining = false
     /// zlib's states, which the connections of a loop share.
     let deflatePool: DeflatePool
 
@@ -28,6 +30,7 @@ final class LoopRegistry {
     }
 
     func add(_ connection: some TimedConnection) {
+        guard !isDraining else { return connection.stop() }
         connections[ObjectIdentifier(connection)] = connection
         guard timer == nil else { return }
         let registry = NIOLoopBound(self, eventLoop: loop)
@@ -46,8 +49,19 @@ final class LoopRegistry {
         for connection in connections.values { connection.close(sessions) }
     }
 
-    func stop() {
-        for connection in connections.values { connection.stop() }
+    /// Tells all of them to come back, a few at a time.
+    func drain(over window: Duration) {
+        guard !isDraining else { return }
+        isDraining = true
+        release(Array(connections.keys), DrainPace(connections: connections.count, window: window))
+    }
+
+    /// Those who go by themselves meanwhile are told nothing more.
+    private func release(_ waiting: [ObjectIdentifier], _ pace: DrainPace) {
+        for id in waiting.suffix(pace.perTick) { connections[id]?.stop() }
+        let rest = waiting.dropLast(pace.perTick)
+        guard !rest.isEmpty else { return }
+        loop.assumeIsolated().scheduleTask(in: .nanoseconds(DrainPace.tick.inMilliseconds * 1_000_000)) { self.release(Array(rest), pace) }
     }
 
     private func tick() {
@@ -75,9 +89,9 @@ package final class LoopRegistries: Sendable {
         for (loop, registry) in registries.values { loop.execute { registry.value.close(sessions) } }
     }
 
-    /// Tells every client to come back, as the server stops.
-    package func stop() {
-        for (loop, registry) in registries.values { loop.execute { registry.value.stop() } }
+    /// Tells every client to come back, as the server stops. From now on nobody new is taken.
+    package func drain(over window: Duration) {
+        for (loop, registry) in registries.values { loop.execute { registry.value.drain(over: window) } }
     }
 
     /// On the loop itself.

@@ -137,6 +137,7 @@ final class OneWayStream: Subscriber, TimedConnection {
     func stop() { close(.shutdown) }
 
     private func close(_ disconnect: CentrifugeDisconnect) {
+        if disconnect.isReconnectable { outlet.putRetry(milliseconds: Int(services.reconnectDelay().inMilliseconds)) }
         outlet.put(CentrifugePush.disconnect(disconnect).unidirectionalBytes)
         outlet.flush()
         ended()

@@ -4,9 +4,12 @@ import Realtime
 import Wire
 
 /// One long poll: subscribes, answers with the first thing there is to say, and is gone. Confined to its event loop.
-final class PollSubscriber: Subscriber {
+final class PollSubscriber: Subscriber, TimedConnection {
     private let hub: StreamHub
     private let loop: any EventLoop
+    private let registry: LoopRegistry
+    /// Seconds for which a client is to stay away when the server stops.
+    private let reconnectSeconds: Int
     private let wait: Duration
     private let answer: (Result<[UInt8], Refusal>) -> Void
     private var connection: ConnectionID?
@@ -14,9 +17,18 @@ final class PollSubscriber: Subscriber {
     private var timer: Scheduled<Void>?
     private var isAnswered = false
 
-    init(hub: StreamHub, loop: any EventLoop, wait: Duration, answer: @escaping (Result<[UInt8], Refusal>) -> Void) {
+    init(
+        hub: StreamHub,
+        loop: any EventLoop,
+        registry: LoopRegistry,
+        reconnectSeconds: Int,
+        wait: Duration,
+        answer: @escaping (Result<[UInt8], Refusal>) -> Void
+    ) {
         self.hub = hub
         self.loop = loop
+        self.registry = registry
+        self.reconnectSeconds = reconnectSeconds
         self.wait = wait
         self.answer = answer
     }
@@ -24,6 +36,7 @@ final class PollSubscriber: Subscriber {
     func begin() -> ConnectionID {
         let id = hub.attach(self, on: loop)
         connection = id
+        registry.add(self)
         return id
     }
 
@@ -31,8 +44,22 @@ final class PollSubscriber: Subscriber {
         guard !isAnswered else { return }
         isAnswered = true
         timer?.cancel()
+        registry.remove(self)
         if let connection { hub.detach(connection, on: loop) }
         answer(result)
+    }
+
+    // MARK: TimedConnection
+
+    func timePassed(_ now: Timestamp) {}
+    /// A poll was proved by its own token, and is over soon.
+    func close(_ sessions: Set<LoginSessionID>) {}
+
+    /// The server stops. Whoever polls again with the position they have misses nothing.
+    func stop() {
+        var refusal = Refusal.stopping
+        refusal.retryAfterSeconds = reconnectSeconds
+        finish(.failure(refusal))
     }
 
     // MARK: Subscriber

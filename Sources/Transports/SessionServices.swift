@@ -12,6 +12,8 @@ package struct SessionServices: Sendable {
     package let stands: @Sendable (LoginSessionID) -> Bool
     /// Who is there.
     package let presence: PresenceBook
+    /// How many there may be, and how much they may ask.
+    package let admission: Admission
     package let environment: Environment
     package let settings: SocketSettings
     package let version: String
@@ -21,6 +23,7 @@ package struct SessionServices: Sendable {
         authenticate: @escaping Authenticate,
         stands: @escaping @Sendable (LoginSessionID) -> Bool,
         presence: PresenceBook,
+        admission: Admission,
         environment: Environment,
         settings: SocketSettings,
         version: String
@@ -29,6 +32,7 @@ package struct SessionServices: Sendable {
         self.authenticate = authenticate
         self.stands = stands
         self.presence = presence
+        self.admission = admission
         self.environment = environment
         self.settings = settings
         self.version = version
@@ -63,6 +67,18 @@ package struct SessionServices: Sendable {
                 }
             )
         } catch { registration.refuse(hub, CentrifugeError(subscribing: error)) }
+    }
+
+    /// When one of those who were told to come back is to do so.
+    func reconnectDelay() -> Duration {
+        .milliseconds(Int64(environment.randomBits().0 % UInt64(max(1, settings.reconnectWindow.inMilliseconds))))
+    }
+
+    /// What a client is told with the reply to `connect`: over how many seconds those who are sent away (3001) are to spread their coming back.
+    func greetingData() -> [UInt8] {
+        var writer = JSONWriter()
+        writer.object { $0.field("reconnect_within", settings.reconnectWindow.components.seconds) }
+        return writer.bytes
     }
 
     /// What others see of a connection, in presence.

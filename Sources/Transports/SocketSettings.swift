@@ -15,6 +15,8 @@ package struct SocketSettings: Sendable {
     package var pongTimeout = Duration.seconds(8)
     /// An expired token may be replaced for as long before the connection is closed (3005).
     package var expiryGrace = Duration.seconds(25)
+    /// Over how long those are to spread who come back after the server has stopped.
+    package var reconnectWindow = Duration.seconds(5)
     /// Frames and messages from a client, at the most (close 1009).
     package var maxMessageBytes = 64 << 10
     /// Bytes waiting for a client who does not read, at the most (3008).

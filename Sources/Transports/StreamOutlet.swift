@@ -38,7 +38,7 @@ final class StreamOutlet {
     }
 
     /// How long a browser waits before it comes back.
-    func putRetry(milliseconds: Int) { if isOpen { pending += "retry: \(milliseconds)\n\n".utf8 } }
+    func putRetry(milliseconds: Int) { if isOpen, encoding == .events { pending += "retry: \(milliseconds)\n\n".utf8 } }
 
     /// Something that means nothing, so that nobody on the way takes the connection for dead.
     func putComment() { if isOpen { pending += ":\n\n".utf8 } }

@@ -78,6 +78,8 @@ final class StreamTransport: SessionTransport, TimedConnection {
     }
 
     func close(_ disconnect: CentrifugeDisconnect) {
+        // An EventSource comes back by itself, after the time it has last been told (WHATWG HTML §9.2.3).
+        if disconnect.isReconnectable { outlet.putRetry(milliseconds: Int(services.reconnectDelay().inMilliseconds)) }
         outlet.put(CentrifugeReply.push(.disconnect(disconnect)).bytes)
         outlet.flush()
         ended()

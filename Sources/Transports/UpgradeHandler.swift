@@ -5,6 +5,7 @@ import NIOCore
 import NIOHTTP1
 import NIOHTTPTypes
 import NIOHTTPTypesHTTP1
+import Realtime
 
 /// Stands between the HTTP parser and everything else on a connection, until one of its requests asks for a WebSocket (`UpgradeMachine`).
 ///
@@ -168,6 +169,8 @@ final class UpgradeHandler: ChannelDuplexHandler, RemovableChannelHandler {
             context.close(promise: nil)
         case .accept(let head, let connection):
             isSwitching = true
+            let admission = upgrader.services.admission
+            context.channel.closeFuture.whenComplete { _ in admission.vacate() }
             // The parser hands on what it had already when it goes, and then is no longer in the way.
             let pipeline = context.pipeline.syncOperations
             let removed = (http.others + [connectionState].compactMap(\.self)).map { pipeline.removeHandler($0) }

@@ -73,7 +73,8 @@ final class WebSocketConnection: ChannelInboundHandler, SessionTransport, TimedC
         switch event {
         // The client has sent its last byte. Nothing would ever answer our frames; and without this the socket would stay for ever.
         case ChannelEvent.inputClosed: closeSocket()
-        case is ChannelShouldQuiesceEvent: stop()
+        // The server stops, and each connection is told in its turn (`LoopRegistry.drain`).
+        case is ChannelShouldQuiesceEvent: break
         default: context.fireUserInboundEventTriggered(event)
         }
     }

@@ -2,6 +2,7 @@ import Crypto
 import Kernel
 import NIOCore
 import NIOHTTP1
+import Realtime
 import Wire
 
 /// Decides whether a request becomes a WebSocket, and which.
@@ -20,7 +21,7 @@ struct WebSocketUpgrader {
     let loop: any EventLoop
 
     enum Decision {
-        /// The answer, and what reads the frames that follow.
+        /// The answer, and what reads the frames that follow. It has a place, which is to be vacated (`Admission`).
         case accept(HTTPResponseHead, any ChannelHandler)
         /// The answer, after which the connection ends.
         case refuse(HTTPResponseHead, ByteBuffer)
@@ -46,6 +47,13 @@ struct WebSocketUpgrader {
             let agreement: DeflateNegotiator.Agreement?
             do throws(WebSocketExtensionError) { agreement = try self.agreement(request) } catch {
                 return refuse(.badRequest, reason: "Sec-WebSocket-Extensions: \(error)")
+            }
+            guard services.admission.occupy() else {
+                return refuse(
+                    .serviceUnavailable,
+                    headers: ["retry-after": "5"],
+                    reason: "O servidor tem conexões demais; tente novamente em instantes"
+                )
             }
             if let agreement { headers.replaceOrAdd(name: "sec-websocket-extensions", value: agreement.headerValue) }
             return .accept(HTTPResponseHead(version: .http1_1, status: .switchingProtocols, headers: headers), connection(request, agreement))
@@ -75,7 +83,9 @@ struct WebSocketUpgrader {
     }
 
     private func agreement(_ request: HTTPRequestHead) throws(WebSocketExtensionError) -> DeflateNegotiator.Agreement? {
-        try DeflateNegotiator(isEcho(request) ? EchoConnection.policy : services.settings.deflate).answer(request.headers["sec-websocket-extensions"])
+        var policy = services.settings.deflate
+        if isEcho(request), policy.isEnabled { policy = EchoConnection.policy }
+        return try DeflateNegotiator(policy).answer(request.headers["sec-websocket-extensions"])
     }
 
     /// A page may connect from the server's own origin and from those that are listed. Who sends no origin is no browser.

@@ -28,7 +28,7 @@ class Stream:
     """A response that goes on: its lines as they come, on a socket of its own."""
 
     def __init__(self, server, method, path, body=b"", headers=None):
-        self.lines, self.head, self.is_over = [], None, False
+        self.lines, self.head, self.is_over, self.is_whole = [], None, False, False
         self.socket = socket.create_connection((server.host, server.port), timeout=30 * PATIENCE)
         lines = [f"{method} {path} HTTP/1.1", f"Host: {server.host}:{server.port}", f"Content-Length: {len(body)}"]
         lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
@@ -49,6 +49,7 @@ class Stream:
                 data.readline()
                 *done, rest = rest.split(b"\n")
                 self.lines += [line.decode() for line in done if line]
+            self.is_whole = size == b"0\r\n"
         except (OSError, ValueError):
             pass
         self.is_over = True
@@ -56,7 +57,7 @@ class Stream:
     @property
     def replies(self):
         # An event has an `id` beside its data, where it moves a position.
-        return [json.loads(line.removeprefix("data: ")) for line in self.lines if not line.startswith("id: ")]
+        return [json.loads(line.removeprefix("data: ")) for line in self.lines if not line.startswith(("id: ", "retry: "))]
 
     def reply(self, id):
         return eventually(f"the reply to {id}", lambda: next((r for r in self.replies if r.get("id") == id), None))

@@ -134,6 +134,7 @@ final class SessionFixture: Sendable {
             },
             stands: { _ in true },
             presence: PresenceBook(grace: .seconds(20), environment: clock.environment),
+            admission: Admission(),
             environment: clock.environment,
             settings: settings,
             version: "test"

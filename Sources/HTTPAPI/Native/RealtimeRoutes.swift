@@ -17,10 +17,10 @@ extension API {
             guard let connect = request.query("cf_connect") else {
                 throw Refusal.invalid([.init(["query", "cf_connect"], "falta o comando connect", type: "missing")])
             }
-            return stream(door.open(Array(connect.utf8), as: .events, lastEventID: request.lastEventID), as: .events)
+            return stream(try door.open(Array(connect.utf8), as: .events, lastEventID: request.lastEventID), as: .events)
         }
         router.post("/connection/http_stream") { request, _ -> Response in
-            stream(door.open(try await request.bytes(upTo: Request.maxCommandBytes), as: .lines, lastEventID: nil), as: .lines)
+            stream(try door.open(try await request.bytes(upTo: Request.maxCommandBytes), as: .lines, lastEventID: nil), as: .lines)
         }
         // The connect request, if any, in the query; from who is no browser, as the body.
         router.get("/connection/uni_sse") { request, _ -> Response in

@@ -18,6 +18,24 @@ extension API {
             page.gauge("plantao_gate_pending_changes", "Changes waiting for the disk", gate.pending)
             let hub = operations.hub.counters
             page.gauge("plantao_realtime_connections", "Sockets that are connected", hub.connections)
+            let admitted = door.admitted
+            page.gauge(
+                "plantao_realtime_open_connections",
+                "Sockets, streams and polls that are open, also those that have not said whose they are",
+                admitted.connections
+            )
+            page.counter(
+                "plantao_realtime_refused_connections_total",
+                "Connections that were refused, by whose limit was reached",
+                by: "scope",
+                admitted.refusedConnections.map { ("\($0.0)", $0.1) }
+            )
+            page.counter(
+                "plantao_realtime_refused_commands_total",
+                "Commands and polls that were refused as too many, by whose limit was reached",
+                by: "scope",
+                admitted.refusedCommands.map { ("\($0.0)", $0.1) }
+            )
             page.gauge("plantao_realtime_streams", "Streams that are remembered", hub.streams)
             page.gauge("plantao_tenants_awake", "Tenants in memory", operations.tenants.awakeCount)
             if let owed = store.status.writeBehind { page.add(owed) }
@@ -44,6 +62,11 @@ struct MetricsPage {
         family(name, "gauge", help, String(Double(seconds.inMilliseconds) / 1000))
     }
     mutating func breaker(_ name: String, _ state: String, opened: Int) { breakers.append((name, state, opened)) }
+
+    mutating func counter(_ name: String, _ help: String, by label: String, _ values: [(String, Int)]) {
+        text += "# HELP \(name) \(help)\n# TYPE \(name) counter\n"
+        for (value, count) in values { text += "\(name){\(label)=\"\(value)\"} \(count)\n" }
+    }
 
     private mutating func family(_ name: String, _ type: String, _ help: String, _ value: String) {
         text += "# HELP \(name) \(help)\n# TYPE \(name) \(type)\n\(name) \(value)\n"

@@ -1,0 +1,36 @@
+import Foundation
+import Logging
+import ServiceLifecycle
+import Transports
+import UnixSignals
+
+/// The doors. When the server stops nobody new is let in, and who is in is let go in turn, streams and waiting polls too: a response that never ends would hold
+/// it up.
+struct Doors: Service {
+    let application: any Service
+    let registries: LoopRegistries
+    let drainWindow: Duration
+
+    func run() async throws {
+        try await withGracefulShutdownHandler {
+            try await application.run()
+        } onGracefulShutdown: {
+            registries.drain(over: drainWindow)
+        }
+    }
+}
+
+/// Ends the process at the second signal: somebody does not want to wait until everything is in order. What was acknowledged is on disk either way.
+struct Impatience {
+    let logger: Logger
+
+    func run() async {
+        var count = 0
+        for await signal in await UnixSignalsSequence(trapping: .sigterm, .sigint) {
+            count += 1
+            guard count > 1 else { continue }
+            logger.warning("a second signal: stopped at once")
+            _exit(128 + signal.rawValue)
+        }
+    }
+}
