@@ -144,6 +144,8 @@ final class ClientSession {
 
     /// Called about once a second: everything that has to do with time, without a timer of its own.
     func timePassed(_ now: Timestamp) {
+        // Room for commands is not kept by who sends none.
+        if commands.isEmpty { commands = [] }
         switch state {
         case .waiting(let since): if since + services.settings.handshakeTimeout <= now { close(.stale) }
         case .connected(let credential):

@@ -33,6 +33,8 @@ package struct RealtimeChannel: ServerChildChannel, HTTPChannelHandler {
         channel.eventLoop.makeCompletedFuture {
             // Requests and commands are short. What a channel reads into it keeps, so this is memory of every client who says nothing; it grows where more comes.
             try channel.syncOptions?.setOption(.recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 64, initial: 512, maximum: 65_536))
+            // Of buffers that are still being looked at the channel would keep as many as it reads at a time.
+            try channel.syncOptions?.setOption(.maxMessagesPerRead, value: 1)
             let decided = channel.eventLoop.makePromise(of: Upgraded.self)
             let encoder = HTTPResponseEncoder()
             // Hummingbird's async channel keeps requests apart, and its types cannot hold an invalid header: no handlers for these.

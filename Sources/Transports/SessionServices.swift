@@ -4,8 +4,8 @@ package import Realtime
 package import Tenancy
 import Wire
 
-/// What a session needs of the world, and may be called from any thread.
-package struct SessionServices: Sendable {
+/// What a session needs of the world, and may be called from any thread. One for all of them: as a value it would be most of what a client costs.
+package final class SessionServices: Sendable {
     package let operations: Operations
     package let authenticate: Authenticate
     /// Whether a login has not ended since its token was proved.
