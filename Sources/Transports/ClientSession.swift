@@ -36,7 +36,7 @@ extension SessionTransport {
 }
 
 final class ClientSession {
-    private enum State {
+    enum State {
         case waiting(since: Timestamp)
         /// The token is being proved.
         case proving
@@ -45,26 +45,26 @@ final class ClientSession {
     }
 
     let clientID: String
-    private let services: SessionServices
-    private let loop: any EventLoop
-    private unowned let transport: any SessionTransport
-    private var state: State
-    private var connection: ConnectionID?
-    private var info: ClientInfo?
+    let services: SessionServices
+    let loop: any EventLoop
+    unowned let transport: any SessionTransport
+    var state: State
+    var connection: ConnectionID?
+    var info: ClientInfo?
     private var allowance: CommandAllowance
-    private enum Subscription {
+    enum Subscription {
         case byServer
         case byClient
     }
 
-    private var subscriptions: [String: Subscription] = [:]
+    var subscriptions: [String: Subscription] = [:]
     /// The connect command to be answered, once the server's subscriptions stand or it is `until`.
-    private var greeting: (id: UInt32, until: Timestamp)?
+    var greeting: (id: UInt32, until: Timestamp)?
     /// A subscription of the server's that the client has asked to have as its own, and delivers nothing until that is settled.
-    private var suspended: String?
+    var suspended: String?
     /// When to try again to subscribe the client to the channels of its role.
-    private var owedSubscriptionsAt: Timestamp?
-    private var commands: Deque<ClientCommand> = []
+    var owedSubscriptionsAt: Timestamp?
+    var commands: Deque<ClientCommand> = []
     private var isWorking = false
     private var waitsForHub = false
     private var isSettledEarly = false
@@ -74,7 +74,7 @@ final class ClientSession {
     /// Where a client without a socket sends its commands; known to that client alone.
     private let emulationSession: String?
     /// Where a client that comes back to a stream of events has been.
-    private let lastEventID: String?
+    let lastEventID: String?
 
     init(
         services: SessionServices,
@@ -231,125 +231,14 @@ final class ClientSession {
         }
     }
 
-    // MARK: Subscribing
-
-    private func subscribe(_ id: UInt32, _ request: SubscribeRequest, _ principal: Principal) {
-        guard let connection else { return }
-        guard let channel = TenantCell.Channel(request.channel) else { return transport.write(.error(id: id, .unknownChannel)) }
-        guard channel.isOpen(to: principal) else { return transport.write(.error(id: id, .permissionDenied)) }
-        guard subscriptions[request.channel] != .byClient else { return transport.write(.error(id: id, .alreadySubscribed)) }
-        guard subscriptions.count < services.settings.maxChannels else { return transport.write(.error(id: id, .limitExceeded)) }
-        let stream = StreamKey(tenant: principal.tenant, channel: request.channel)
-        if subscriptions[request.channel] == .byServer {
-            // Now it is the client's own. What is published until it stands comes with its reply, and not before.
-            services.hub.suspend(connection, stream, on: loop)
-            subscriptions[request.channel] = nil
-            suspended = request.channel
-        }
-        let registration = Registration(
-            connection: connection,
-            loop: loop,
-            command: id,
-            [
-                SubscriptionRequest(
-                    stream,
-                    delivery: channel.delivery,
-                    info: info(principal),
-                    isTold: request.joinLeave,
-                    since: request.recover ? request.since : nil,
-                    rejectsUnrecovered: request.recover && request.rejectsUnrecovered
-                )
-            ]
-        )
-        leave { services in
-            await services.subscribe(principal, [channel], registration)
-            return .subscribing
-        }
-    }
-
-    /// One for all its subscriptions, as it stays with each of them.
-    private func info(_ principal: Principal) -> ClientInfo {
-        if let info { return info }
-        let made = ClientInfo(user: principal.user.description, client: clientID, connInfo: services.connectionInfo(principal))
-        info = made
-        return made
-    }
-
-    /// Subscribes the client to the channels of its role, but those that it has, or is about to ask for itself.
-    private func subscribeByRole(_ principal: Principal, recovering subs: [String: SubscribeRequest] = [:]) {
-        owedSubscriptionsAt = nil
-        guard let connection else { return }
-        let asked = commands.compactMap { if case .subscribe(_, let request) = $0 { request.channel } else { nil } }
-        let channels = TenantCell.Channel.onConnecting(principal).filter { subscriptions[$0.name] == nil && !asked.contains($0.name) }
-        guard !channels.isEmpty else { return greet([:]) }
-        let remembered = lastEventID.map { EventPositions.positions($0, of: channels.map(\.name)) } ?? [:]
-        let requests = channels.map { channel in
-            SubscriptionRequest(
-                StreamKey(tenant: principal.tenant, channel: channel.name),
-                delivery: channel.delivery,
-                info: info(principal),
-                isTold: subs[channel.name]?.joinLeave ?? false,
-                since: remembered[channel.name] ?? subs[channel.name].flatMap { $0.recover ? $0.since : nil }
-            )
-        }
-        let registration = Registration(connection: connection, loop: loop, command: nil, requests)
-        let services = services
-        // Ends with the registration, which the hub settles; that of a session closed meanwhile comes to nothing.
-        Task { await services.subscribe(principal, channels, registration) }
-    }
-
-    func subscribed(command id: UInt32?, _ made: [Subscribed]) -> Bool {
-        if case .closed = state { return false }
-        return writing {
-            guard let id else { return subscribedByServer(made) }
-            suspended = nil
-            for subscription in made {
-                subscriptions[subscription.channel] = .byClient
-                transport.write(.subscribe(id: id, subscription.result))
-            }
-            subscriptionSettled()
-        }
-    }
-
-    private func subscribedByServer(_ made: [Subscribed]) {
-        let made = made.filter { subscriptions[$0.channel] == nil }
-        for subscription in made { subscriptions[subscription.channel] = .byServer }
-        if greeting == nil {
-            for subscription in made { transport.write(.push(.subscribe(channel: subscription.channel, subscription.result))) }
-        } else {
-            greet(Dictionary(made.map { ($0.channel, $0.result) }, uniquingKeysWith: { $1 }))
-        }
-    }
-
-    func refused(command id: UInt32?, _ error: CentrifugeError) -> Bool {
-        if case .closed = state { return false }
-        return writing {
-            if let id {
-                transport.write(.error(id: id, error))
-                dropSuspended()
-                subscriptionSettled()
-            } else {
-                if error.temporary { owedSubscriptionsAt = services.environment.now() + services.settings.subscribeAgainAfter }
-                greet([:])
-            }
-        }
-    }
-
-    /// A channel of the server's that the client wanted as its own, and was refused: the server subscribes it anew, as nothing was delivered meanwhile.
-    private func dropSuspended() {
-        guard let channel = suspended.take(), let connection, let tenant = credential?.principal.tenant else { return }
-        services.hub.unsubscribe(connection, StreamKey(tenant: tenant, channel: channel), on: loop)
-        owedSubscriptionsAt = services.environment.now() + services.settings.subscribeAgainAfter
-    }
-
-    private func writing(_ body: () -> Void) -> Bool {
+    func writing(_ body: () -> Void) -> Bool {
         let wasDirty = transport.hasUnflushed
         body()
         return !wasDirty && transport.hasUnflushed
     }
 
     /// A subscription is settled by the hub, which may be sooner than the command comes back from the business. The next command is taken after both.
-    private func subscriptionSettled() {
+    func subscriptionSettled() {
         if waitsForHub {
             waitsForHub = false
             isWorking = false
@@ -359,27 +248,9 @@ final class ClientSession {
         }
     }
 
-    private func unsubscribe(_ channel: String) {
-        guard subscriptions.removeValue(forKey: channel) != nil, let connection, let tenant = credential?.principal.tenant else { return }
-        services.hub.unsubscribe(connection, StreamKey(tenant: tenant, channel: channel), on: loop)
-    }
-
-    /// One subscription of the client's own is ended so that it is made anew, from the position the client has; where the server subscribed it, the client comes back.
-    func fellBehind(on channel: String) -> Bool {
-        guard case .connected = state, let subscription = subscriptions[channel] else { return false }
-        switch subscription {
-        case .byServer:
-            close(.insufficientState)
-            return false
-        case .byClient:
-            unsubscribe(channel)
-            return writing { transport.write(.push(.unsubscribe(channel: channel, .insufficientState))) }
-        }
-    }
-
     // MARK: Off the loop and back
 
-    private enum Outcome: Sendable {
+    enum Outcome: Sendable {
         /// The hub will settle it.
         case subscribing
         case reply(CentrifugeReply)
@@ -388,7 +259,7 @@ final class ClientSession {
     }
 
     /// Carries out one command elsewhere. The next one waits until its outcome is back.
-    private func leave(_ body: @escaping @Sendable (SessionServices) async -> Outcome) {
+    func leave(_ body: @escaping @Sendable (SessionServices) async -> Outcome) {
         isWorking = true
         Self.run(body, services, NIOLoopBound(self, eventLoop: loop), loop)
     }
@@ -450,7 +321,7 @@ final class ClientSession {
     }
 
     /// Answers the connect command, if it is not answered yet.
-    private func greet(_ subs: [String: SubscribeResult]) {
+    func greet(_ subs: [String: SubscribeResult]) {
         guard let greeting, let credential else { return }
         self.greeting = nil
         var result = ConnectResult(

@@ -51,6 +51,7 @@ final class OneWayStream: Subscriber, TimedConnection {
         let principal = credential.principal
         let id = services.hub.attach(self, on: loop)
         connection = id
+        outlet.putRetry(milliseconds: retryMilliseconds)
         services.presence.opened(PresenceLeases.Person(tenant: principal.tenant, user: principal.user))
         let info = ClientInfo(user: principal.user.description, client: clientID, connInfo: services.connectionInfo(principal))
         let requests = channels.map {
@@ -71,16 +72,14 @@ final class OneWayStream: Subscriber, TimedConnection {
 
     func subscribed(command id: UInt32?, _ subscriptions: [Subscribed]) -> Bool {
         guard outlet.isOpen else { return false }
-        let wasDirty = outlet.hasUnflushed
         positions = EventPositions(subscriptions.map { ($0.channel, $0.result.position) })
         var result = ConnectResult(client: clientID, version: services.version)
         result.subs = Dictionary(subscriptions.map { ($0.channel, $0.result) }, uniquingKeysWith: { $1 })
         let left = credential.expiresAt - services.environment.now()
         result.expiry = .after(seconds: UInt32(clamping: max(left.components.seconds, 1)))
-        outlet.putRetry(milliseconds: retryMilliseconds)
         outlet.put(CentrifugePush.connect(result).unidirectionalBytes, id: positions.isEmpty ? nil : positions.id)
         settled.take()?(.success(()))
-        return !wasDirty
+        return true
     }
 
     /// Not the same for all, who are to come back one after the other.

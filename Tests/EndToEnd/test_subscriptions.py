@@ -258,6 +258,10 @@ def test_a_tenant_that_cannot_be_loaded_keeps_nobody_from_connecting(own_postgre
         assert "subs" not in connected, "the tenant sleeps in a database that is away"
         line.send({"id": 2, "rpc": {"method": "echo", "data": 1}})
         assert line.reply(2)["rpc"]["data"] == 1
+        # Who only listens is sent away to come back: after an error in place of a stream a browser never would.
+        listener = Listener(office, f"/connection/uni_sse?token={token}")
+        eventually("the end", lambda: listener.is_over)
+        assert listener.retry and [e for _, e in listener.events] == [{"disconnect": {"code": 3004, "reason": "internal server error"}}]
         own_postgres.start()
         push = eventually("subscribed as soon as it can be", lambda: next((p for p in line.pushes if "subscribe" in p), None), timeout=40)
         assert push["channel"] == "notices" and push["subscribe"]["data"] == {"notices": []}

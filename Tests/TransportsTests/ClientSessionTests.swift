@@ -97,6 +97,16 @@ import Wire
         #expect(try await fixture.closed == nil)
     }
 
+    @Test func takingASubscriptionOverIsNotOneMore() async throws {
+        let fixture = try await connected { $0.maxChannels = 1 }
+        try await fixture.say(#"{"id":2,"subscribe":{"channel":"notices"}}"#, #"{"id":3,"subscribe":{"channel":"queue"}}"#)
+        try await fixture.heard(#"{"id":2,"subscribe""#)
+        #expect(try await fixture.heard(#"{"id":3,"#).contains(#""code":106"#))
+        try await fixture.post("um")
+        try await fixture.heard("um")
+        #expect(try await fixture.written.filter { $0.contains("notice.created") }.count == 1)
+    }
+
     // MARK: Endings
 
     @Test func whoDoesNotSayWhoItIsIsClosed() async throws {

@@ -90,7 +90,8 @@ final class SessionFixture: Sendable {
     let shelf: Shelf
     let hub: StreamHub
     private let directory = TemporaryDirectory()
-    private let loop = NIOAsyncTestingEventLoop()
+    let loop = NIOAsyncTestingEventLoop()
+    let services: SessionServices
     private let parts: NIOLoopBoundBox<Parts>
     private let operations: Operations
     private let principal = Principal(
@@ -119,7 +120,7 @@ final class SessionFixture: Sendable {
         operations = Operations(tenants: tenants, gate: gate, store: shelf, hub: hub, environment: clock.environment)
         var settings = SocketSettings()
         adjust(&settings)
-        let services = SessionServices(
+        services = SessionServices(
             operations: operations,
             authenticate: { token throws(Refusal) in
                 let words = token.split(separator: " ")
@@ -139,6 +140,7 @@ final class SessionFixture: Sendable {
             settings: settings,
             version: "test"
         )
+        let services = services
         parts = try await loop.executeInContext {
             let line = Line()
             let session = ClientSession(services: services, loop: loop, transport: line)
@@ -168,6 +170,7 @@ final class SessionFixture: Sendable {
     var closed: CentrifugeDisconnect? { get async throws { try await onLoop { _, line in line.closed } } }
     func fellBehind(on channel: String) async throws { _ = try await onLoop { session, _ in session.fellBehind(on: channel) } }
 
+    var notices: StreamKey { StreamKey(tenant: principal.tenant, channel: "notices") }
     func post(_ text: String) async throws { _ = try await operations.postNotice(text, clientMessageID: nil, by: principal) }
 
     /// Waits for a line that holds `text`, from the line numbered `start` on, and gives it.
