@@ -7,25 +7,29 @@ import hashlib
 import hmac
 import json
 import os
-import pathlib
 import re
 import subprocess
+import sys
 import threading
-import time
 from datetime import datetime, timedelta, timezone
 
 import pytest
+from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
+from fakes.whatsapp import media, status
 from harness.api import Api
-from harness.contract import METHODS, PROTOCOL, Contract, document, every_schema
-from harness.golden import Player
+from harness.contract import METHODS, PROTOCOL, Broken, Contract, document, every_schema
+from harness.golden import Player, Socket
+from harness.http import Reply
 from harness.process import ADMIN_EMAIL, ADMIN_PASSWORD, API_KEY, APP_SECRET, VERIFY_TOKEN, run
 from harness.waiting import PATIENCE, eventually
 
 EXAMPLES = sorted((PROTOCOL / "examples").glob("*.jsonl"))
 # As `plantao serve` runs with nothing set: the simulator stands in for WhatsApp.
 SIMULATED = {"WHATSAPP_API_TOKEN": "", "WHATSAPP_PHONE_NUMBER_ID": ""}
+# What the server says only when something of its own goes wrong, which nothing from outside can bring about; StreamHubTests has it.
+UNPROVOKED = {"push.unsubscribe"}
 
 
 @pytest.fixture(scope="module")
@@ -99,8 +103,6 @@ def test_every_reference_leads_somewhere(name):
 
 
 def test_every_schema_is_of_the_draft_it_names_and_says_what_it_is():
-    from jsonschema import Draft202012Validator
-
     for name in every_schema():
         schema = json.loads((PROTOCOL / "schemas" / name).read_text("utf-8"))
         Draft202012Validator.check_schema(schema)
@@ -268,8 +270,6 @@ def _tour_of_conversations(office, owner, maria):
     eventually("the offer", lambda: agent.conversation(offered)["state"] == "offered")
     agent.command(offered, "decline")
     # What is more than text, and what became of an answer.
-    from fakes.whatsapp import media, status
-
     number = agent.conversation(id)["contact"]["number"]
     office.deliver(media(number, "image", content={"caption": "olha"}))
     office.settled(id)
@@ -304,7 +304,25 @@ def _tour_of_operators(owner, viewer, anybody):
     anybody.call("GET", "/nowhere", expect=404)
 
 
-def test_what_passes_in_a_live_session_is_as_described_and_nothing_is_described_that_never_passes(offices, seen):
+def _subscribed_late(own_postgres, offices, contract):
+    """Whoever connects while their business cannot be read is subscribed by the server later, in a push."""
+    office = offices(DATABASE_URL=own_postgres.create_database().url)
+    token = office.admin.token
+    office.server.restart()
+    own_postgres.stop()
+    line = Socket("", contract.session(), office.server)
+    try:
+        line.say({"id": 1, "connect": {"token": token}})
+        assert line.wait(lambda: line.frames), "connecting waits for nothing"
+        own_postgres.start()
+        assert line.wait(lambda: len(line.frames) == 2, timeout=40)
+        for frame in line.frames:
+            line.contract.heard(frame)
+    finally:
+        line.close()
+
+
+def test_what_passes_in_a_live_session_is_as_described_and_nothing_is_described_that_never_passes(offices, own_postgres, seen):
     for path in EXAMPLES:
         if path not in seen.played:
             _play(path, offices, seen)
@@ -315,11 +333,12 @@ def test_what_passes_in_a_live_session_is_as_described_and_nothing_is_described_
     _tour_of_conversations(office, owner, office.hire("Maria", languages=("pt",)))
     _tour_of_whatsapp(owner, anybody)
     _tour_of_operators(owner, viewer, anybody)
+    _subscribed_late(own_postgres, offices, seen)
 
     # The other way round.
-    unused = sorted(every_schema() - seen.used)
-    assert not unused, f"{unused}: schemas that nothing was like; take them away, or let something pass that is"
-    assert sorted(set(document("asyncapi.yaml")["components"]["messages"]) - seen.messages) == [], "messages that nobody has sent"
+    unused = every_schema() - seen.used
+    assert unused == {f"frames/{name}.json" for name in UNPROVOKED}, "schemas that nothing was like: take them away, or let something pass that is"
+    assert set(document("asyncapi.yaml")["components"]["messages"]) - seen.messages == UNPROVOKED, "messages that nobody has sent"
     unanswered = {
         (method.upper(), path)
         for path, item in document("openapi.yaml")["paths"].items()
@@ -359,3 +378,85 @@ def test_a_body_that_cannot_be_read_is_answered_as_openapi_says(offices):
         if "requestBody" in operation:
             for body in (b"{", b"[]", b'"text"', b"\xff"):
                 assert owner.call(method, path, body=body, is_sane=False).status < 500
+
+
+def test_what_is_not_described_is_noticed():
+    """The checks themselves: a member, a type, a status, an event or a header that protocol/ does not have."""
+    contract = Contract()
+    notice = {"id": "01234567-89ab-7def-8123-456789abcdef", "text": "a", "author": {"id": "01234567-89ab-7def-8123-456789abcdef", "name": "b"}, "created_at": "2026-03-01T09:30:00.000Z"}
+    good = {"push": {"channel": "notices", "pub": {"data": {"type": "notice.created", "notice": notice}, "offset": 1}}}
+    contract.session().heard(good)
+    for wrong in [notice | {"colour": "red"}, notice | {"text": 7}, {k: v for k, v in notice.items() if k != "author"}, notice | {"created_at": "2026-03-01"}]:
+        with pytest.raises(Broken):
+            contract.session().heard({"push": {"channel": "notices", "pub": {"data": {"type": "notice.created", "notice": wrong}, "offset": 1}}})
+    for channel in ("queue", "nowhere"):
+        with pytest.raises(Broken):
+            contract.session().heard({"push": good["push"] | {"channel": channel}})
+    headers = [("X-Request-ID", "1"), ("X-Process-Time", "0.1"), ("Content-Type", "application/json")]
+    error = json.dumps({"detail": "x", "code": "y"}).encode()
+    contract.exchanged("GET", "/api/v1/users", None, Reply("GET", "/api/v1/users", 401, [*headers, ("WWW-Authenticate", "Bearer")], error))
+    for status_, fields in [(418, headers), (401, headers), (503, headers), (401, [*headers[:2], ("WWW-Authenticate", "Bearer")])]:
+        with pytest.raises(AssertionError):
+            contract.exchanged("GET", "/api/v1/users", None, Reply("GET", "/api/v1/users", status_, fields, error))
+
+
+# MARK: The README
+
+
+def _blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", (PROTOCOL / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def _reader(office):
+    return {"PATH": os.environ["PATH"], "BASE": office.server.url, "EMAIL": ADMIN_EMAIL, "PASSWORD": ADMIN_PASSWORD, "no_proxy": "*"}
+
+
+def test_the_readme_names_every_channel_event_command_and_method(listed):
+    text = (PROTOCOL / "README.md").read_text("utf-8")
+    names = {channel.replace("{id}", "<id>") for channel in listed["channels"]} | set(listed["rpc"])
+    names |= {path.stem for path in (PROTOCOL / "schemas" / "events").glob("*.json")}
+    names |= {path.stem.removeprefix("command.") for path in (PROTOCOL / "schemas" / "frames").glob("command.*.json")} - {"pong"}
+    missing = {name for name in names if not re.search(rf"`{re.escape(name)}[` {{]", text) and f"RPC `{name}`" not in text}
+    assert not missing
+    linked = set(re.findall(r"\(([a-z_]+\.jsonl)\)", (PROTOCOL / "examples" / "README.md").read_text("utf-8")))
+    assert linked == {path.name for path in EXAMPLES}
+
+
+def test_the_lines_for_curl_do_what_they_say(offices):
+    (script,) = _blocks("sh")
+    office = offices(**SIMULATED)
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], env=_reader(office), capture_output=True, text=True, timeout=60 * PATIENCE)
+    assert done.returncode == 0, done.stderr
+    wamid, state, status_, news = (line for line in done.stdout.replace("}active", "}\nactive").splitlines())
+    assert json.loads(wamid)["wamid"].startswith("wamid.SIM") and (state, status_) == ("active", "queued")
+    events = [publication["data"] for publication in json.loads(news)["publications"]]
+    assert [event["conversation"]["labels"] for event in events if event["type"] == "conversation.changed"][-1] == ["vip"]
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["bare", "sdk"])
+def test_the_clients_in_python_show_the_list_and_come_back_after_a_restart(offices, number):
+    program, office = _blocks("python")[number], offices(**SIMULATED)
+    client = subprocess.Popen([sys.executable, "-u", "-c", program], env=_reader(office), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    lines = []
+    threading.Thread(target=lambda: lines.extend(iter(client.stdout.readline, "")), daemon=True).start()
+
+    def shows(line, count=1):
+        eventually(f"{line!r}, {count} times", lambda: [shown.strip() for shown in list(lines)].count(line) >= count, timeout=30)
+
+    def says(name, text):
+        office.admin.post("/api/v1/simulator/messages", {"from": f"55119000000{len(name):02d}", "name": name, "text": text}, expect=201)
+
+    try:
+        shows("snapshot 0")
+        says("Ana", "oi")
+        shows("change Ana bot")
+        office.server.restart()
+        shows("snapshot 1")
+        says("Beatriz", "quero um atendente")
+        shows("change Beatriz queued")
+        assert client.poll() is None
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{''.join(lines)}") from None
+    finally:
+        client.kill()
+        client.wait()

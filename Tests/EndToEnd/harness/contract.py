@@ -193,6 +193,8 @@ class SessionContract:
             self._is({"pub": "push.publication"}.get(name, f"push.{name}"), frame)
             if name == "pub":
                 self._published(push["channel"], push["pub"])
+            elif name == "subscribe":
+                self._subscribed(push["channel"], push["subscribe"])
             return
         if "error" in frame:
             return self._is("reply.error", frame)
@@ -201,13 +203,10 @@ class SessionContract:
         command = self._asked.pop(frame["id"])
         assert name in command, f"{frame} answers {command}"
         if name == "subscribe":
-            channel = command["subscribe"]["channel"]
-            for publication in frame["subscribe"].get("publications", []):
-                self._published(channel, publication)
-            if "data" in frame["subscribe"]:
-                snapshot = next(m for m in self.contract.events_on(channel) if m.startswith("snapshot."))
-                self.contract.check(f"schemas/snapshots/{snapshot.removeprefix('snapshot.')}.json", frame["subscribe"]["data"], f"the snapshot of {channel}")
-                self.contract.messages.add(snapshot)
+            self._subscribed(command["subscribe"]["channel"], frame["subscribe"])
+        elif name == "connect":
+            for channel, subscription in frame["connect"].get("subs", {}).items():
+                self._subscribed(channel, subscription)
         elif name == "history":
             for publication in frame["history"]["publications"]:
                 self._published(command["history"]["channel"], publication)
@@ -215,6 +214,14 @@ class SessionContract:
             method = command["rpc"]["method"]
             self.contract.check(f"schemas/commands/{method}.result.json", frame["rpc"].get("data"), f"the result of {method}")
             self.contract.messages.add(f"rpc.{method}.result")
+
+    def _subscribed(self, channel, subscription):
+        for publication in subscription.get("publications", []):
+            self._published(channel, publication)
+        if "data" in subscription:
+            snapshot = next(m for m in self.contract.events_on(channel) if m.startswith("snapshot."))
+            self.contract.check(f"schemas/snapshots/{snapshot.removeprefix('snapshot.')}.json", subscription["data"], f"the snapshot of {channel}")
+            self.contract.messages.add(snapshot)
 
     def _published(self, channel, publication):
         kind = publication["data"]["type"]
