@@ -94,11 +94,7 @@ struct Server {
 
         try await wakeThoseWhoWait(store, alarms)
 
-        var apiSettings = API.Settings()
-        apiSettings.version = Version.current
-        apiSettings.isSimulated = settings.whatsapp == nil
-        apiSettings.whatsappVerifyToken = settings.whatsappVerifyToken
-        apiSettings.whatsappSignature = settings.whatsappAppSecret.map(WhatsAppSignature.init(appSecret:))
+        var apiSettings = Self.apiSettings(settings)
         if let relay { apiSettings.relay = { relay.report } }
         if let key = settings.apiKey, let tenant = await directory.tenants.first { apiSettings.apiKey = (key, tenant.id) }
         var socketSettings = SocketSettings()
@@ -208,6 +204,16 @@ struct Server {
     }
 
     // MARK: Parts
+
+    /// What the settings alone decide of the HTTP doors, such as which of them there are.
+    static func apiSettings(_ settings: Settings) -> API.Settings {
+        var api = API.Settings()
+        api.version = Version.current
+        api.isSimulated = settings.whatsapp == nil
+        api.whatsappVerifyToken = settings.whatsappVerifyToken
+        api.whatsappSignature = settings.whatsappAppSecret.map(WhatsAppSignature.init(appSecret:))
+        return api
+    }
 
     private func bridge(_ directory: Directory, _ http: HTTPClient, _ simulator: WhatsAppSimulator) -> WhatsAppBridge {
         guard let whatsapp = settings.whatsapp else {

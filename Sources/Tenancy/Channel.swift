@@ -11,16 +11,20 @@ extension TenantCell {
         case consultores
         case notices
 
+        /// Those whose name is the same for everybody.
+        private static let fixed = [conversations, queue, queueCounts, consultores, notices]
+        private static let conversationPrefix = "conversation:"
+
+        /// What channels are called; `{id}` stands for a conversation's.
+        package static let templates = fixed.map(\.name) + [conversationPrefix + "{id}"]
+
         /// `nil` for a name that no channel has.
         package init?(_ name: String) {
-            switch name {
-            case "conversations": self = .conversations
-            case "queue": self = .queue
-            case "queue:counts": self = .queueCounts
-            case "consultores": self = .consultores
-            case "notices": self = .notices
-            default:
-                guard name.hasPrefix("conversation:"), let id = ConversationID(name.dropFirst("conversation:".count)) else { return nil }
+            if let channel = Self.fixed.first(where: { $0.name == name }) {
+                self = channel
+            } else {
+                let prefix = Self.conversationPrefix
+                guard name.hasPrefix(prefix), let id = ConversationID(name.dropFirst(prefix.count)) else { return nil }
                 self = .conversation(id)
             }
         }
@@ -28,7 +32,7 @@ extension TenantCell {
         package var name: String {
             switch self {
             case .conversations: "conversations"
-            case .conversation(let id): "conversation:\(id)"
+            case .conversation(let id): Self.conversationPrefix + id.description
             case .queue: "queue"
             case .queueCounts: "queue:counts"
             case .consultores: "consultores"

@@ -186,8 +186,14 @@ package struct Operations: Sendable {
         }
     }
 
+    /// The RPC methods that there are.
+    package static let methods: Set<String> = Set(AgentCommand.verbs.map { "conversation.\($0)" }).union([
+        "conversation.typing", "consultor.connection", "notice.post", "echo",
+    ])
+
     /// A remote procedure call: the twin of a REST call, with `conversation_id` among its fields. `nil` when there is no such method.
     package func call(_ method: String, _ data: JSON, by principal: Principal) async throws(Refusal) -> [UInt8]? {
+        guard Self.methods.contains(method) else { return nil }
         if method == "echo" { return data.bytes }
         if method == "notice.post" {
             let (text, key) = try Notice.fields(data)
@@ -202,7 +208,6 @@ package struct Operations: Sendable {
             guard let id = try await consultorID(of: principal.user, principal.tenant) else { throw .notFound(.consultor) }
             return try await updateConsultor(id, changes, principal.tenant)
         }
-        guard method.hasPrefix("conversation.") else { return nil }
         let verb = String(method.dropFirst("conversation.".count))
         var fields = try RequestFields(data)
         if verb == "typing" {

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
+from .contract import is_documented
 from .http import Http
 
 # What the text of an error must never show: our language and libraries, SQL, file paths, addresses in memory.
@@ -38,6 +39,7 @@ class Api:
             headers.setdefault("Content-Type", "application/json")
         query = {name: value for name, value in query.items() if value is not None}
         reply = self.http.request(method, path + ("?" + urlencode(query) if query else ""), headers, body, timeout)
+        is_documented(reply)
         if expect is not None:
             expected = expect if isinstance(expect, (tuple, list, set)) else (expect,)
             assert reply.status in expected, f"expected {expect}: {reply}"

@@ -1,0 +1,489 @@
+"""protocol/ is true: its routes are the router's, its channels and methods the program's, its examples replay, and what passes on the wire is what its schemas say.
+
+E2E_RECORD   1: writes down anew what the server answers in protocol/examples/ (for one file: with -k)
+"""
+
+import hashlib
+import hmac
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import validate
+
+from fakes.whatsapp import media, status
+from harness.api import Api
+from harness.contract import METHODS, PROTOCOL, Broken, Contract, document, every_schema
+from harness.golden import Player, Socket
+from harness.http import Reply
+from harness.process import ADMIN_EMAIL, ADMIN_PASSWORD, API_KEY, APP_SECRET, VERIFY_TOKEN, run
+from harness.rawsocket import RawSocket
+from harness.waiting import PATIENCE, eventually
+
+EXAMPLES = sorted((PROTOCOL / "examples").glob("*.jsonl"))
+# As `plantao serve` runs with nothing set: the simulator stands in for WhatsApp.
+SIMULATED = {"WHATSAPP_API_TOKEN": "", "WHATSAPP_PHONE_NUMBER_ID": ""}
+
+
+@pytest.fixture(scope="module")
+def listed():
+    """What the program itself says can be called."""
+    done = run("routes", "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+# MARK: The documents and the program
+
+
+def test_every_route_of_the_router_is_in_openapi_and_the_other_way_round(listed):
+    routes = {(route["method"], route["path"]) for route in listed["routes"]}
+    documented = {(method.upper(), path) for path, item in document("openapi.yaml")["paths"].items() for method in item if method in METHODS}
+    assert len(routes) == len(listed["routes"]) > 40
+    assert not routes - documented, "missing in openapi.yaml"
+    assert not documented - routes, "no such route"
+
+
+def test_a_route_that_only_a_setting_opens_is_listed_only_with_it(listed):
+    cloud = json.loads(run("routes", "--json", WHATSAPP_API_TOKEN="t", WHATSAPP_PHONE_NUMBER_ID="1").stdout)
+    assert [route for route in listed["routes"] if route not in cloud["routes"]] == [{"method": "POST", "path": "/api/v1/simulator/messages"}]
+    lines = run("routes").stdout.splitlines()
+    assert "GET     /health" in lines and "RPC     conversation.claim" in lines and "CHANNEL queue" in lines
+    wrong = run("routes", PORT="many")
+    assert wrong.returncode == 78 and "PORT" in wrong.stderr
+
+
+def test_every_channel_and_method_is_in_asyncapi_and_the_other_way_round(listed):
+    asyncapi = document("asyncapi.yaml")
+    assert {channel["address"] for channel in asyncapi["channels"].values()} - {None} == set(listed["channels"])
+    methods = {name.removeprefix("rpc.") for name in asyncapi["operations"] if name.startswith("rpc.")}
+    assert methods == set(listed["rpc"])
+    schemas = {name for name in every_schema() if name.startswith("commands/")}
+    assert schemas == {f"commands/{method}.{part}.json" for method in listed["rpc"] for part in ("input", "result")}
+
+
+def test_openapi_is_valid():
+    validate(document("openapi.yaml"), base_uri=(PROTOCOL / "openapi.yaml").as_uri())
+    identifiers = [operation["operationId"] for item in document("openapi.yaml")["paths"].values() for operation in item.values()]
+    assert len(identifiers) == len(set(identifiers))
+
+
+def test_asyncapi_names_only_what_there_is():
+    asyncapi = document("asyncapi.yaml")
+    assert asyncapi["asyncapi"] == "3.0.0" and {"info", "servers", "channels", "operations", "components"} <= set(asyncapi)
+    for name, operation in asyncapi["operations"].items():
+        assert operation["action"] in ("send", "receive"), name
+        # AsyncAPI 3.0.0 "Operation Object": the messages of an operation are those of its channel.
+        for place in [operation, operation.get("reply", operation)]:
+            channel = place["channel"]["$ref"]
+            assert all(message["$ref"].startswith(channel + "/messages/") for message in place["messages"]), name
+    said = {ref for operation in asyncapi["operations"].values() for ref in _references(operation)}
+    for name, channel in asyncapi["channels"].items():
+        for message in channel["messages"]:
+            assert f"#/channels/{name}/messages/{message}" in said, f"no operation has {message} of {name}"
+
+
+@pytest.mark.parametrize("name", ["openapi.yaml", "asyncapi.yaml", *sorted(f"schemas/{name}" for name in every_schema())])
+def test_every_reference_leads_somewhere(name):
+    path = PROTOCOL / name
+    contents = document(name) if path.suffix == ".yaml" else json.loads(path.read_text("utf-8"))
+    for reference in _references(contents):
+        target, _, pointer = reference.partition("#")
+        found = contents if not target else json.loads((path.parent / target).read_text("utf-8"))
+        for step in pointer.split("/")[1:]:
+            assert step in found, f"{reference}: there is no {step}"
+            found = found[step]
+
+
+def test_every_schema_is_of_the_draft_it_names_and_says_what_it_is():
+    for name in every_schema():
+        schema = json.loads((PROTOCOL / "schemas" / name).read_text("utf-8"))
+        Draft202012Validator.check_schema(schema)
+        assert schema["$schema"] == Draft202012Validator.META_SCHEMA["$schema"] and schema["title"] and schema["description"], name
+
+
+def _references(value):
+    if isinstance(value, dict):
+        if isinstance(value.get("$ref"), str):
+            yield value["$ref"]
+        for member in value.values():
+            yield from _references(member)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _references(item)
+
+
+# MARK: Golden examples
+
+
+def _people(office):
+    """Those whom examples name: the owner, and two agents with consultores 1 and 2, of whom Maria is online."""
+    owner = office.admin
+    people = {"owner": owner.token}
+    for number, (name, languages) in enumerate([("Maria", ["pt", "en"]), ("João", ["pt"])], 1):
+        email, password = f"{'maria' if number == 1 else 'joao'}@example.com", f"Senha#Forte{number}x2026"
+        user = owner.create_user(email, name, "agent", password)
+        consultor = owner.create_consultor(name, languages, user_id=user["id"], status_online=number == 1)
+        assert consultor["id"] == number
+        people[email.split("@")[0]] = Api(office.server).login(email, password).token
+    return people
+
+
+def _play(path, offices, contract, recorder=None):
+    entries = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
+    settings = entries[0].get("settings", {})
+    office = offices(**SIMULATED, **settings)
+    Player(office.server, Api(office.server), _people(office), contract, recorder).play(entries)
+    return entries
+
+
+@pytest.fixture(scope="module")
+def seen():
+    """What of protocol/ the tests of this file have come across, and the examples that have been played."""
+    contract = Contract()
+    contract.played = set()
+    return contract
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_plays_as_it_is_written(path, offices, seen):
+    if os.environ.get("E2E_RECORD"):
+        recorder = []
+        first = json.loads(path.read_text("utf-8").splitlines()[0])
+        _play(path, offices, seen, recorder)
+        entries = ([first] if "settings" in first else []) + recorder
+        path.write_text("".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries), "utf-8")
+    else:
+        _play(path, offices, seen)
+    seen.played.add(path)
+
+
+def test_a_player_that_hears_something_else_says_so(offices):
+    """The comparison can fail: each of these differs from what the server answers."""
+    entries = [{"open": "websocket"}, {">": {"id": 1, "connect": {"token": "<maria's token>"}}}, {">": {"id": 2, "rpc": {"method": "echo", "data": {"a": 1}}}}]
+    office = offices(**SIMULATED)
+    people = _people(office)
+    for wrong in [{"id": 2, "rpc": {"data": {"a": 2}}}, {"id": 2, "rpc": {"data": {"a": "1"}}}, {"id": 2, "rpc": {"data": {}}}, {"id": 2, "rpc": {"data": [1]}}]:
+        with pytest.raises(AssertionError):
+            Player(office.server, Api(office.server), people, Contract()).play([*entries, {"<": wrong}])
+
+
+# MARK: A live session
+
+
+class Checked(Api):
+    """A client of whom every request and every answer is held against openapi.yaml."""
+
+    def __init__(self, server, contract, token=None, api_key=None, session=None):
+        super().__init__(server, token, api_key, session)
+        self.contract = contract
+
+    def _session(self, answer):
+        return Checked(self.server, self.contract, token=answer["access_token"], session=answer)
+
+    def call(self, method, path, json=None, **more):
+        is_sane = more.pop("is_sane", True)
+        reply = super().call(method, path, json=json, **more)
+        self.contract.exchanged(*reply.request.split(" ", 1), json, reply, is_sane)
+        return reply
+
+
+def _tour_of_identity(owner, anybody):
+    form = "application/x-www-form-urlencoded"
+    for base in ("/api/v1/auth", "/api/auth"):
+        anybody.call("POST", f"{base}/login", body=f"username={ADMIN_EMAIL}&password=no", headers={"Content-Type": form}, expect=401)
+        anybody.call("POST", f"{base}/login", json={"email": ADMIN_EMAIL}, expect=422)
+        session = anybody._session(anybody.post(f"{base}/login", {"username": ADMIN_EMAIL, "password": ADMIN_PASSWORD}))
+        again = anybody._session(anybody.post(f"{base}/refresh", {"refresh_token": session.session["refresh_token"]}))
+        again.post(f"{base}/logout")
+        again.call("POST", f"{base}/logout", expect=401)
+        anybody.call("POST", f"{base}/refresh", json={"refresh_token": "old"}, expect=401)
+    other = anybody.register("outra@example.com", "Nova#Firma2026", business_name="Outra")
+    anybody.call("POST", "/api/auth/register", json={"email": "outra@example.com", "password": "Nova#Firma2026"}, expect=409)
+    anybody.call("POST", "/api/auth/register", json={"email": "fraca@example.com", "password": "1"}, expect=422)
+
+    user = owner.create_user("vera@example.com", "Vera", "viewer", "Olha#Tudo2026x")
+    owner.call("POST", "/api/v1/users/", json={"email": "vera@example.com", "name": "Vera", "role": "viewer", "password": "Olha#Tudo2026x"}, expect=409)
+    path = f"/api/v1/users/{user['id']}"
+    owner.put(path, {"name": "Vera Lima"})
+    assert owner.get(path)["name"] == "Vera Lima" and owner.users(page=1, per_page=1)["total_pages"] > 1
+    other.call("GET", path, expect=404)
+    owner.call("GET", "/api/v1/users", page=0, expect=422)
+    vera = anybody.login("vera@example.com", "Olha#Tudo2026x")
+    vera.call("PUT", path, json={"role": "owner"}, is_sane=False, expect=403)
+    owner.call("DELETE", f"/api/v1/users/{owner.user['id']}", expect=409)
+    gone = owner.create_user("vai@example.com", "Vai", "agent", "Por#Pouco2026x")
+    owner.call("DELETE", f"/api/v1/users/{gone['id']}", expect=204)
+    owner.call("DELETE", f"/api/v1/users/{gone['id']}", expect=404)
+    return vera
+
+
+def _tour_of_consultores(owner, integrator):
+    for who in (owner, integrator):
+        consultor = who.post("/consultor", {"nome": "Rita", "idiomas": ["pt"]}, expect=201)
+        path = f"/consultor/{consultor['id']}"
+        who.put(path, {"capacity": 3, "id_pipedrive": 7, "user_id": None})
+        who.call("PUT", path, json={"capacity": -1}, is_sane=False, expect=422)
+        who.put(f"{path}/connection", status_online="true")
+        who.put(f"{path}/connection", {"status_online": True})
+        assert who.get("/consultor/da-vez", idioma="pt")["numero_protocolo"].startswith("#")
+        who.call("GET", "/consultor/da-vez", idioma="xx", expect=404)
+        who.call("GET", "/consultor/da-vez", expect=422)
+        assert consultor["id"] in [c["id"] for c in who.get("/consultores")] and who.get(path)["capacity"] == 3
+        who.call("DELETE", path, expect=204)
+        who.call("GET", path, expect=404)
+
+
+def _tour_of_conversations(office, owner, maria):
+    id = office.attended_by(maria)["id"]
+    agent = Checked(office.server, owner.contract, token=maria.token)
+    base = f"/api/v1/conversations/{id}"
+    for query in ({"state": "open"}, {"state": "active,queued", "assignee": "me", "per_page": 2}, {"assignee": "none"}, {"q": "#0000"}, {"assignee": 1}):
+        agent.conversations(**query)
+    agent.call("GET", "/api/v1/conversations", state="dreaming", expect=422)
+    agent.conversation(id)
+    said = agent.say(id, "Bom dia!", client_message_id="k1")
+    assert agent.say(id, "Bom dia!", client_message_id="k1")["id"] == said["id"]
+    agent.note(id, "só entre nós")
+    agent.messages(id, limit=2, before=said["id"])
+    agent.call("GET", f"{base}/messages", before="x", expect=422)
+    for verb, body in {"claim": None, "read": None, "typing": {"typing": False}, "labels": {"labels": ["a"]}, "transfer": {"consultor_id": maria.id}}.items():
+        agent.command(id, verb, body)
+    agent.call("POST", f"{base}/decline", expect=409)
+    agent.call("POST", f"{base}/snooze", json={"until": "yesterday"}, expect=422)
+    agent.command(id, "snooze", {"until": (datetime.now(timezone.utc) + timedelta(hours=1)).isoformat()})
+    agent.command(id, "return-to-bot")
+    agent.command(id, "resolve")
+    agent.call("POST", f"{base}/messages", json={"text": "tarde demais"}, expect=409)
+    agent.command(id, "reopen")
+    agent.call("POST", f"{base}/reopen", expect=409)
+
+    # An offer, given back.
+    offered = office.in_line()["id"]
+    eventually("the offer", lambda: agent.conversation(offered)["state"] == "offered")
+    agent.command(offered, "decline")
+    # What is more than text, and what became of an answer.
+    number = agent.conversation(id)["contact"]["number"]
+    office.deliver(media(number, "image", content={"caption": "olha"}))
+    office.settled(id)
+    sent = office.message(id, "Bom dia!")["external_id"]
+    office.deliver(status(sent, "failed", errors=[{"code": 131026, "title": "Message undeliverable"}]))
+    office.message(id, "Bom dia!", status="failed")
+    assert [m for m in agent.messages(id)["items"] if "content" in m] and [m for m in agent.messages(id)["items"] if m["error"]]
+
+
+def _tour_of_whatsapp(owner, anybody):
+    handshake = {"hub.mode": "subscribe", "hub.verify_token": VERIFY_TOKEN, "hub.challenge": "42"}
+    assert anybody.call("GET", "/api/webhooks/whatsapp", expect=200, **handshake).text == "42"
+    anybody.call("GET", "/api/webhooks/whatsapp", expect=403, **handshake | {"hub.verify_token": "no"})
+    for body, key, expect in [(b'{"object":"whatsapp_business_account","entry":[]}', APP_SECRET, 200), (b"{}", "another", 403), (b"[", APP_SECRET, 400), (b"{}", None, 401)]:
+        signature = {"X-Hub-Signature-256": "sha256=" + hmac.new(key.encode(), body, hashlib.sha256).hexdigest()} if key else {}
+        anybody.call("POST", "/api/webhooks/whatsapp", body=body, headers=signature, is_sane=False, expect=expect)
+    owner.get("/api/v1/whatsapp/status")
+
+
+def _tour_of_operators(owner, viewer, anybody):
+    for path in ("/", "/health", "/info", "/metrics"):
+        anybody.call("GET", path, expect=200)
+    owner.get("/api/v1/storage")
+    assert owner.post("/api/v1/storage/retry")["tried"] == 0
+    owner.call("POST", "/api/v1/storage/retry", json={"ids": [5]}, expect=404)
+    viewer.call("GET", "/api/v1/storage", expect=403)
+    owner.call("GET", "/api/v1/notices", limit=1, expect=200)
+    viewer.call("POST", "/api/v1/notices", json={"text": "eu"}, expect=403)
+    anybody.call("GET", "/connection/websocket", expect=400)
+    anybody.call("GET", "/connection/sse", expect=422)
+    anybody.call("POST", "/emulation", json={"session": "none", "data": "{}"}, expect=404)
+    anybody.call("GET", "/nowhere", expect=404)
+
+
+def _subscribed_late(own_postgres, offices, contract):
+    """Whoever connects while their business cannot be read is subscribed by the server later, in a push."""
+    office = offices(DATABASE_URL=own_postgres.create_database().url)
+    token = office.admin.token
+    office.server.restart()
+    own_postgres.stop()
+    line = Socket("", contract.session(), office.server)
+    try:
+        line.say({"id": 1, "connect": {"token": token}})
+        assert line.wait(lambda: line.frames), "connecting waits for nothing"
+        own_postgres.start()
+        assert line.wait(lambda: len(line.frames) == 2, timeout=40)
+        for frame in line.frames:
+            line.contract.heard(frame)
+    finally:
+        line.close()
+
+
+def _cut_off_for_not_reading(office, contract):
+    """Whose channel has more waiting than there is room for loses it, and is told so."""
+    session, line = contract.session(), RawSocket(office.server.host, office.server.port)
+    line.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+
+    def heard():
+        frames = [json.loads(text) for text in line.receive(timeout=20 * PATIENCE).splitlines()]
+        for frame in frames:
+            session.heard(frame)
+        return frames
+
+    try:
+        for command in ({"id": 1, "connect": {"token": office.admin.token}}, {"id": 2, "subscribe": {"channel": "notices"}}):
+            session.said(command)
+            line.send(json.dumps(command))
+        while not [frame for frame in heard() if frame.get("id") == 2]:
+            pass
+        for number in range(200):
+            office.admin.post("/api/v1/notices", {"text": f"{number}" + "🌻" * 3900}, expect=201)
+        while not [frame for frame in heard() if "unsubscribe" in frame.get("push", {})]:
+            pass
+    finally:
+        line.abort()
+
+
+def test_what_passes_in_a_live_session_is_as_described_and_nothing_is_described_that_never_passes(offices, own_postgres, seen):
+    for path in EXAMPLES:
+        if path not in seen.played:
+            _play(path, offices, seen)
+    office = offices()
+    anybody, owner = Checked(office.server, seen), Checked(office.server, seen).login(ADMIN_EMAIL, ADMIN_PASSWORD)
+    viewer = _tour_of_identity(owner, anybody)
+    _tour_of_consultores(owner, Checked(office.server, seen, api_key=API_KEY))
+    _tour_of_conversations(office, owner, office.hire("Maria", languages=("pt",)))
+    _tour_of_whatsapp(owner, anybody)
+    _tour_of_operators(owner, viewer, anybody)
+    _subscribed_late(own_postgres, offices, seen)
+    _cut_off_for_not_reading(office, seen)
+
+    # The other way round.
+    unused = sorted(every_schema() - seen.used)
+    assert not unused, f"schemas that nothing was like: take them away, or let something pass that is: {unused}"
+    unsent = sorted(set(document("asyncapi.yaml")["components"]["messages"]) - seen.messages)
+    assert not unsent, f"messages that nobody has sent: {unsent}"
+    unanswered = {
+        (method.upper(), path)
+        for path, item in document("openapi.yaml")["paths"].items()
+        for method in item
+        if not any(status < 300 for status in seen.answered.get((method.upper(), path), ()))
+    }
+    assert not unanswered, "addresses that were never answered well"
+
+
+# MARK: Who may
+
+
+def _addresses():
+    for path, item in document("openapi.yaml")["paths"].items():
+        id = "1" if path.startswith("/consultor") else "00000000-0000-7000-8000-000000000000"
+        for method, operation in item.items():
+            yield method.upper(), path.replace("{id}", id).replace("{channel}", "notices"), operation
+
+
+def test_the_credentials_that_openapi_names_are_those_that_are_asked_for(offices):
+    office, contract = offices(**SIMULATED), Contract()
+    anybody, integrator = Checked(office.server, contract), Checked(office.server, contract, api_key=API_KEY)
+    for method, path, operation in _addresses():
+        schemes = {scheme for choice in operation["security"] for scheme in choice}
+        # 401 also says that an e-mail and password are wrong; there are none here.
+        status = anybody.call(method, path, is_sane=False).status
+        assert (status == 401) == bool(schemes), f"{method} {path} without a credential: {status}, and openapi.yaml says {schemes or 'none'}"
+        if "bearer" in schemes:
+            status = integrator.call(method, path, is_sane=False).status
+            assert (status != 401) == ("apiKey" in schemes), f"{method} {path} with the api-key: {status}, and openapi.yaml says {schemes}"
+
+
+def test_a_body_that_cannot_be_read_is_answered_as_openapi_says(offices):
+    office, contract = offices(), Contract()
+    owner = Checked(office.server, contract, token=office.admin.token)
+    for method, path, operation in _addresses():
+        if "requestBody" in operation:
+            for body in (b"{", b"[]", b'"text"', b"\xff"):
+                assert owner.call(method, path, body=body, is_sane=False).status < 500
+
+
+def test_what_is_not_described_is_noticed():
+    """The checks themselves: a member, a type, a status, an event or a header that protocol/ does not have."""
+    contract = Contract()
+    notice = {"id": "01234567-89ab-7def-8123-456789abcdef", "text": "a", "author": {"id": "01234567-89ab-7def-8123-456789abcdef", "name": "b"}, "created_at": "2026-03-01T09:30:00.000Z"}
+    good = {"push": {"channel": "notices", "pub": {"data": {"type": "notice.created", "notice": notice}, "offset": 1}}}
+    contract.session().heard(good)
+    for wrong in [notice | {"colour": "red"}, notice | {"text": 7}, {k: v for k, v in notice.items() if k != "author"}, notice | {"created_at": "2026-03-01"}]:
+        with pytest.raises(Broken):
+            contract.session().heard({"push": {"channel": "notices", "pub": {"data": {"type": "notice.created", "notice": wrong}, "offset": 1}}})
+    for channel in ("queue", "nowhere"):
+        with pytest.raises(Broken):
+            contract.session().heard({"push": good["push"] | {"channel": channel}})
+    headers = [("X-Request-ID", "1"), ("X-Process-Time", "0.1"), ("Content-Type", "application/json")]
+    error = json.dumps({"detail": "x", "code": "y"}).encode()
+    contract.exchanged("GET", "/api/v1/users", None, Reply("GET", "/api/v1/users", 401, [*headers, ("WWW-Authenticate", "Bearer")], error))
+    for status_, fields in [(418, headers), (401, headers), (503, headers), (401, [*headers[:2], ("WWW-Authenticate", "Bearer")])]:
+        with pytest.raises(AssertionError):
+            contract.exchanged("GET", "/api/v1/users", None, Reply("GET", "/api/v1/users", status_, fields, error))
+
+
+# MARK: The README
+
+
+def _blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", (PROTOCOL / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def _reader(office):
+    return {"PATH": os.environ["PATH"], "BASE": office.server.url, "EMAIL": ADMIN_EMAIL, "PASSWORD": ADMIN_PASSWORD, "no_proxy": "*"}
+
+
+def test_the_readme_names_every_channel_event_command_and_method(listed):
+    text = (PROTOCOL / "README.md").read_text("utf-8")
+    names = {channel.replace("{id}", "<id>") for channel in listed["channels"]} | set(listed["rpc"])
+    names |= {path.stem for path in (PROTOCOL / "schemas" / "events").glob("*.json")}
+    names |= {path.stem.removeprefix("command.") for path in (PROTOCOL / "schemas" / "frames").glob("command.*.json")} - {"pong"}
+    missing = {name for name in names if not re.search(rf"`{re.escape(name)}[` {{]", text) and f"RPC `{name}`" not in text}
+    assert not missing
+    linked = set(re.findall(r"\(([a-z_]+\.jsonl)\)", (PROTOCOL / "examples" / "README.md").read_text("utf-8")))
+    assert linked == {path.name for path in EXAMPLES}
+
+
+def test_the_lines_for_curl_do_what_they_say(offices):
+    (script,) = _blocks("sh")
+    office = offices(**SIMULATED)
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], env=_reader(office), capture_output=True, text=True, timeout=60 * PATIENCE)
+    assert done.returncode == 0, done.stderr
+    wamid, state, status_, news = (line for line in done.stdout.replace("}active", "}\nactive").splitlines())
+    assert json.loads(wamid)["wamid"].startswith("wamid.SIM") and (state, status_) == ("active", "queued")
+    events = [publication["data"] for publication in json.loads(news)["publications"]]
+    assert [event["conversation"]["labels"] for event in events if event["type"] == "conversation.changed"][-1] == ["vip"]
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["bare", "sdk"])
+def test_the_clients_in_python_show_the_list_and_come_back_after_a_restart(offices, number):
+    program, office = _blocks("python")[number], offices(**SIMULATED)
+    client = subprocess.Popen([sys.executable, "-u", "-c", program], env=_reader(office), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    lines = []
+    threading.Thread(target=lambda: lines.extend(iter(client.stdout.readline, "")), daemon=True).start()
+
+    def shows(line, count=1):
+        eventually(f"{line!r}, {count} times", lambda: [shown.strip() for shown in list(lines)].count(line) >= count, timeout=30)
+
+    def says(name, text):
+        office.admin.post("/api/v1/simulator/messages", {"from": f"55119000000{len(name):02d}", "name": name, "text": text}, expect=201)
+
+    try:
+        shows("snapshot 0")
+        says("Ana", "oi")
+        shows("change Ana bot")
+        office.server.restart()
+        shows("snapshot 1")
+        says("Beatriz", "quero um atendente")
+        shows("change Beatriz queued")
+        assert client.poll() is None
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{''.join(lines)}") from None
+    finally:
+        client.kill()
+        client.wait()
