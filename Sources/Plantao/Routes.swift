@@ -98,9 +98,9 @@ private struct Nowhere: Outlet, RealtimeDoor {
     func publish(_ events: [Event], tenant: TenantID) {}
     func runnable(_ jobs: [Job]) {}
     func batchReleased() {}
-    func open(_ commands: [UInt8], as encoding: StreamEncoding) -> StreamBody {
-        StreamBody(chunks: AsyncStream { $0.finish() }, written: { _ in })
-    }
+    func open(_ commands: [UInt8], as encoding: StreamEncoding, lastEventID: String?) throws(Refusal) -> StreamBody { throw .stopping }
+    func follow(_ request: FollowRequest) async throws(Refusal) -> StreamBody { throw .stopping }
     func emulate(session: String, _ commands: [UInt8]) async -> Bool { false }
     func poll(_ request: PollRequest, by principal: Principal) async throws(Refusal) -> [UInt8] { throw .stopping }
+    var admitted: Admission.Counters { Admission().counters }
 }
