@@ -53,7 +53,7 @@ package final class HTTPStreams: RealtimeDoor {
                 services: self.services,
                 loop: loop,
                 secret: secret,
-                outlet: StreamOutlet(encoding, continuation, queued),
+                outlet: StreamOutlet(encoding, continuation, queued, loop: loop, maxQueuedBytes: self.services.settings.maxQueuedBytes),
                 lastEventID: lastEventID,
                 whenEnded: { ended() }
             )
@@ -105,7 +105,7 @@ package final class HTTPStreams: RealtimeDoor {
                     services: self.services,
                     loop: loop,
                     credential: credential,
-                    outlet: StreamOutlet(.events, continuation, queued),
+                    outlet: StreamOutlet(.events, continuation, queued, loop: loop, maxQueuedBytes: self.services.settings.maxQueuedBytes),
                     settled: { settled.resume(returning: $0) },
                     whenEnded: { ended() }
                 )

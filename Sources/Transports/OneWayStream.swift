@@ -77,7 +77,7 @@ final class OneWayStream: Subscriber, TimedConnection {
         result.subs = Dictionary(subscriptions.map { ($0.channel, $0.result) }, uniquingKeysWith: { $1 })
         let left = credential.expiresAt - services.environment.now()
         result.expiry = .after(seconds: UInt32(clamping: max(left.components.seconds, 1)))
-        outlet.put(CentrifugePush.connect(result).unidirectionalBytes, id: positions.isEmpty ? nil : positions.id)
+        settle(outlet.put(CentrifugePush.connect(result).unidirectionalBytes, id: positions.isEmpty ? nil : positions.id))
         settled.take()?(.success(()))
         return true
     }
@@ -108,7 +108,11 @@ final class OneWayStream: Subscriber, TimedConnection {
             if let last = delivery.offsets?.upperBound {
                 isPositioned = positions.advance(delivery.channel, to: last - UInt64(lines.count - 1 - index))
             }
-            outlet.put(CentrifugePush.bare(line), id: isPositioned ? positions.id : nil)
+            let verdict = outlet.put(CentrifugePush.bare(line), id: isPositioned ? positions.id : nil, delivery)
+            guard verdict == .settled else {
+                settle(verdict)
+                break
+            }
         }
         return !wasDirty && outlet.hasUnflushed
     }
@@ -118,8 +122,14 @@ final class OneWayStream: Subscriber, TimedConnection {
         return false
     }
 
-    func flush() {
-        if outlet.flush() > services.settings.maxQueuedBytes { close(.slow) }
+    func flush() { outlet.flush() }
+
+    private func settle(_ verdict: OutboundVerdict) {
+        switch verdict {
+        case .settled: break
+        case .cut: close(.insufficientState)
+        case .overflow: close(.slow)
+        }
     }
 
     // MARK: Time and endings
@@ -137,8 +147,7 @@ final class OneWayStream: Subscriber, TimedConnection {
 
     private func close(_ disconnect: CentrifugeDisconnect) {
         if disconnect.isReconnectable { outlet.putRetry(milliseconds: Int(services.reconnectDelay().inMilliseconds)) }
-        outlet.put(CentrifugePush.disconnect(disconnect).unidirectionalBytes)
-        outlet.flush()
+        outlet.putLast(CentrifugePush.disconnect(disconnect).unidirectionalBytes)
         ended()
     }
 

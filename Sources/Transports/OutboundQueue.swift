@@ -1,9 +1,7 @@
 import DequeModule
-import NIOCore
 import Realtime
-import Wire
 
-// What waits for a client whose socket takes nothing at the moment. A value that decides; the socket itself is `SocketOutlet`'s.
+// What waits for a client who takes nothing at the moment. A value that decides; writing is `SocketOutlet`'s and `StreamOutlet`'s.
 //
 // Each thing waits by its class (DESIGN §6):
 //     a reply, a ping        behind what is there, in order: it is owed
@@ -13,18 +11,11 @@ import Wire
 //     a lossy one            not at all
 //
 // Invariants: `bytes` is the sum of what waits and is at most `limit`, but for one thing larger than that, alone; of a cut channel nothing waits.
-struct OutboundQueue {
-    enum Verdict: Equatable {
-        /// It waits, or is not needed any more.
-        case settled
-        /// These channels were cut out to make room, the message's own among them.
-        case cut([String])
-        /// There is no room for what is owed.
-        case overflow
-    }
+struct OutboundQueue<Message: OutboundMessage> {
+    typealias Verdict = OutboundVerdict
 
     private struct Item {
-        let message: PreparedMessage
+        let message: Message
         /// `nil` for what is owed to the client itself.
         let channel: String?
     }
@@ -42,13 +33,13 @@ struct OutboundQueue {
     var isEmpty: Bool { bytes == 0 }
 
     /// What is owed: the answer to a command, a ping, a word about the connection.
-    mutating func put(_ reply: PreparedMessage) -> Verdict {
+    mutating func put(_ reply: Message) -> Verdict {
         guard fits(reply) else { return .overflow }
         append(Item(message: reply, channel: nil))
         return .settled
     }
 
-    mutating func put(_ message: PreparedMessage, _ delivery: Delivery) -> Verdict {
+    mutating func put(_ message: Message, _ delivery: Delivery) -> Verdict {
         switch delivery.kind {
         case .lossy: return .settled
         case .ordered: break
@@ -62,27 +53,27 @@ struct OutboundQueue {
     }
 
     /// The next in order.
-    mutating func next() -> PreparedMessage? {
+    mutating func next() -> Message? {
         while let item = items.popFirst() {
             first += 1
             guard let item else { continue }
             if let channel = item.channel, latest[channel] == first - 1 { latest[channel] = nil }
-            bytes -= item.message.payload.readableBytes
+            bytes -= item.message.byteCount
             return item.message
         }
         return nil
     }
 
     /// Alone, anything fits: a snapshot may be larger than the bound, and reaches who reads.
-    private func fits(_ message: PreparedMessage) -> Bool { isEmpty || bytes + message.payload.readableBytes <= limit }
+    private func fits(_ message: Message) -> Bool { isEmpty || bytes + message.byteCount <= limit }
 
     private mutating func append(_ item: Item) {
         items.append(item)
-        bytes += item.message.payload.readableBytes
+        bytes += item.message.byteCount
     }
 
     private mutating func remove(_ index: Int) {
-        bytes -= items[index]?.message.payload.readableBytes ?? 0
+        bytes -= items[index]?.message.byteCount ?? 0
         items[index] = nil
     }
 
@@ -97,4 +88,19 @@ struct OutboundQueue {
         latest = [:]
         return channels.sorted()
     }
+}
+
+/// What becomes of a message.
+enum OutboundVerdict: Equatable {
+    /// It goes, or waits, or is not needed any more.
+    case settled
+    /// These channels were cut out to make room, the message's own among them.
+    case cut([String])
+    /// There is no room for what is owed.
+    case overflow
+}
+
+/// Something that may have to wait.
+protocol OutboundMessage {
+    var byteCount: Int { get }
 }

@@ -14,14 +14,6 @@ import Wire
 //
 // A frame is made when it is handed on and not when it is queued: one compressed with a context of its own must not be left out afterwards (RFC 7692 §7.1.1).
 final class SocketOutlet {
-    enum Verdict: Equatable {
-        case fine
-        /// Of these channels something was left out.
-        case cut([String])
-        /// The client does not read what it is owed.
-        case overflow
-    }
-
     /// What NIO is given at a time, once the socket is slow.
     private static let portionBytes = 64 << 10
 
@@ -38,7 +30,7 @@ final class SocketOutlet {
     /// NIO may still hold the answer to the handshake, or more: the first flush goes behind it.
     private var isStalled = false
     private var hasFlowed = false
-    private var queue: OutboundQueue?
+    private var queue: OutboundQueue<PreparedMessage>?
     private var waitingPong: ByteBuffer?
     private var isClosed = false
     /// Called when the socket turns out to be broken.
@@ -59,20 +51,20 @@ final class SocketOutlet {
     // MARK: In
 
     /// Something for many connections.
-    func put(_ message: inout PreparedMessage, _ delivery: Delivery) -> Verdict {
+    func put(_ message: inout PreparedMessage, _ delivery: Delivery) -> OutboundVerdict {
         guard !isStalled else { return wait(&message) { $0.put($1, delivery) } }
         add(message.frame(for: deflate))
-        return .fine
+        return .settled
     }
 
     /// Something that this client is owed.
-    func put(_ reply: [UInt8]) -> Verdict {
+    func put(_ reply: [UInt8]) -> OutboundVerdict {
         guard !isStalled else {
             var message = PreparedMessage(text: reply)
             return wait(&message) { $0.put($1) }
         }
         add(deflate?.text(reply) ?? WebSocketFrame.text(reply))
-        return .fine
+        return .settled
     }
 
     /// The answer to a ping. Of several pings, only the latest need be answered (RFC 6455 §5.5.3).
@@ -84,16 +76,14 @@ final class SocketOutlet {
         if self.frame == nil { self.frame = frame } else { moreFrames.append(frame) }
     }
 
-    private func wait(_ message: inout PreparedMessage, _ put: (inout OutboundQueue, PreparedMessage) -> OutboundQueue.Verdict) -> Verdict {
+    private func wait(_ message: inout PreparedMessage, _ put: (inout OutboundQueue<PreparedMessage>, PreparedMessage) -> OutboundVerdict)
+        -> OutboundVerdict
+    {
         // Made now where it is the same for all, so that the copies of all who wait share it.
         if deflate?.hasContext != true { _ = message.frame(for: deflate) }
         var queue = queue.take() ?? OutboundQueue(limit: maxQueuedBytes)
         defer { self.queue = queue }
-        switch put(&queue, message) {
-        case .settled: return .fine
-        case .cut(let channels): return .cut(channels)
-        case .overflow: return .overflow
-        }
+        return put(&queue, message)
     }
 
     // MARK: Out
@@ -175,4 +165,8 @@ final class SocketOutlet {
         moreFrames = []
         queue = nil
     }
+}
+
+extension PreparedMessage: OutboundMessage {
+    var byteCount: Int { payload.readableBytes }
 }

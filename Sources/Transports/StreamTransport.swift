@@ -59,7 +59,11 @@ final class StreamTransport: SessionTransport, TimedConnection {
             if let last = delivery.offsets?.upperBound {
                 isPositioned = positions.advance(delivery.channel, to: last - UInt64(lines.count - 1 - index))
             }
-            outlet.put(line, id: isPositioned ? positions.id : nil)
+            let verdict = outlet.put(line, id: isPositioned ? positions.id : nil, delivery)
+            guard verdict == .settled else {
+                settle(verdict)
+                break
+            }
         }
         return !wasDirty && hasUnflushed
     }
@@ -68,20 +72,25 @@ final class StreamTransport: SessionTransport, TimedConnection {
         switch reply {
         case .connect(_, let result): positions = EventPositions(result.subs.map { ($0.key, $0.value.position) })
         case .push(.subscribe(let channel, let result)): positions.set(channel, result.position)
-        default: return outlet.put(reply.bytes)
+        default: return settle(outlet.put(reply.bytes))
         }
-        outlet.put(reply.bytes, id: positions.isEmpty ? nil : positions.id)
+        settle(outlet.put(reply.bytes, id: positions.isEmpty ? nil : positions.id))
     }
 
-    func flush() {
-        if outlet.flush() > services.settings.maxQueuedBytes { session?.close(.slow) }
+    private func settle(_ verdict: OutboundVerdict) {
+        switch verdict {
+        case .settled: break
+        case .cut(let channels): for channel in channels { _ = session?.fellBehind(on: channel) }
+        case .overflow: session?.close(.slow)
+        }
     }
+
+    func flush() { outlet.flush() }
 
     func close(_ disconnect: CentrifugeDisconnect) {
         // An EventSource comes back by itself, after the time it has last been told (WHATWG HTML §9.2.3).
         if disconnect.isReconnectable { outlet.putRetry(milliseconds: Int(services.reconnectDelay().inMilliseconds)) }
-        outlet.put(CentrifugeReply.push(.disconnect(disconnect)).bytes)
-        outlet.flush()
+        outlet.putLast(CentrifugeReply.push(.disconnect(disconnect)).bytes)
         ended()
     }
 }

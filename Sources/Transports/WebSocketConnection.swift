@@ -136,9 +136,9 @@ final class WebSocketConnection: ChannelInboundHandler, SessionTransport, TimedC
         settle(outlet.put(reply.bytes))
     }
 
-    private func settle(_ verdict: SocketOutlet.Verdict) {
+    private func settle(_ verdict: OutboundVerdict) {
         switch verdict {
-        case .fine: break
+        case .settled: break
         // What was left out comes with a new subscription, as publications or as a snapshot.
         case .cut(let channels): for channel in channels { _ = session?.fellBehind(on: channel) }
         case .overflow: session?.close(.slow)

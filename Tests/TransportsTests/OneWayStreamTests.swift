@@ -55,20 +55,21 @@ import Wire
         #expect(events[1].hasPrefix("id: ") && events[1].contains(#"data: {"connect":{"client":"#) && events[1].contains(#""subs":{"notices":{"#))
         #expect(events[2] == ":", "a comment keeps it alive")
         #expect(events[3].hasPrefix("id: ") && events[3].contains(#"data: {"channel":"notices","pub":{"data":"#))
-        #expect(events[4] == #"data: {"disconnect":{"code":3005,"reason":"connection expired"}}"#)
-        #expect(events.count == 5)
+        #expect(events[4].hasPrefix("retry: "), "not all at once")
+        #expect(events[5] == #"data: {"disconnect":{"code":3005,"reason":"connection expired"}}"#)
+        #expect(events.count == 6)
         #expect(!listening.fixture.hub.hasSubscribers(TenantID(UniqueID(high: 7, low: 1))))
     }
 
     @Test func whoDoesNotReadIsSentAway() async throws {
         let listening = try await Listening { $0.maxQueuedBytes = 20_000 }
-        for number in 1...12 {
+        for number in 1...60 {
             try await listening.fixture.post(String(repeating: "x", count: 2000) + " \(number)")
             await listening.fixture.loop.run()
         }
         try await listening.fixture.wait("the end") { !listening.fixture.hub.hasSubscribers(TenantID(UniqueID(high: 7, low: 1))) }
         let said = await listening.everything()
-        #expect(said.hasSuffix(#"data: {"disconnect":{"code":3008,"reason":"slow"}}"# + "\n\n"))
-        #expect(!said.contains("x 12"), "nothing after that")
+        #expect(said.hasSuffix(#"data: {"disconnect":{"code":3010,"reason":"insufficient state"}}"# + "\n\n"))
+        #expect(said.contains("x 20") && !said.contains("x 60"), "nothing after that")
     }
 }

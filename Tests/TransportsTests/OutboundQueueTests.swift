@@ -11,7 +11,7 @@ import Wire
         PreparedMessage(text: Array((name + ":" + String(repeating: "x", count: max(0, bytes - name.utf8.count - 1))).utf8))
     }
 
-    private static func drain(_ queue: inout OutboundQueue) -> [String] {
+    private static func drain(_ queue: inout OutboundQueue<PreparedMessage>) -> [String] {
         var names: [String] = []
         while let message = queue.next() { names.append(String(String(buffer: message.payload).prefix { $0 != ":" })) }
         return names
@@ -20,7 +20,7 @@ import Wire
     private static func delivery(_ channel: String, _ kind: DeliveryClass) -> Delivery { Delivery(channel: channel, kind: kind, offsets: nil) }
 
     @Test func inOrderWhateverTheChannel() {
-        var queue = OutboundQueue(limit: 1000)
+        var queue = OutboundQueue<PreparedMessage>(limit: 1000)
         #expect(queue.put(Self.text("a1"), Self.delivery("a", .ordered)) == .settled)
         #expect(queue.put(Self.text("reply")) == .settled)
         #expect(queue.put(Self.text("b1"), Self.delivery("b", .ordered)) == .settled)
@@ -31,7 +31,7 @@ import Wire
     }
 
     @Test func aNewerValueTakesTheOldersPlaceAtTheEnd() {
-        var queue = OutboundQueue(limit: 1000)
+        var queue = OutboundQueue<PreparedMessage>(limit: 1000)
         _ = queue.put(Self.text("v1"), Self.delivery("v", .latest))
         _ = queue.put(Self.text("w1"), Self.delivery("w", .latest))
         // Behind the answer to a subscription, which it must not overtake.
@@ -44,13 +44,13 @@ import Wire
     }
 
     @Test func whatIsStaleInAMomentDoesNotWait() {
-        var queue = OutboundQueue(limit: 1000)
+        var queue = OutboundQueue<PreparedMessage>(limit: 1000)
         #expect(queue.put(Self.text("typing"), Self.delivery("a", .lossy)) == .settled)
         #expect(queue.isEmpty)
     }
 
     @Test func whereThereIsNoRoomChannelsAreCutAndRepliesStay() {
-        var queue = OutboundQueue(limit: 50)
+        var queue = OutboundQueue<PreparedMessage>(limit: 50)
         for name in ["a1", "a2"] { _ = queue.put(Self.text(name), Self.delivery("a", .ordered)) }
         _ = queue.put(Self.text("reply"))
         _ = queue.put(Self.text("v1"), Self.delivery("v", .latest))
@@ -63,14 +63,14 @@ import Wire
     }
 
     @Test func whoDoesNotReadWhatTheyAskForIsTooSlow() {
-        var queue = OutboundQueue(limit: 25)
+        var queue = OutboundQueue<PreparedMessage>(limit: 25)
         #expect(queue.put(Self.text("one")) == .settled)
         #expect(queue.put(Self.text("two")) == .settled)
         #expect(queue.put(Self.text("three")) == .overflow)
     }
 
     @Test func aloneAnythingFits() {
-        var queue = OutboundQueue(limit: 10)
+        var queue = OutboundQueue<PreparedMessage>(limit: 10)
         #expect(queue.put(Self.text("snapshot", 500)) == .settled)
         #expect(queue.put(Self.text("a1"), Self.delivery("a", .ordered)) == .cut(["a"]))
         #expect(Self.drain(&queue) == ["snapshot"])
@@ -79,7 +79,7 @@ import Wire
     /// Against a list that is rebuilt at every step.
     @Test(arguments: [UInt64.random(in: 0 ... .max), 7, 8, 9]) func itIsWhatAPlainListWouldBe(seed: UInt64) {
         var random = SeededGenerator(seed: seed)
-        var queue = OutboundQueue(limit: 300)
+        var queue = OutboundQueue<PreparedMessage>(limit: 300)
         var model: [(name: String, bytes: Int, channel: String?, kind: DeliveryClass?)] = []
         for step in 0..<3000 {
             let (name, bytes) = ("m\(step)", Int.random(in: 10...60, using: &random))

@@ -65,6 +65,10 @@ class Server:
     def pid(self):
         return self.process.pid
 
+    def resident_bytes(self):
+        with open(f"/proc/{self.pid}/status") as status:
+            return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmRSS:"))
+
     @property
     def is_running(self):
         return self.process is not None and self.process.poll() is None
