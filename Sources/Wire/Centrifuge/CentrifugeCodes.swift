@@ -38,7 +38,7 @@ package struct CentrifugeError: Error, Sendable, Hashable, CustomStringConvertib
     package static let tokenExpired = CentrifugeError(109, "token expired")
     /// Never: nothing expires without a token.
     package static let expired = CentrifugeError(110, "expired")
-    /// A subscription past a limit in time.
+    /// A command past the rates of the connection or its tenant; try again a little later.
     package static let tooManyRequests = CentrifugeError(111, "too many requests", temporary: true)
     /// History since a position that is not the stream's or no longer remembered, and a subscription that asked for this error in place of a snapshot.
     package static let unrecoverablePosition = CentrifugeError(112, "unrecoverable position")
@@ -80,10 +80,11 @@ package struct CentrifugeDisconnect: Error, Sendable, Hashable, CustomStringConv
     package static let writeError = CentrifugeDisconnect(3009, "write error")
     /// Something was not delivered on a channel that the server had subscribed the client to, or on any of a one-way stream.
     package static let insufficientState = CentrifugeDisconnect(3010, "insufficient state")
+    /// Never: who is to come back is told 3001.
     package static let forceReconnect = CentrifugeDisconnect(3011, "force reconnect")
     /// A ping was not answered in time.
     package static let noPong = CentrifugeDisconnect(3012, "no pong")
-    /// More commands waiting than may wait (`SocketSettings.maxWaitingCommands`).
+    /// More commands waiting than may wait (`SocketSettings.maxWaitingCommands`), or far more than the rates allow.
     package static let tooManyRequests = CentrifugeDisconnect(3013, "too many requests")
 
     /// A token that proves nothing, is another user's than before, or whose login has ended.
@@ -94,6 +95,7 @@ package struct CentrifugeDisconnect: Error, Sendable, Hashable, CustomStringConv
     package static let stale = CentrifugeDisconnect(3502, "stale")
     /// Never: who may not come back has no good token (3500).
     package static let forceNoReconnect = CentrifugeDisconnect(3503, "force disconnect")
+    /// One connection more than a user, a tenant or the server may have.
     package static let connectionLimit = CentrifugeDisconnect(3504, "connection limit")
     /// Never: one channel too many is error 106.
     package static let channelLimit = CentrifugeDisconnect(3505, "channel limit")
