@@ -202,7 +202,7 @@ class Curl:
 
     def find(self, what, condition):
         def found():
-            replies = [json.loads(line.removeprefix("data: ")) for line in self.lines if not line.startswith("retry:")]
+            replies = [json.loads(line.removeprefix("data: ")) for line in self.lines if not line.startswith(("retry:", "id:", ":"))]
             return next((reply for reply in replies if condition(reply)), None)
 
         return eventually(what, found, timeout=30)

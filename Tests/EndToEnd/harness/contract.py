@@ -161,8 +161,8 @@ class Contract:
 
     # MARK: Frames
 
-    def session(self):
-        return SessionContract(self)
+    def session(self, is_one_way=False):
+        return SessionContract(self, is_one_way)
 
     def events_on(self, channel):
         for pattern, messages in self.events_of.items():
@@ -178,11 +178,13 @@ def _channel_pattern(address):
 class SessionContract:
     """One session's frames, both ways: a reply is held against what was asked."""
 
-    def __init__(self, contract):
-        self.contract = contract
+    def __init__(self, contract, is_one_way):
+        self.contract, self.is_one_way = contract, is_one_way
         self._asked = {}
 
     def said(self, command, is_sane=True):
+        if self.is_one_way:
+            return self._is("one-way.request", command)
         kinds = [name for name in command if name != "id"]
         name = kinds[0] if kinds else "pong"
         if "id" in command:
@@ -196,6 +198,8 @@ class SessionContract:
             self.contract.messages.add(f"rpc.{method}")
 
     def heard(self, frame):
+        if self.is_one_way:
+            return self._pushed_bare(frame)
         if not frame:
             return self._is("ping", frame)
         if push := frame.get("push"):
@@ -224,6 +228,15 @@ class SessionContract:
             method = command["rpc"]["method"]
             self.contract.check(f"schemas/commands/{method}.result.json", frame["rpc"].get("data"), f"the result of {method}")
             self.contract.messages.add(f"rpc.{method}.result")
+
+    def _pushed_bare(self, push):
+        name = next(name for name in push if name != "channel")
+        self._is({"pub": "one-way.publication"}.get(name, f"one-way.{name}"), push)
+        if name == "pub":
+            self._published(push["channel"], push["pub"])
+        elif name == "connect":
+            for channel, subscription in push["connect"].get("subs", {}).items():
+                self._subscribed(channel, subscription)
 
     def _subscribed(self, channel, subscription):
         for publication in subscription.get("publications", []):

@@ -88,26 +88,24 @@ class Socket(Line):
 
 
 class Stream(Line):
-    """`sse` or `http_stream`: the first command opens it, the others go to /emulation."""
+    """`sse`, `http_stream` or `uni_sse`: the first command opens it, the others go to /emulation."""
 
-    def __init__(self, name, contract, server, is_sse):
+    def __init__(self, name, contract, server, door):
         super().__init__(name, contract)
-        self.server, self.is_sse = server, is_sse
+        self.server, self.door = server, door
         self.response = None
 
     def _send(self, command):
         text = json.dumps(command)
         if self.response is None:
             self.connection = http.client.HTTPConnection(self.server.host, self.server.port, timeout=60)
-            if self.is_sse:
-                self.connection.request("GET", f"/connection/sse?cf_connect={quote(text)}")
-            else:
-                self.connection.request("POST", "/connection/http_stream", text)
+            method = "GET" if self.door == "sse" else "POST"
+            query = f"?cf_connect={quote(text)}" if self.door == "sse" else ""
+            self.connection.request(method, f"/connection/{self.door}{query}", None if query else text)
             self._socket = self.connection.sock
             self.response = self.connection.getresponse()
             assert self.response.status == 200
-            key = ("GET", "/connection/sse") if self.is_sse else ("POST", "/connection/http_stream")
-            self.contract.contract.answered.setdefault(key, set()).add(200)
+            self.contract.contract.answered.setdefault((method, f"/connection/{self.door}"), set()).add(200)
             threading.Thread(target=self._read, daemon=True).start()
             return
         session = next(frame["connect"]["session"] for frame in self.everything if "connect" in frame)
@@ -126,7 +124,11 @@ class Stream(Line):
     def _read(self):
         try:
             while line := self.response.readline():
-                if text := line.decode().strip().removeprefix("data: "):
+                text = line.decode().strip()
+                if self.door != "http_stream":
+                    # Of an event its data; not its id, when to come back, and comments (WHATWG HTML §9.2.6).
+                    text = text.removeprefix("data: ") if text.startswith("data: ") else ""
+                if text:
                     self._took(text)
         except (OSError, ValueError, http.client.HTTPException, AttributeError):
             pass
@@ -180,11 +182,10 @@ class Player:
             return
         if "open" in entry:
             name = entry.get("on", "")
-            session = self.contract.session()
             if entry["open"] == "websocket":
-                self.lines[name] = Socket(name, session, self.server)
+                self.lines[name] = Socket(name, self.contract.session(), self.server)
             else:
-                self.lines[name] = Stream(name, session, self.server, is_sse=entry["open"] == "sse")
+                self.lines[name] = Stream(name, self.contract.session(is_one_way=entry["open"] == "uni_sse"), self.server, entry["open"])
         elif ">" in entry:
             self.lines[entry.get("on", "")].say(self._here(entry[">"]))
         elif "cut" in entry:
@@ -345,7 +346,7 @@ class Player:
 
 
 def _source(frame, back=None):
-    channel = frame.get("push", {}).get("channel", "")
+    channel = frame.get("push", frame).get("channel", "")
     return _IDS.sub(lambda found: (back or {}).get(found[0], found[0]), channel)
 
 
