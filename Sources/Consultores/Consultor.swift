@@ -19,6 +19,9 @@ package struct Consultor: Sendable, Equatable {
     /// Conversations at a time, at the most.
     package var capacity: Int
     package var removedAt: Timestamp?
+    /// They are online, and their user was connected while they were: when the last connection has gone, and does not come back, they go offline. Stored, so that it
+    /// also holds for connections that a crash has ended. Whoever was put online by hand and never connected stays so.
+    package var isHeldByConnection = false
     package var version: Int64 = 0
 
     package init(id: Int64, _ profile: ConsultorProfile) {
@@ -47,6 +50,7 @@ package struct Consultor: Sendable, Equatable {
         user = row.optionalID()
         capacity = Int(row.integer())
         removedAt = row.optionalTimestamp()
+        isHeldByConnection = row.optionalBoolean() ?? false
         version = row.integer()
     }
 
@@ -58,7 +62,7 @@ package struct Consultor: Sendable, Equatable {
             values: [
                 .id(tenant), .integer(id), .text(nome), .textArray(idiomas), .boolean(statusAtivo), .boolean(statusAtivoSequencial),
                 .boolean(statusOnline), .optional(ultimoAtendimento), .optional(idPipedrive), .id(user), .integer(Int64(capacity)),
-                .optional(removedAt),
+                .optional(removedAt), .boolean(isHeldByConnection),
             ]
         )
     }

@@ -87,6 +87,7 @@ package struct ConsultorFIFO: Sendable {
         if let sequencial = changes.statusAtivoSequencial { consultor.statusAtivoSequencial = sequencial }
         if let online = changes.statusOnline {
             consultor.statusOnline = online
+            if !online { consultor.isHeldByConnection = false }
             silences[id] = nil
         }
         if let pipedrive = changes.idPipedrive { consultor.idPipedrive = pipedrive }
@@ -102,7 +103,15 @@ package struct ConsultorFIFO: Sendable {
         silences[id] = nil
         consultor.removedAt = time
         consultor.statusOnline = false
+        consultor.isHeldByConnection = false
         return consultor
+    }
+
+    /// Their user is connected.
+    package mutating func wasConnected(_ id: Int64) -> Consultor? {
+        guard let consultor = consultores[id], consultor.statusOnline, !consultor.isHeldByConnection else { return nil }
+        consultores[id]?.isHeldByConnection = true
+        return consultores[id]
     }
 
     /// The turn was given away (contract `da-vez`), or a conversation taken: they go to the end of the line.
@@ -125,6 +134,7 @@ package struct ConsultorFIFO: Sendable {
         guard silences[id, default: 0] >= Self.silencesBeforeOffline, consultores[id]?.statusOnline == true else { return nil }
         silences[id] = nil
         consultores[id]?.statusOnline = false
+        consultores[id]?.isHeldByConnection = false
         return consultores[id]
     }
 

@@ -8,15 +8,18 @@ import Wire
 package actor ConsultorQueue {
     private let executor: any Actor
     private let tenant: TenantID
+    /// Whether a user is connected.
+    private let isConnected: @Sendable (UserID) -> Bool
     private var fifo: ConsultorFIFO
     /// The protocols of conversations that are still open: their consultor may change.
     private var openProtocols: [Int64: Protocolo]
 
     package nonisolated var unownedExecutor: UnownedSerialExecutor { executor.unownedExecutor }
 
-    package init(executor: any Actor, tenant: TenantID, loaded: Loaded) {
+    package init(executor: any Actor, tenant: TenantID, isConnected: @escaping @Sendable (UserID) -> Bool = { _ in false }, loaded: Loaded) {
         self.executor = executor
         self.tenant = tenant
+        self.isConnected = isConnected
         fifo = ConsultorFIFO(consultores: loaded.consultores, lastProtocol: loaded.lastProtocol)
         openProtocols = Dictionary(uniqueKeysWithValues: loaded.openProtocols.map { ($0.id, $0) })
     }
@@ -62,14 +65,27 @@ package actor ConsultorQueue {
     /// - Returns: the consultor's JSON.
     package func add(_ profile: ConsultorProfile) -> ([UInt8], Change) {
         let consultor = fifo.added(profile)
-        let change = stored(consultor)
+        let change = stored(heldIfConnected(consultor) ?? consultor)
         return (json(consultor.id), change)
     }
 
     package func update(_ id: Int64, _ changes: ConsultorChanges) throws(Refusal) -> ([UInt8], Change) {
         guard fifo.consultores[id] != nil else { throw .notFound(.consultor) }
-        let change = fifo.changed(id, changes).map { stored($0) } ?? Change()
+        let changed = fifo.changed(id, changes)
+        let held = fifo.consultores[id].flatMap { heldIfConnected($0) }
+        let change = changed.map { stored(held ?? $0) } ?? held.map { kept($0) } ?? Change()
         return (json(id), change)
+    }
+
+    /// A user has connected: if they are online, then from now on by virtue of that.
+    package func connected(_ user: UserID) -> Change {
+        guard let id = onlineID(of: user), let held = fifo.wasConnected(id) else { return Change() }
+        return kept(held)
+    }
+
+    private func heldIfConnected(_ consultor: Consultor) -> Consultor? {
+        guard let user = consultor.user, isConnected(user) else { return nil }
+        return fifo.wasConnected(consultor.id)
     }
 
     /// Removes a consultor. Their protocols keep their number and their consultor's id.
@@ -141,11 +157,17 @@ package actor ConsultorQueue {
 
     /// The row of a consultor and the news of it.
     private func stored(_ consultor: Consultor) -> Change {
+        var change = kept(consultor)
+        change.append(told(consultor.id))
+        return change
+    }
+
+    /// The row alone, for what nobody is shown.
+    private func kept(_ consultor: Consultor) -> Change {
         var consultor = consultor
         var change = Change()
         change.rows.append(consultor.image(tenant: tenant))
         fifo.keep(consultor)
-        change.append(told(consultor.id))
         return change
     }
 

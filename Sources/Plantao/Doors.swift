@@ -1,5 +1,6 @@
 import Foundation
 import Logging
+import Realtime
 import ServiceLifecycle
 import Transports
 import UnixSignals
@@ -9,12 +10,17 @@ import UnixSignals
 struct Doors: Service {
     let application: any Service
     let registries: LoopRegistries
+    let admission: Admission
+    let presence: PresenceBook
     let drainWindow: Duration
 
     func run() async throws {
         try await withGracefulShutdownHandler {
             try await application.run()
+            // The application does not know sockets any more; the business behind them stays until the last is gone.
+            while admission.counters.connections > 0, !Task.isCancelled { try? await Task.sleep(for: .milliseconds(10)) }
         } onGracefulShutdown: {
+            presence.serverStops()
             registries.drain(over: drainWindow)
         }
     }

@@ -64,8 +64,16 @@ struct Server {
         var deskSettings = ConversationDesk.Settings()
         deskSettings.offerTimeout = settings.offerTimeout
         let alarms = AlarmClock()
+        let presence = PresenceBook(grace: settings.presenceGrace, environment: environment)
         let tenants = Tenants(
-            .init(gate: gate, store: store, environment: environment, alarms: alarms, settings: deskSettings),
+            .init(
+                gate: gate,
+                store: store,
+                environment: environment,
+                alarms: alarms,
+                settings: deskSettings,
+                isConnected: { presence.isPresent(.init(tenant: $0, user: $1)) }
+            ),
             logger: logger,
             // Who could not be read back as they were stay awake.
             isWatched: { hub.hasSubscribers($0) || store.holdsBack($0) },
@@ -93,6 +101,7 @@ struct Server {
         outlet.connect(runner: runner, tenants: tenants)
 
         try await wakeThoseWhoWait(store, alarms)
+        try await expectThoseWhoWereThere(store, presence)
 
         var apiSettings = Self.apiSettings(settings)
         if let relay { apiSettings.relay = { relay.report } }
@@ -107,7 +116,7 @@ struct Server {
         socketSettings.allowedOrigins = settings.allowedOrigins
         socketSettings.isEchoOpen = settings.isEchoOpen
         socketSettings.deflate.isEnabled = settings.compressesSockets
-        let presence = PresenceBook(grace: settings.presenceGrace, environment: environment)
+        let admission = Admission(settings.admission)
         let services = SessionServices(
             operations: operations,
             authenticate: { token throws(Refusal) in
@@ -116,7 +125,7 @@ struct Server {
             },
             stands: { directory.stands($0) },
             presence: presence,
-            admission: Admission(settings.admission),
+            admission: admission,
             environment: environment,
             settings: socketSettings,
             version: "Plantao \(Version.current)"
@@ -154,7 +163,15 @@ struct Server {
         if let relay { members.append(relay) }
         if settings.whatsapp == nil { members.append(SimulatorService(simulator: simulator, statuses: statuses)) }
         var configuration = ServiceGroupConfiguration(
-            services: members + [Doors(application: application, registries: registries, drainWindow: settings.drainWindow)],
+            services: members + [
+                Doors(
+                    application: application,
+                    registries: registries,
+                    admission: admission,
+                    presence: presence,
+                    drainWindow: settings.drainWindow
+                )
+            ],
             gracefulShutdownSignals: [.sigterm, .sigint],
             logger: logger
         )
@@ -302,6 +319,17 @@ struct Server {
             )
         )
         for var row in rows { alarms.set(row.id(), at: row.timestamp()) }
+    }
+
+    /// Whoever was online by a connection when the process before this one ended, in whatever way, has the grace to come back.
+    private func expectThoseWhoWereThere(_ store: any Store, _ presence: PresenceBook) async throws {
+        let rows = try await store.rows(
+            Query(
+                "SELECT tenant_id, user_id FROM consultores WHERE held_by_connection AND status_online AND user_id IS NOT NULL AND removed_at IS NULL",
+                kinds: [.uuid, .uuid]
+            )
+        )
+        for var row in rows { presence.expected(.init(tenant: row.id(), user: row.id())) }
     }
 
     private func announce(_ welcome: Welcome) {

@@ -28,6 +28,7 @@ struct Housekeeping: Service {
                 var ticks = 0
                 while !Task.isCancelled {
                     for tenant in alarms.due(at: environment.now()) { group.addTask { await wake(tenant) } }
+                    for person in presence.arrivals() { group.addTask { await come(person) } }
                     for person in presence.gone() { group.addTask { await leave(person) } }
                     ticks += 1
                     if ticks % 400 == 0 { hub.checkPositions() }
@@ -47,11 +48,18 @@ struct Housekeeping: Service {
         }
     }
 
+    private func come(_ person: PresenceLeases.Person) async {
+        do throws(Refusal) { try await operations.agentCame(person.user, person.tenant) } catch {
+            logger.warning("that an agent came could not be noted", metadata: ["tenant": "\(person.tenant)", "reason": "\(error.code)"])
+            try? await Task.sleep(for: .seconds(10))
+            presence.arrivedStill(person)
+        }
+    }
+
     private func leave(_ person: PresenceLeases.Person) async {
         do throws(Refusal) { try await operations.agentLeft(person.user, person.tenant) } catch {
             // Once more after the grace, unless they come back.
-            presence.opened(person)
-            presence.closed(person)
+            presence.expected(person)
             logger.warning("an agent who left could not be put offline", metadata: ["tenant": "\(person.tenant)", "reason": "\(error.code)"])
         }
     }

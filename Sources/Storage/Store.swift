@@ -233,6 +233,13 @@ package struct Row: Sendable {
         guard case .boolean(let value) = next() else { mismatch("a boolean") }
         return value
     }
+    package mutating func optionalBoolean() -> Bool? {
+        switch next() {
+        case .boolean(let value): value
+        case .null: nil
+        default: mismatch("a boolean")
+        }
+    }
     package mutating func timestamp() -> Timestamp {
         guard let value = optionalTimestamp() else { mismatch("a timestamp") }
         return value

@@ -163,6 +163,11 @@ package struct Operations: Sendable {
         try await tenants.use(tenant) { cell throws(Refusal) in try await cell.consultorID(of: user).committed() }
     }
 
+    /// A user who had no connection has one.
+    package func agentCame(_ user: UserID, _ tenant: TenantID) async throws(Refusal) {
+        try await tenants.use(tenant) { cell throws(Refusal) in try await cell.agentCame(user).committed() }
+    }
+
     /// A user's last connection has been gone for a while.
     package func agentLeft(_ user: UserID, _ tenant: TenantID) async throws(Refusal) {
         try await tenants.use(tenant) { cell throws(Refusal) in try await cell.agentLeft(user).committed() }

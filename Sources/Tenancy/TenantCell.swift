@@ -27,13 +27,23 @@ package actor TenantCell {
         package let environment: Environment
         package let alarms: AlarmClock
         package let settings: ConversationDesk.Settings
+        /// Whether a user is connected to any of the realtime doors.
+        package let isConnected: @Sendable (TenantID, UserID) -> Bool
 
-        package init(gate: Gate, store: any Store, environment: Environment, alarms: AlarmClock, settings: ConversationDesk.Settings) {
+        package init(
+            gate: Gate,
+            store: any Store,
+            environment: Environment,
+            alarms: AlarmClock,
+            settings: ConversationDesk.Settings,
+            isConnected: @escaping @Sendable (TenantID, UserID) -> Bool = { _, _ in false }
+        ) {
             self.gate = gate
             self.store = store
             self.environment = environment
             self.alarms = alarms
             self.settings = settings
+            self.isConnected = isConnected
         }
     }
 
@@ -43,7 +53,8 @@ package actor TenantCell {
         let consultores = try await ConsultorQueue.load(tenant: tenant, openProtocols: conversations.openProtocols, from: surroundings.store)
         let board = try await NoticeBoard.load(tenant, from: surroundings.store)
         let turn = TenantTurn()
-        let queue = ConsultorQueue(executor: turn, tenant: tenant, loaded: consultores)
+        let isConnected = surroundings.isConnected
+        let queue = ConsultorQueue(executor: turn, tenant: tenant, isConnected: { isConnected(tenant, $0) }, loaded: consultores)
         for conversation in conversations.conversations {
             if let consultor = conversation.assignee ?? conversation.offer?.consultor { await queue.resume(conversation.id, consultor) }
         }
@@ -189,6 +200,9 @@ package actor TenantCell {
             return changes.statusOnline == false ? Self.leaving(id, decision, desk, moment) : Self.dispatching(decision, desk, moment)
         }
     }
+
+    /// A user who had no connection has one.
+    package func agentCame(_ user: UserID) -> Pending<Void> { onQueue { ((), $0.connected(user)) } }
 
     /// A user has had no connection for the grace: the consultor they are goes offline, and what was on offer to them goes on at once.
     package func agentLeft(_ user: UserID) -> Pending<Void> {

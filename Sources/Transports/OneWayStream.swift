@@ -48,6 +48,8 @@ final class OneWayStream: Subscriber, TimedConnection {
 
     /// Subscribes to channels, of which some may be recovered.
     func begin(_ channels: [TenantCell.Channel], since positions: [String: StreamPosition]) {
+        // Ended before it has begun: the server stops.
+        guard outlet.isOpen else { return }
         let principal = credential.principal
         let id = services.hub.attach(self, on: loop)
         connection = id

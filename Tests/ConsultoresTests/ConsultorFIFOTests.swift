@@ -54,6 +54,23 @@ import Testing
         #expect(fifo.next(idioma: "pt", forDesk: true)?.id == 2)
     }
 
+    @Test func aConnectionHoldsWhoIsOnlineUntilTheyAreOffline() {
+        var fifo = fifo(Self.profile(), Self.profile(online: false))
+        #expect(fifo.consultores[1]?.isHeldByConnection == false, "put online by hand")
+        #expect(fifo.wasConnected(2) == nil, "who is offline is not held by anything")
+        #expect(fifo.wasConnected(1)?.isHeldByConnection == true)
+        #expect(fifo.wasConnected(1) == nil, "once is enough")
+        var offline = ConsultorChanges()
+        offline.statusOnline = false
+        #expect(fifo.changed(1, offline)?.isHeldByConnection == false)
+        var online = ConsultorChanges()
+        online.statusOnline = true
+        #expect(fifo.changed(1, online)?.isHeldByConnection == false)
+        _ = fifo.wasConnected(1)
+        for _ in 1..<ConsultorFIFO.silencesBeforeOffline { #expect(fifo.keptSilent(1) == nil) }
+        #expect(fifo.keptSilent(1)?.isHeldByConnection == false)
+    }
+
     @Test func whoJustMissedIsAskedAgainOnlyWhenThereIsNobodyElse() {
         let two = fifo(Self.profile(), Self.profile())
         #expect(two.next(idioma: "pt", forDesk: true, skipping: 1)?.id == 2)

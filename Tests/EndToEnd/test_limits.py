@@ -75,15 +75,16 @@ def test_a_user_has_so_many_connections_whatever_the_door_and_the_next_is_told_3
     refused = Stream(office.server, "GET", f"/connection/sse?cf_connect={quote(command)}")
     eventually("the stream ends", lambda: refused.is_over)
     assert refused.replies[-1]["push"]["disconnect"]["code"] == 3504
-    polled = office.admin.call("GET", "/api/v1/realtime/queue?wait=0")
-    assert is_clear_error(polled, 429)["code"] == "too_many_connections" and int(polled.headers["retry-after"]) > 0
+    for path in ("/api/v1/realtime/queue?wait=0", f"/connection/uni_sse?token={office.admin.token}&channels=notices"):
+        reply = office.admin.call("GET", path)
+        assert is_clear_error(reply, 429)["code"] == "too_many_connections" and int(reply.headers["retry-after"]) > 0
     # For another user until the tenant's are taken.
     second = Socket(office, maria.token)
     opened(second)
     assert second.reply(1)["connect"]
     assert Socket(office, maria.token).code() == 3504
     seen = metrics(office)
-    assert seen['plantao_realtime_refused_connections_total{scope="user"}'] == 3
+    assert seen['plantao_realtime_refused_connections_total{scope="user"}'] == 4
     assert seen['plantao_realtime_refused_connections_total{scope="tenant"}'] == 1
     # One that ends makes room, also when it is not said goodbye to.
     first.abort()
@@ -100,10 +101,11 @@ def test_a_server_that_is_full_says_so_before_the_handshake(offices, opened):
         RawSocket(office.server.host, office.server.port)
     assert refused.value.status == 503
     for method, path, body in [("GET", f"/connection/sse?cf_connect={quote('{}')}", None), ("POST", "/connection/http_stream", b"{}"),
-                               ("GET", "/api/v1/realtime/queue?wait=0", None)]:
+                               ("GET", "/api/v1/realtime/queue?wait=0", None),
+                               ("GET", f"/connection/uni_sse?token={token}&channels=notices", None)]:
         reply = office.admin.call(method, path, body=body)
         assert is_clear_error(reply, 503)["code"] == "too_many_connections" and int(reply.headers["retry-after"]) > 0
-    assert token and metrics(office)['plantao_realtime_refused_connections_total{scope="server"}'] == 4
+    assert token and metrics(office)['plantao_realtime_refused_connections_total{scope="server"}'] == 5
     # Everything else goes on.
     assert office.admin.conversations()["items"] == []
 

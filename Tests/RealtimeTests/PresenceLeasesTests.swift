@@ -37,6 +37,34 @@ import Testing
         #expect(leases.timePassed(at(1000)).isEmpty && leases.present == 0)
     }
 
+    @Test func whoWasThereBeforeTheStartIsGoneAfterTheGraceUnlessTheyComeBack() {
+        var leases = PresenceLeases(grace: .seconds(20))
+        leases.expected(ana, at: at(0))
+        leases.expected(bia, at: at(0))
+        leases.opened(bia)
+        #expect(!leases.isPresent(ana) && leases.isPresent(bia))
+        #expect(leases.timePassed(at(19)).isEmpty)
+        #expect(leases.timePassed(at(20)) == [ana])
+        leases.expected(bia, at: at(30))
+        #expect(leases.timePassed(at(1000)).isEmpty)
+    }
+
+    @Test func anArrivalIsToldOnceAndAConnectionMoreIsNone() {
+        var leases = PresenceLeases(grace: .seconds(20))
+        leases.opened(ana)
+        leases.opened(ana)
+        #expect(leases.arrivals() == [ana] && leases.arrivals().isEmpty)
+        leases.opened(ana)
+        #expect(leases.arrivals().isEmpty)
+        for second in 0..<3 as Range<Int64> { leases.closed(ana, at: at(second)) }
+        leases.arrivedStill(ana)
+        #expect(leases.arrivals().isEmpty)
+        leases.opened(ana)
+        #expect(leases.arrivals() == [ana])
+        leases.arrivedStill(ana)
+        #expect(leases.arrivals() == [ana])
+    }
+
     /// Against a model that keeps every interval in which somebody had a connection.
     @Test func randomHistoriesAgreeWithAModel() {
         var random = SeededGenerator.fresh()
