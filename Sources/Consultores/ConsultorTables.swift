@@ -10,7 +10,7 @@ package enum ConsultorTables {
             Column("status_ativo", .boolean),
             Column("status_ativo_sequencial", .boolean), Column("status_online", .boolean), .optional("ultimo_atendimento", .timestamp),
             .optional("id_pipedrive", .integer), .optional("user_id", .uuid), Column("capacity", .integer), .optional("removed_at", .timestamp),
-            Column("held_by_connection", .boolean, since: 2),
+            Column("held_by_connection", .boolean, since: 3),
         ]
     )
 

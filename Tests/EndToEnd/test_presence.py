@@ -1,5 +1,6 @@
 """Who is there after the server is not: leases of connections outlive a crash (docs/operating.md "Crash")."""
 
+import sqlite3
 import time
 
 import pytest
@@ -97,3 +98,18 @@ def test_who_went_offline_and_was_put_online_by_hand_stays(office):
     office.integrator.set_online(maria.id)
     lose(office, "kill")
     never("offline", lambda: not online(office, maria), during=GRACE + 2)
+
+
+def test_a_store_from_before_there_were_leases_is_brought_up_to_date(offices):
+    office = offices(PRESENCE_GRACE_SECONDS=GRACE, DATABASE_URL="")
+    maria = office.hire("Maria")
+    office.server.stop()
+    with sqlite3.connect(office.server.data / "plantao.sqlite") as store:
+        store.execute("ALTER TABLE consultores DROP COLUMN held_by_connection")
+        store.execute("PRAGMA user_version = 2")
+    store.close()
+    office.server.start()
+    assert online(office, maria), "nobody knows of a connection, so it was by hand"
+    office.desk(maria, "conversations")
+    lose(office, "kill")
+    eventually("Maria is offline", lambda: not online(office, maria), timeout=GRACE + 20)
