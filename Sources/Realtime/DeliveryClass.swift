@@ -1,7 +1,7 @@
 /// What a publication is to those who missed the one before it, and so what may be done with it when a socket is slow. A property of the channel
 /// (`TenantCell.Channel.delivery`), but for what is not stored.
 package enum DeliveryClass: Sendable, Hashable {
-    /// A change to what came before: never left out. Who cannot keep up is closed, comes back and recovers.
+    /// A change to what came before: none is left out by itself. Who cannot keep up loses the channel's whole backlog, is told, and recovers or gets a snapshot.
     case ordered
     /// A whole new value: whoever has it needs none of those before, on the way and on recovery alike.
     case latest

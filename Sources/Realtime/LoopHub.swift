@@ -170,8 +170,10 @@ final class LoopHub: Sendable {
         }
         // Made here: each loop has buffers of its own, as two threads that count references to one pay more than a copy costs.
         var message = PreparedMessage(text: lines)
-        for subscriber in following.subscribers where subscriber.deliver(&message, delivery) {
-            if isAlone { subscriber.flush() } else { local.value.dirty.append(subscriber) }
+        if isAlone {
+            for subscriber in following.subscribers { subscriber.deliverAlone(&message, delivery) }
+        } else {
+            for subscriber in following.subscribers where subscriber.deliver(&message, delivery) { local.value.dirty.append(subscriber) }
         }
     }
 

@@ -27,8 +27,14 @@ package protocol Subscriber: AnyObject {
     func refused(command id: UInt32?, _ error: CentrifugeError) -> Bool
     /// Publications on a channel it is subscribed to, one on a line, all of one class. The same message goes to all subscribers of the loop.
     func deliver(_ message: inout PreparedMessage, _ delivery: Delivery) -> Bool
+    /// The same, where nothing else goes out in this turn: no `flush` follows.
+    func deliverAlone(_ message: inout PreparedMessage, _ delivery: Delivery)
     /// Something published on a channel has not reached it, nor will: it has to come back and recover.
     func fellBehind(on channel: String) -> Bool
     /// Everything of this turn has been delivered: write it out.
     func flush()
+}
+
+extension Subscriber {
+    package func deliverAlone(_ message: inout PreparedMessage, _ delivery: Delivery) { if deliver(&message, delivery) { flush() } }
 }

@@ -88,6 +88,14 @@ final class SocketOutlet {
 
     // MARK: Out
 
+    /// Gives something for many connections to the kernel at once, where nothing is before it.
+    /// - Returns: whether it has.
+    func send(_ message: inout PreparedMessage) -> Bool {
+        guard !isStalled, hasFlowed, frame == nil, let socket else { return false }
+        send(message.frame(for: deflate), socket)
+        return true
+    }
+
     /// Gives everything of this turn to the socket.
     func flush() {
         guard let frame, !isClosed else { return }

@@ -131,6 +131,12 @@ final class WebSocketConnection: ChannelInboundHandler, SessionTransport, TimedC
         return !wasDirty && outlet.hasUnflushed
     }
 
+    func deliverAlone(_ message: inout PreparedMessage, _ delivery: Delivery) {
+        guard case .open = state, let outlet, !outlet.send(&message) else { return }
+        settle(outlet.put(&message, delivery))
+        outlet.flush()
+    }
+
     func write(_ reply: CentrifugeReply) {
         guard case .open = state, let outlet else { return }
         settle(outlet.put(reply.bytes))
