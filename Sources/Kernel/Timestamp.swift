@@ -3,6 +3,9 @@ package struct Timestamp: Hashable, Comparable, Sendable, CustomStringConvertibl
     package var milliseconds: Int64
 
     package init(milliseconds: Int64) { self.milliseconds = milliseconds }
+    /// Later than anything.
+    package static let distantFuture = Timestamp(milliseconds: .max)
+
     package init(seconds: Int64) { self.milliseconds = seconds * 1000 }
 
     package static func + (time: Timestamp, duration: Duration) -> Timestamp { Timestamp(milliseconds: time.milliseconds + duration.inMilliseconds) }

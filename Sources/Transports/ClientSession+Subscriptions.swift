@@ -111,7 +111,7 @@ extension ClientSession {
                 dropSuspended()
                 subscriptionSettled()
             } else {
-                if error.temporary { owedSubscriptionsAt = services.environment.now() + services.settings.subscribeAgainAfter }
+                if error.temporary { oweSubscriptions() }
                 greet([:])
             }
         }
@@ -121,7 +121,13 @@ extension ClientSession {
     private func dropSuspended() {
         guard let channel = suspended.take(), let connection, let tenant = credential?.principal.tenant else { return }
         services.hub.unsubscribe(connection, StreamKey(tenant: tenant, channel: channel), on: loop)
-        owedSubscriptionsAt = services.environment.now() + services.settings.subscribeAgainAfter
+        oweSubscriptions()
+    }
+
+    private func oweSubscriptions() {
+        let time = services.environment.now() + services.settings.subscribeAgainAfter
+        owedSubscriptionsAt = time
+        transport.visit(at: time)
     }
 
     func unsubscribe(_ channel: String) {

@@ -27,6 +27,8 @@ protocol SessionTransport: Subscriber {
     func write(_ reply: CentrifugeReply)
     var hasUnflushed: Bool { get }
     func close(_ disconnect: CentrifugeDisconnect)
+    /// Has the session's `timePassed` called at that time at the latest.
+    func visit(at time: Timestamp)
 }
 
 extension SessionTransport {
@@ -142,8 +144,21 @@ final class ClientSession {
         services.hub.detach(connection, on: loop)
     }
 
-    /// Called about once a second: everything that has to do with time, without a timer of its own.
-    func timePassed(_ now: Timestamp) {
+    /// Everything that has to do with time, without a timer of its own.
+    /// - Returns: when there is something to do next.
+    func timePassed(_ now: Timestamp) -> Timestamp {
+        act(now)
+        switch state {
+        case .waiting(let since): return since + services.settings.handshakeTimeout
+        case .proving: return now + .seconds(1)
+        case .closed: return .distantFuture
+        case .connected(let credential):
+            let times = [pongExpectedBy, greeting?.until, owedSubscriptionsAt, nextPing].compactMap(\.self)
+            return times.reduce(credential.expiresAt + services.settings.expiryGrace, min)
+        }
+    }
+
+    private func act(_ now: Timestamp) {
         // Room for commands is not kept by who sends none.
         if commands.isEmpty { commands = [] }
         switch state {
@@ -316,7 +331,9 @@ final class ClientSession {
         connection = services.hub.attach(transport, on: loop)
         services.presence.opened(PresenceLeases.Person(credential))
         isWorking = true
-        greeting = (id, services.environment.now() + services.settings.greetingPatience)
+        let until = services.environment.now() + services.settings.greetingPatience
+        greeting = (id, until)
+        transport.visit(at: min(until, credential.expiresAt + services.settings.expiryGrace))
         subscribeByRole(credential.principal, recovering: subs)
     }
 
@@ -344,6 +361,7 @@ final class ClientSession {
             before.principal.tenant == credential.principal.tenant
         else { return close(.invalidToken) }
         state = .connected(credential)
+        transport.visit(at: credential.expiresAt + services.settings.expiryGrace)
         transport.write(.refresh(id: id, RefreshResult(client: clientID, version: services.version, expiry: expiry(credential))))
     }
 

@@ -54,6 +54,7 @@ package final class HTTPStreams: RealtimeDoor {
                 loop: loop,
                 secret: secret,
                 outlet: StreamOutlet(encoding, continuation, queued, loop: loop, maxQueuedBytes: self.services.settings.maxQueuedBytes),
+                registry: registry,
                 lastEventID: lastEventID,
                 whenEnded: { ended() }
             )

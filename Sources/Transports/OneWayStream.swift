@@ -136,12 +136,15 @@ final class OneWayStream: Subscriber, TimedConnection {
 
     // MARK: Time and endings
 
-    func timePassed(_ now: Timestamp) {
-        if credential.expiresAt + services.settings.expiryGrace <= now { return close(.expired) }
-        guard nextComment <= now else { return }
-        nextComment = now + services.settings.pingInterval
-        outlet.putComment()
-        flush()
+    func timePassed(_ now: Timestamp) -> Timestamp {
+        let end = credential.expiresAt + services.settings.expiryGrace
+        if end <= now { close(.expired) }
+        if nextComment <= now {
+            nextComment = now + services.settings.pingInterval
+            outlet.putComment()
+            flush()
+        }
+        return min(nextComment, end)
     }
 
     func close(_ sessions: Set<LoginSessionID>) { if sessions.contains(credential.session) { close(.invalidToken) } }

@@ -51,7 +51,7 @@ final class PollSubscriber: Subscriber, TimedConnection {
 
     // MARK: TimedConnection
 
-    func timePassed(_ now: Timestamp) {}
+    func timePassed(_ now: Timestamp) -> Timestamp { .distantFuture }
     /// A poll was proved by its own token, and is over soon.
     func close(_ sessions: Set<LoginSessionID>) {}
 

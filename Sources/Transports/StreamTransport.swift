@@ -10,6 +10,7 @@ import Wire
 final class StreamTransport: SessionTransport, TimedConnection {
     private let services: SessionServices
     private let outlet: StreamOutlet
+    private let registry: LoopRegistry
     private var positions = EventPositions()
     private(set) var session: ClientSession?
     /// Told once, when the session has ended.
@@ -20,11 +21,13 @@ final class StreamTransport: SessionTransport, TimedConnection {
         loop: any EventLoop,
         secret: String,
         outlet: StreamOutlet,
+        registry: LoopRegistry,
         lastEventID: String?,
         whenEnded: @escaping () -> Void
     ) {
         self.services = services
         self.outlet = outlet
+        self.registry = registry
         self.whenEnded = whenEnded
         session = ClientSession(services: services, loop: loop, transport: self, emulationSession: secret, lastEventID: lastEventID)
     }
@@ -39,7 +42,8 @@ final class StreamTransport: SessionTransport, TimedConnection {
         whenEnded()
     }
 
-    func timePassed(_ now: Timestamp) { session?.timePassed(now) }
+    func timePassed(_ now: Timestamp) -> Timestamp { session?.timePassed(now) ?? .distantFuture }
+    func visit(at time: Timestamp) { registry.visit(self, at: time) }
     func stop() { session?.close(.shutdown) }
     func close(_ sessions: Set<LoginSessionID>) {
         guard let credential = session?.credential, sessions.contains(credential.session) else { return }

@@ -104,14 +104,14 @@ final class WebSocketConnection: ChannelInboundHandler, SessionTransport, TimedC
 
     // MARK: Time
 
-    /// About once a second.
-    func timePassed(_ now: Timestamp) {
-        switch state {
-        case .open: session?.timePassed(now)
-        case .closing(let deadline): if deadline <= now { closeSocket() }
-        case .closed: break
-        }
+    func timePassed(_ now: Timestamp) -> Timestamp {
+        if case .open = state, let session { return session.timePassed(now) }
+        guard case .closing(let deadline) = state else { return .distantFuture }
+        if deadline <= now { closeSocket() }
+        return deadline
     }
+
+    func visit(at time: Timestamp) { registry.visit(self, at: time) }
 
     func stop() { session?.close(.shutdown) }
 
@@ -157,7 +157,9 @@ final class WebSocketConnection: ChannelInboundHandler, SessionTransport, TimedC
 
     private func sendClose(_ code: UInt16, _ reason: String) {
         guard case .open = state else { return }
-        state = .closing(deadline: services.environment.now() + .seconds(3))
+        let deadline = services.environment.now() + .seconds(3)
+        state = .closing(deadline: deadline)
+        visit(at: deadline)
         session?.ended()
         outlet?.close(with: WebSocketFrame.close(code, reason: reason))
     }

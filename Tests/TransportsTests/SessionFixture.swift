@@ -33,6 +33,9 @@ final class SessionFixture: Sendable {
             hasUnflushed = true
         }
         func flush() { hasUnflushed = false }
+        /// When the session is called next, as a registry has it.
+        var nextVisit = Timestamp(seconds: 0)
+        func visit(at time: Timestamp) { nextVisit = min(nextVisit, time) }
         func close(_ disconnect: CentrifugeDisconnect) { closed = disconnect }
     }
 
@@ -163,7 +166,7 @@ final class SessionFixture: Sendable {
     func pass(_ seconds: Int) async throws {
         clock.advance(by: .seconds(seconds))
         let now = clock.now
-        try await onLoop { session, _ in session.timePassed(now) }
+        try await onLoop { session, line in if line.nextVisit <= now { line.nextVisit = session.timePassed(now) } }
     }
 
     var written: [String] { get async throws { try await onLoop { _, line in line.written } } }
