@@ -245,6 +245,27 @@ def test_the_sdk_loads_its_own_state_again_when_it_cannot_recover(office):
         eventually("live", lambda: known == ["depois"])
 
 
+def test_gaps_inside_the_ring_are_made_good_without_the_store(own_postgres, offices):
+    """The database is away the whole time, so that whoever reads it does not get an answer."""
+    database = own_postgres.create_database()
+    office = offices(DATABASE_URL=database.url)
+    crowd = [Line(office, then=[{"id": 2, "subscribe": {"channel": "conversations"}}]) for _ in range(30)]
+    places = [(line.reply(1)["connect"]["subs"]["notices"], line.reply(2)["subscribe"]) for line in crowd]
+    own_postgres.stop()
+    for line in crowd:
+        line.close()
+    for n in range(200):
+        notice(office, f"n{n}")
+    for notices, conversations in places:
+        where = {"recover": True, "epoch": conversations["epoch"], "offset": conversations.get("offset", 0)}
+        back = Line(office, subs={"notices": {"recover": True, "epoch": notices["epoch"], "offset": notices.get("offset", 0)}}, then=[
+            {"id": 2, "subscribe": {"channel": "conversations"} | where}])
+        assert back.reply(2)["subscribe"]["recovered"]
+        missed = back.reply(1)["connect"]["subs"]["notices"]
+        assert missed["recovered"] and [p["offset"] for p in missed["publications"]] == list(range(1, 201))
+        back.close()
+
+
 def test_a_tenant_that_cannot_be_loaded_keeps_nobody_from_connecting(own_postgres, offices):
     database = own_postgres.create_database()
     office = offices(DATABASE_URL=database.url)
