@@ -18,6 +18,8 @@ package struct API: Sendable {
         /// Messages go to the built-in simulator, and may be made up through it.
         package var isSimulated = false
         package var version = ""
+        /// Of those who run the server: what is everybody's may be stopped by them alone.
+        package var operatorTenant: TenantID?
         /// How it goes with Redis; `nil` without one.
         package var relay: (@Sendable () -> RelayReport)?
 
@@ -85,6 +87,7 @@ package struct API: Sendable {
         addConsultores(to: router)
         addStorage(to: router)
         addNotices(to: router)
+        addBreakers(to: router)
         addRealtime(door, to: router)
         addMetrics(to: router)
         addWhatsApp(to: router)

@@ -38,6 +38,8 @@ struct Settings {
     /// Unset: the embedded store.
     var database: PostgresConfiguration?
     var writeBehind: WriteBehindStore.Settings
+    /// Of the dependencies that each business has for itself.
+    var breakers: [Dependency: CircuitBreaker.Settings]
     /// Unset: jobs and pushes stay in the process.
     var redis: RedisConfiguration?
     var whatsapp: WhatsApp?
@@ -99,6 +101,7 @@ struct Settings {
         database = try Self.database(reader)
         writeBehind = try Self.writeBehind(reader)
         redis = try Self.redis(reader)
+        breakers = try Self.breakers(reader)
     }
 
     private static func admission(_ reader: EnvironmentReader) throws -> Admission.Limits {
@@ -156,6 +159,24 @@ struct Settings {
             openFor: .seconds(try reader.integer("REDIS_BREAKER_SECONDS", default: 30, in: 1...3600))
         )
         return configuration
+    }
+
+    /// `<NAME>_BREAKER_FAILURES` in a row open it for `<NAME>_BREAKER_SECONDS`; with `<NAME>_BREAKER_PERCENT` it is that share of at least so many calls within
+    /// a minute instead.
+    private static func breakers(_ reader: EnvironmentReader) throws -> [Dependency: CircuitBreaker.Settings] {
+        func read(_ name: String, _ usual: CircuitBreaker.Settings) throws -> CircuitBreaker.Settings {
+            let failures = try reader.integer("\(name)_BREAKER_FAILURES", default: usual.failureThreshold, in: 1...1000)
+            let seconds = try reader.integer("\(name)_BREAKER_SECONDS", default: Int(usual.openFor.inMilliseconds / 1000), in: 1...3600)
+            let percent = try reader.integer("\(name)_BREAKER_PERCENT", default: 0, in: 0...100)
+            let rate = CircuitBreaker.Settings.Rate(window: .seconds(60), minimumCalls: failures, failurePercent: max(percent, 1))
+            // Longer than any call of theirs lasts.
+            return .init(
+                trip: percent == 0 ? .consecutive(failures) : .rate(rate),
+                openFor: .seconds(seconds),
+                probeLease: .seconds(max(seconds, 30))
+            )
+        }
+        return [.whatsapp: try read("WHATSAPP", .whatsapp), .gemini: try read("GEMINI", .gemini)]
     }
 
     private static func whatsapp(_ reader: EnvironmentReader) throws -> WhatsApp? {
