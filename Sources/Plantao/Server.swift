@@ -239,6 +239,7 @@ struct Server {
     static func apiSettings(_ settings: Settings) -> API.Settings {
         var api = API.Settings()
         api.version = Version.current
+        api.limits = settings.requestLimits
         api.isSimulated = settings.whatsapp == nil
         api.whatsappVerifyToken = settings.whatsappVerifyToken
         api.whatsappSignature = settings.whatsappAppSecret.map(WhatsAppSignature.init(appSecret:))

@@ -1,4 +1,5 @@
 import Foundation
+import HTTPAPI
 import Integrations
 import Kernel
 import Realtime
@@ -32,6 +33,7 @@ struct Settings {
     var pongTimeout: Duration
     var presenceGrace: Duration
     var admission: Admission.Limits
+    var requestLimits: RequestLimits
     var compressesSockets: Bool
     var isEchoOpen: Bool
     var logLevel: String
@@ -79,6 +81,7 @@ struct Settings {
         pingInterval = .seconds(try reader.integer("PLANTAO_PING_SECONDS", default: 25, in: 1...600))
         presenceGrace = .seconds(try reader.integer("PRESENCE_GRACE_SECONDS", default: 20, in: 0...86_400))
         admission = try Self.admission(reader)
+        requestLimits = try Self.requestLimits(reader)
         isEchoOpen = try reader.integer("PLANTAO_ECHO", default: 0, in: 0...1) == 1
         compressesSockets = try reader.integer("PLANTAO_WEBSOCKET_COMPRESSION", default: 1, in: 0...1) == 1
         pongTimeout = .seconds(try reader.integer("PLANTAO_PONG_TIMEOUT_SECONDS", default: 8, in: 1...600))
@@ -121,6 +124,25 @@ struct Settings {
         limits.perConnection = try rate("CONNECTION", limits.perConnection)
         limits.perUser = try rate("USER", limits.perUser)
         limits.perTenant = try rate("TENANT", limits.perTenant)
+        return limits
+    }
+
+    private static func requestLimits(_ reader: EnvironmentReader) throws -> RequestLimits {
+        var limits = RequestLimits()
+        for kind in RequestLimits.Class.allCases {
+            let name = kind.rawValue.uppercased()
+            let usual = limits.limits[kind]
+            let perSecond = try reader.integer("PLANTAO_REQUESTS_PER_SECOND_\(name)", default: usual?.perSecond ?? 0, in: 0...1_000_000)
+            let burst = perSecond == usual?.perSecond ? usual?.burst : nil
+            let atOnce = try reader.integer("PLANTAO_REQUEST_BURST_\(name)", default: burst ?? max(2 * perSecond, 1), in: 1...10_000_000)
+            limits.limits[kind] = perSecond == 0 ? nil : RateLimit(perSecond: perSecond, burst: atOnce)
+        }
+        limits.trustedProxies = try (reader.list("PLANTAO_TRUSTED_PROXIES") ?? []).map { text in
+            guard let range = AddressRange(text) else {
+                throw StartupError("PLANTAO_TRUSTED_PROXIES: '\(text)' is no address or range such as 10.0.0.0/8 or fd00::/8.")
+            }
+            return range
+        }
         return limits
     }
 
