@@ -58,7 +58,7 @@ let package = Package(
         .target(
             name: "HTTPAPI",
             dependencies: [
-                "Conversations", "Consultores", "Identity", "Integrations", "Kernel", "Realtime", "Storage", "Tenancy", "Wire",
+                "Conversations", "Consultores", "Identity", "Integrations", "Kernel", "Realtime", "Resilience", "Storage", "Tenancy", "Wire",
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"),
@@ -86,7 +86,8 @@ let package = Package(
         .target(
             name: "Tenancy",
             dependencies: [
-                "Conversations", "Consultores", "Jobs", "Kernel", "Realtime", "Storage", "Wire", .product(name: "Logging", package: "swift-log"),
+                "Conversations", "Consultores", "Jobs", "Kernel", "Realtime", "Resilience", "Storage", "Wire",
+                .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings
         ),

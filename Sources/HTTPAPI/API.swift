@@ -17,7 +17,10 @@ package struct API: Sendable {
         package var whatsappSignature: WhatsAppSignature?
         /// Messages go to the built-in simulator, and may be made up through it.
         package var isSimulated = false
+        package var limits = RequestLimits()
         package var version = ""
+        /// Of those who run the server: what is everybody's may be stopped by them alone.
+        package var operatorTenant: TenantID?
         /// How it goes with Redis; `nil` without one.
         package var relay: (@Sendable () -> RelayReport)?
 
@@ -57,6 +60,7 @@ package struct API: Sendable {
     package let door: any RealtimeDoor
     package let settings: Settings
     package let environment: Kernel.Environment
+    let book: RequestBook
 
     package init(
         operations: Operations,
@@ -72,11 +76,13 @@ package struct API: Sendable {
         self.door = door
         self.settings = settings
         self.environment = environment
+        book = RequestBook(settings.limits, environment: environment)
     }
 
     package func router() -> Router<APIContext> {
         let router = Router(context: APIContext.self)
         router.add(middleware: RequestLog())
+        router.add(middleware: LimitRequests(book: book, proxies: settings.limits.trustedProxies))
         router.add(middleware: RefusalsAsResponses())
         addShared(to: router)
         addIdentity(to: router)
@@ -85,6 +91,7 @@ package struct API: Sendable {
         addConsultores(to: router)
         addStorage(to: router)
         addNotices(to: router)
+        addBreakers(to: router)
         addRealtime(door, to: router)
         addMetrics(to: router)
         addWhatsApp(to: router)
@@ -98,6 +105,7 @@ package struct API: Sendable {
     func principal(_ request: Request, _ context: APIContext) async throws -> Principal {
         let principal = try await claims(request).principal
         context.notes.note("user_id", principal.user)
+        try weigh(.user(principal.tenant, principal.user), context)
         return principal
     }
 

@@ -1,6 +1,7 @@
 package import Hummingbird
 import Kernel
 import Logging
+import NIOCore
 import Synchronization
 
 /// What goes with one request: its id, and what may be said of it in the log.
@@ -10,9 +11,13 @@ package struct APIContext: RequestContext {
     package let requestID: String
     /// Ids and numbers for the log's response line. Never what somebody wrote.
     package let notes = RequestNotes()
+    package let weight = RequestWeight()
+    /// The other end of the connection.
+    package let peer: ClientAddress?
 
     package init(source: Source) {
         coreContext = CoreRequestContextStorage(source: source)
+        peer = source.channel.remoteAddress?.ipAddress.flatMap { ClientAddress($0) }
         let digits = String(UInt32.random(in: .min ... .max), radix: 16)
         requestID = String(repeating: "0", count: 8 - digits.count) + digits
     }

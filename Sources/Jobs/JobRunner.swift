@@ -24,6 +24,8 @@ package enum JobProgress: Sendable {
     case ended
     /// To be attempted again, at `job.runAt`.
     case again(Job)
+    /// Not attempted: what it needs is out of order, until this time or until it is let go (`letGo`). Stored as it was.
+    case held(until: Timestamp)
 }
 
 package final class JobRunner: Sendable {
@@ -42,6 +44,8 @@ package final class JobRunner: Sendable {
         /// In `State.startable`.
         var isListed = false
         var notBefore: Timestamp?
+        /// Waits for what its first job needs.
+        var isHeld = false
     }
 
     /// What is in the store and not in memory.
@@ -130,6 +134,7 @@ package final class JobRunner: Sendable {
             }
             lane.isRunning = true
             lane.notBefore = nil
+            lane.isHeld = false
             state.lanes[name] = lane
             state.running += 1
             starter.yield(job)
@@ -153,6 +158,21 @@ package final class JobRunner: Sendable {
             for await job in starts { group.addTask { await self.carryOut(job) } }
         }
     }
+
+    /// What a tenant's jobs of this kind need is in order again: those held go on at once.
+    package func letGo(_ kind: String, of tenant: TenantID) {
+        state.withLock { state in
+            for (name, lane) in state.lanes where lane.isHeld && lane.jobs.first?.tenant == tenant && lane.jobs.first?.kind == kind {
+                state.lanes[name]?.isHeld = false
+                state.lanes[name]?.notBefore = nil
+                list(name, &state)
+            }
+            pump(&state)
+        }
+    }
+
+    /// Jobs whose lanes are held up.
+    package var held: Int { state.withLock { state in state.lanes.values.reduce(0) { $0 + ($1.isHeld ? $1.jobs.count : 0) } } }
 
     /// No attempt begins from now on.
     package func stop() { state.withLock { $0.isStopping = true } }
@@ -209,6 +229,9 @@ package final class JobRunner: Sendable {
             case .again(let next):
                 lane.jobs[0] = next
                 lane.notBefore = next.runAt
+            case .held(let time):
+                lane.notBefore = time
+                lane.isHeld = true
             }
             state.lanes[job.lane] = lane.jobs.isEmpty ? nil : lane
             list(job.lane, &state)

@@ -31,7 +31,7 @@ final class RedisRelay: Service {
         var dropped = 0
     }
 
-    private let bus: RedisBus
+    let bus: RedisBus
     private let logger: Logger
     /// This run of this server.
     private let server: String

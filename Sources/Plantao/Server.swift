@@ -14,6 +14,7 @@ import NIOCore
 import NIOPosix
 import Realtime
 import RedisBus
+import Resilience
 import ServiceLifecycle
 import Storage
 import StoragePostgres
@@ -25,7 +26,9 @@ import Wire
 
 /// Everything the server consists of, put together. The only place that knows all of it.
 struct Server {
-    static let schema = Schema(StorageTables.all + IdentityTables.all + ConsultorTables.all + ConversationTables.all + NoticeTables.all)
+    static let schema = Schema(
+        StorageTables.all + IdentityTables.all + ConsultorTables.all + ConversationTables.all + NoticeTables.all + BreakerTables.all
+    )
 
     let settings: Settings
     let logger: Logger
@@ -33,7 +36,8 @@ struct Server {
     /// Starts, serves until told to stop, and stops in order: no new commands, sockets told to come back, everything decided on disk.
     func run() async throws {
         let environment = Kernel.Environment.system
-        let store = try await openStore(environment)
+        let breakers = BreakerBoard(settings: settings.breakers, environment: environment)
+        let store = try await openStore(environment) { breakers.guards(.database, $0) }
         // A loop for each core that we may use, which may be fewer than there are; two on one core only get in each other's way.
         NIOSingletons.groupLoopCountSuggestion = Processors.available
         let group = MultiThreadedEventLoopGroup.singleton
@@ -48,6 +52,7 @@ struct Server {
                 logger: logger
             )
         }
+        if let relay { breakers.guards(.redis, relay.bus) }
         let outlet = Junction(hub: hub, relay: relay)
         let gate = Gate(journal: store, outlet: outlet, logger: logger, activationEnded: { outlet.activationEnded($0) })
 
@@ -72,6 +77,7 @@ struct Server {
                 environment: environment,
                 alarms: alarms,
                 settings: deskSettings,
+                breakers: breakers,
                 isConnected: { presence.isPresent(.init(tenant: $0, user: $1)) }
             ),
             logger: logger,
@@ -90,6 +96,7 @@ struct Server {
                     tenants: tenants,
                     store: store,
                     sender: bridge(directory, http, simulator),
+                    guarding: SendGuard(board: breakers, dependency: .whatsapp, verdict: WhatsAppBridge.verdict),
                     environment: environment,
                     logger: logger
                 )
@@ -99,12 +106,15 @@ struct Server {
             logger: logger
         )
         outlet.connect(runner: runner, tenants: tenants)
+        breakers.onClosed { tenant, dependency in if dependency == .whatsapp { runner.letGo(ConversationDesk.sendJobKind, of: tenant) } }
+        try await breakers.restore(from: store)
 
         try await wakeThoseWhoWait(store, alarms)
         try await expectThoseWhoWereThere(store, presence)
 
         var apiSettings = Self.apiSettings(settings)
         if let relay { apiSettings.relay = { relay.report } }
+        apiSettings.operatorTenant = await directory.tenants.first?.id
         if let key = settings.apiKey, let tenant = await directory.tenants.first { apiSettings.apiKey = (key, tenant.id) }
         var socketSettings = SocketSettings()
         socketSettings.handshakeTimeout = settings.handshakeTimeout
@@ -194,7 +204,8 @@ struct Server {
     }
 
     /// Postgres behind a local journal when a database is configured, otherwise the embedded store.
-    func openStore(_ environment: Kernel.Environment) async throws -> any ManagedStore {
+    /// - Parameter guarded: told what stands before the database, if there is one.
+    func openStore(_ environment: Kernel.Environment, guarded: (any BreakerControl) -> Void = { _ in }) async throws -> any ManagedStore {
         let directory = settings.dataDirectory
         guard let database = settings.database else {
             if let journal = try WriteBehindStore.summary(of: directory), let storeID = journal.storeID {
@@ -216,7 +227,9 @@ struct Server {
             environment: environment,
             logger: logger
         ) { journal in
-            try await PostgresDatabase.open(database, schema: Self.schema, journal: journal, logger: logger)
+            let opened = try await PostgresDatabase.open(database, schema: Self.schema, journal: journal, logger: logger)
+            guarded(opened.breaker)
+            return opened
         }
     }
 
@@ -226,6 +239,7 @@ struct Server {
     static func apiSettings(_ settings: Settings) -> API.Settings {
         var api = API.Settings()
         api.version = Version.current
+        api.limits = settings.requestLimits
         api.isSimulated = settings.whatsapp == nil
         api.whatsappVerifyToken = settings.whatsappVerifyToken
         api.whatsappSignature = settings.whatsappAppSecret.map(WhatsAppSignature.init(appSecret:))

@@ -30,6 +30,7 @@ struct Housekeeping: Service {
                     for tenant in alarms.due(at: environment.now()) { group.addTask { await wake(tenant) } }
                     for person in presence.arrivals() { group.addTask { await come(person) } }
                     for person in presence.gone() { group.addTask { await leave(person) } }
+                    await operations.tellBreakers()
                     ticks += 1
                     if ticks % 400 == 0 { hub.checkPositions() }
                     if ticks % 600 == 0 {

@@ -1,4 +1,5 @@
 import Foundation
+import HTTPAPI
 import Integrations
 import Kernel
 import Realtime
@@ -32,12 +33,15 @@ struct Settings {
     var pongTimeout: Duration
     var presenceGrace: Duration
     var admission: Admission.Limits
+    var requestLimits: RequestLimits
     var compressesSockets: Bool
     var isEchoOpen: Bool
     var logLevel: String
     /// Unset: the embedded store.
     var database: PostgresConfiguration?
     var writeBehind: WriteBehindStore.Settings
+    /// Of the dependencies that each business has for itself.
+    var breakers: [Dependency: CircuitBreaker.Settings]
     /// Unset: jobs and pushes stay in the process.
     var redis: RedisConfiguration?
     var whatsapp: WhatsApp?
@@ -77,6 +81,7 @@ struct Settings {
         pingInterval = .seconds(try reader.integer("PLANTAO_PING_SECONDS", default: 25, in: 1...600))
         presenceGrace = .seconds(try reader.integer("PRESENCE_GRACE_SECONDS", default: 20, in: 0...86_400))
         admission = try Self.admission(reader)
+        requestLimits = try Self.requestLimits(reader)
         isEchoOpen = try reader.integer("PLANTAO_ECHO", default: 0, in: 0...1) == 1
         compressesSockets = try reader.integer("PLANTAO_WEBSOCKET_COMPRESSION", default: 1, in: 0...1) == 1
         pongTimeout = .seconds(try reader.integer("PLANTAO_PONG_TIMEOUT_SECONDS", default: 8, in: 1...600))
@@ -99,6 +104,7 @@ struct Settings {
         database = try Self.database(reader)
         writeBehind = try Self.writeBehind(reader)
         redis = try Self.redis(reader)
+        breakers = try Self.breakers(reader)
     }
 
     private static func admission(_ reader: EnvironmentReader) throws -> Admission.Limits {
@@ -118,6 +124,25 @@ struct Settings {
         limits.perConnection = try rate("CONNECTION", limits.perConnection)
         limits.perUser = try rate("USER", limits.perUser)
         limits.perTenant = try rate("TENANT", limits.perTenant)
+        return limits
+    }
+
+    private static func requestLimits(_ reader: EnvironmentReader) throws -> RequestLimits {
+        var limits = RequestLimits()
+        for kind in RequestLimits.Class.allCases {
+            let name = kind.rawValue.uppercased()
+            let usual = limits.limits[kind]
+            let perSecond = try reader.integer("PLANTAO_REQUESTS_PER_SECOND_\(name)", default: usual?.perSecond ?? 0, in: 0...1_000_000)
+            let burst = perSecond == usual?.perSecond ? usual?.burst : nil
+            let atOnce = try reader.integer("PLANTAO_REQUEST_BURST_\(name)", default: burst ?? max(2 * perSecond, 1), in: 1...10_000_000)
+            limits.limits[kind] = perSecond == 0 ? nil : RateLimit(perSecond: perSecond, burst: atOnce)
+        }
+        limits.trustedProxies = try (reader.list("PLANTAO_TRUSTED_PROXIES") ?? []).map { text in
+            guard let range = AddressRange(text) else {
+                throw StartupError("PLANTAO_TRUSTED_PROXIES: '\(text)' is no address or range such as 10.0.0.0/8 or fd00::/8.")
+            }
+            return range
+        }
         return limits
     }
 
@@ -156,6 +181,24 @@ struct Settings {
             openFor: .seconds(try reader.integer("REDIS_BREAKER_SECONDS", default: 30, in: 1...3600))
         )
         return configuration
+    }
+
+    /// `<NAME>_BREAKER_FAILURES` in a row open it for `<NAME>_BREAKER_SECONDS`; with `<NAME>_BREAKER_PERCENT` it is that share of at least so many calls within
+    /// a minute instead.
+    private static func breakers(_ reader: EnvironmentReader) throws -> [Dependency: CircuitBreaker.Settings] {
+        func read(_ name: String, _ usual: CircuitBreaker.Settings) throws -> CircuitBreaker.Settings {
+            let failures = try reader.integer("\(name)_BREAKER_FAILURES", default: usual.failureThreshold, in: 1...1000)
+            let seconds = try reader.integer("\(name)_BREAKER_SECONDS", default: Int(usual.openFor.inMilliseconds / 1000), in: 1...3600)
+            let percent = try reader.integer("\(name)_BREAKER_PERCENT", default: 0, in: 0...100)
+            let rate = CircuitBreaker.Settings.Rate(window: .seconds(60), minimumCalls: failures, failurePercent: max(percent, 1))
+            // Longer than any call of theirs lasts.
+            return .init(
+                trip: percent == 0 ? .consecutive(failures) : .rate(rate),
+                openFor: .seconds(seconds),
+                probeLease: .seconds(max(seconds, 30))
+            )
+        }
+        return [.whatsapp: try read("WHATSAPP", .whatsapp), .gemini: try read("GEMINI", .gemini)]
     }
 
     private static func whatsapp(_ reader: EnvironmentReader) throws -> WhatsApp? {

@@ -3,6 +3,7 @@ import Identity
 import Integrations
 import Kernel
 import Logging
+import Resilience
 import Tenancy
 
 /// Sends the desk's messages through WhatsApp, or through the simulator.
@@ -10,6 +11,23 @@ struct WhatsAppBridge: MessageSender {
     let sender: any WhatsAppSender
     let credentials: @Sendable (TenantID) async -> WhatsAppCredentials?
     let logger: Logger
+
+    /// What the result of a send says of WhatsApp itself, as opposed to this message, recipient or account (research/conversations.md §10, lesson 16).
+    static func verdict(_ result: SendResult) -> CallVerdict {
+        switch result {
+        case .sent, .refused: return .succeeded
+        case .unknown: return .failed
+        case .again(let after, let failure):
+            guard let code = Int(failure.code) else { return .failed }
+            switch (WhatsAppErrorRule.rule(for: code), code) {
+            case (let rule?, _) where rule.countsAgainstBreaker: return .failed
+            case (let rule?, _) where rule.action == .backOffAccount: return .throttled(after ?? rule.action.wait ?? .seconds(300))
+            case (_?, _): return .succeeded
+            case (nil, 429): return .throttled(after ?? .seconds(1))
+            case (nil, _): return .failed
+            }
+        }
+    }
 
     func send(_ order: SendOrder, tenant: TenantID) async -> SendResult {
         guard let credentials = await credentials(tenant) else {

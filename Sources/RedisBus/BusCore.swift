@@ -66,10 +66,10 @@ final class BusCore {
     func join(_ id: Int, _ channels: Set<String>, _ inbox: RedisInbox) -> RedisError? { subscriber.join(id, channels, inbox) }
     func leave(_ id: Int) { subscriber.leave(id) }
 
-    func resetBreaker() {
+    func carryOut(_ order: BreakerOrder) {
         refusedUntil = nil
         for reader in readers { reader.becomeAvailable() }
-        commands.resetBreaker()
+        commands.carryOut(order)
         publishStatus()
     }
 

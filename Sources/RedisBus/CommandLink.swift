@@ -56,7 +56,7 @@ final class CommandLink: LinkUser {
 
     func cancel(_ id: Int) { perform(pipeline.cancelled(id)) }
     func serverSeen() { link.serverSeen() }
-    func resetBreaker() { link.resetBreaker() }
+    func carryOut(_ order: BreakerOrder) { link.carryOut(order) }
     func becomeUnavailable(retryAfter: Duration) { perform(pipeline.becameUnavailable(retryAfter: retryAfter, at: .now())) }
     func becomeAvailable() { pipeline.becameAvailable() }
 

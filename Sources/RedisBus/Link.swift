@@ -76,7 +76,12 @@ final class Link {
     func condemn(_ problem: ConnectionProblem) { perform(machine.condemned(problem, at: now)) }
     func giveUp() { perform(machine.givenUp(at: now)) }
     func serverSeen() { perform(machine.serverSeen(at: now)) }
-    func resetBreaker() { perform(machine.breakerReset(at: now)) }
+    func carryOut(_ order: BreakerOrder) {
+        switch order {
+        case .reset: perform(machine.breakerReset(at: now))
+        case .force(let force): perform(machine.breakerForced(force, at: now))
+        }
+    }
 
     /// For good. The future is there once everything is closed.
     func stop() -> EventLoopFuture<Void> {

@@ -111,7 +111,7 @@ struct LinkMachine {
             return []
         }
         state = .ready(since: now.uptime)
-        if let generation { breaker?.callSucceeded(generation) }
+        if let generation { breaker?.callSucceeded(generation, at: now.wall) }
         defer { (awaySince, problem) = (nil, nil) }
         return [.ready(away: awaySince.map { Duration(now.uptime - $0) })]
     }
@@ -148,6 +148,18 @@ struct LinkMachine {
         return [.availableAgain] + serverSeen(at: now)
     }
 
+    /// By hand. Forced open, the connection is given up and none is tried until the breaker is reset.
+    mutating func breakerForced(_ force: CircuitBreaker.Force, at now: LinkTime) -> [Output] {
+        guard breaker != nil else { return [] }
+        breaker?.forced(force)
+        guard force.isOpen else { return [.availableAgain] + serverSeen(at: now) }
+        let wasReady = isReady
+        switch state {
+        case .idle, .ended: return []
+        default: return [.close(attempt: attempt)] + (wasReady ? [.lost(.closedByUs)] : []) + connect(now)
+        }
+    }
+
     mutating func stopped() -> [Output] {
         defer { state = .ended }
         return isReady ? [.close(attempt: attempt), .lost(.closedByUs)] : [.close(attempt: attempt)]
@@ -161,7 +173,7 @@ struct LinkMachine {
         case .allowed(let allowed): generation = allowed
         case .refused(let retryAfter):
             state = .waiting(until: now.uptime + TimeAmount(max(retryAfter, .milliseconds(1))))
-            return []
+            return breaker?.state == .forcedOpen ? [.unavailable(retryAfter: retryAfter)] : []
         case nil: break
         }
         attempt += 1
@@ -188,7 +200,7 @@ struct LinkMachine {
         if let generation, let before = breaker?.timesOpened {
             breaker?.callFailed(generation, at: now.wall)
             if let breaker, breaker.timesOpened > before {
-                wait = breaker.settings.openFor
+                wait = breaker.openUntil.map { max($0 - now.wall, .milliseconds(1)) } ?? breaker.settings.openFor
                 outputs.append(.unavailable(retryAfter: wait))
             }
         }

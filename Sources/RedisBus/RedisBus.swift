@@ -1,14 +1,14 @@
 package import Kernel
 package import Logging
 package import NIOCore
-import Resilience
+package import Resilience
 import Synchronization
 
 /// Redis, as far as this program needs it: commands, publish and subscribe, streams with consumer groups.
 ///
 /// Nothing here waits without bound. While Redis is gone commands fail, at once when the breaker is open, and the caller goes on in its own process; it comes back
 /// by itself. Nothing that was sent is sent again: `RedisError.outcomeIsUnknown` tells the caller what it cannot know.
-package final class RedisBus: Sendable {
+package final class RedisBus: BreakerControl {
     let configuration: RedisConfiguration
     private let loop: any EventLoop
     private let core: NIOLoopBoundBox<BusCore>
@@ -41,9 +41,12 @@ package final class RedisBus: Sendable {
     /// What names of ours begin with.
     package var prefix: String { configuration.prefix }
 
-    /// Closes the breaker by hand, and tries at once.
-    package func resetBreaker() {
-        loop.execute { self.core.value.resetBreaker() }
+    /// The command connection's breaker.
+    package var breaker: CircuitBreaker { shared.value.breaker }
+
+    /// Closes the breaker by hand and tries at once, or keeps it as somebody wants it.
+    package func carryOut(_ order: BreakerOrder) {
+        loop.execute { self.core.value.carryOut(order) }
     }
 
     // MARK: Commands

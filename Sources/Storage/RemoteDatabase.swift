@@ -69,8 +69,10 @@ package struct RemoteError: Error, CustomStringConvertible {
 }
 
 package struct RemoteStatus: Sendable {
-    /// `closed` (all is well), `open` (given up for a while) or `half_open` (trying).
+    /// `closed` (all is well), `open` (given up for a while) or `half_open` (trying); `forced_open` and `forced_closed` by a person.
     package var breaker: String
+    /// Nobody is let through to the database.
+    package var isRefusing: Bool { breaker == "open" || breaker == "forced_open" }
     /// How often the breaker has opened.
     package var timesOpened: Int
     package var connections: Int

@@ -65,7 +65,7 @@ extension WriteBehindStore {
     func barrier(_ tenant: TenantID?) async throws(Refusal) {
         let sequence = state.withLock { $0.queue.barrier(for: tenant) }
         let status = database.status
-        let outage = state.withLock { $0.queue.flushedThrough < sequence && status.breaker == "open" ? $0.outage : nil }
+        let outage = state.withLock { $0.queue.flushedThrough < sequence && status.isRefusing ? $0.outage : nil }
         if let outage { throw .storeUnavailable(retryAfterSeconds: seconds(outage.retryAt - environment.now())) }
         guard await reached(sequence, within: settings.barrierPatience) else { throw .storeBehind }
     }

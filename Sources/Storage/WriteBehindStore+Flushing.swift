@@ -154,7 +154,9 @@ extension WriteBehindStore {
     func pause(_ duration: Duration) async {
         let clock = ContinuousClock()
         let end = clock.now + duration
-        while clock.now < end, !state.withLock({ $0.isStopping }) {
+        // Somebody may close the breaker by hand meanwhile.
+        let wasRefused = database.status.isRefusing
+        while clock.now < end, !state.withLock({ $0.isStopping }), !wasRefused || database.status.isRefusing {
             try? await clock.sleep(for: min(.milliseconds(100), end - clock.now))
         }
         if state.withLock({ $0.isStopping }) { try? await clock.sleep(for: .milliseconds(100)) }

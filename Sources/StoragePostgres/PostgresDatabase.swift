@@ -1,6 +1,6 @@
 package import Kernel
 import OrderedCollections
-import Resilience
+package import Resilience
 package import Storage
 import Synchronization
 
@@ -33,6 +33,9 @@ package final class PostgresDatabase: RemoteDatabase {
         upserts = Dictionary(uniqueKeysWithValues: schema.tables.map { ($0, dialect.upsert($0)) })
         deletions = Dictionary(uniqueKeysWithValues: schema.tables.map { ($0, dialect.delete(from: $0)) })
     }
+
+    /// What stands before every connection.
+    package var breaker: any BreakerControl { health }
 
     package var status: RemoteStatus { health.status(waiting: pool.withLock { $0.waiting.count }) }
 

@@ -7,7 +7,7 @@ import Synchronization
 // circuit breaker; whatever becomes of a call is reported to it.
 
 /// What all connections of one database share: whether it may be asked at all, and what became of it.
-final class PostgresHealth: Sendable {
+final class PostgresHealth: BreakerControl {
     private struct State {
         var breaker: CircuitBreaker
         var lastError: String?
@@ -24,6 +24,8 @@ final class PostgresHealth: Sendable {
     }
 
     var isClosed: Bool { state.withLock { $0.isClosed } }
+    var breaker: CircuitBreaker { state.withLock { $0.breaker } }
+    func carryOut(_ order: BreakerOrder) { state.withLock { $0.breaker.carryOut(order) } }
     func close() { state.withLock { $0.isClosed = true } }
     func connectionsChanged(by difference: Int) { state.withLock { $0.connections += difference } }
 
@@ -53,17 +55,20 @@ final class PostgresHealth: Sendable {
         return try answer.get()
     }
 
-    func succeeded(_ generation: Int) { state.withLock { $0.breaker.callSucceeded(generation) } }
+    func succeeded(_ generation: Int) {
+        let now = environment.now()
+        state.withLock { $0.breaker.callSucceeded(generation, at: now) }
+    }
 
     /// - Parameter saysNothing: about whether the database works.
     func failed(_ generation: Int, _ error: RemoteError, saysNothing: Bool) {
         let now = environment.now()
         state.withLock { state in
             // A row that is refused says that the database works.
-            if error.kind == .content { return state.breaker.callSucceeded(generation) }
+            if error.kind == .content { return state.breaker.callSucceeded(generation, at: now) }
             state.lastError = error.description
             if saysNothing { return state.breaker.callAbandoned(generation) }
-            state.breaker.callFailed(generation, at: now)
+            state.breaker.callFailed(generation, at: now, jitter: .random(in: 0...1))
         }
     }
 }

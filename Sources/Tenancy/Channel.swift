@@ -10,9 +10,10 @@ extension TenantCell {
         case queueCounts
         case consultores
         case notices
+        case breakers
 
         /// Those whose name is the same for everybody.
-        private static let fixed = [conversations, queue, queueCounts, consultores, notices]
+        private static let fixed = [conversations, queue, queueCounts, consultores, notices, breakers]
         private static let conversationPrefix = "conversation:"
 
         /// What channels are called; `{id}` stands for a conversation's.
@@ -37,6 +38,7 @@ extension TenantCell {
             case .queueCounts: "queue:counts"
             case .consultores: "consultores"
             case .notices: "notices"
+            case .breakers: "breakers"
             }
         }
 
@@ -44,7 +46,7 @@ extension TenantCell {
         package var delivery: DeliveryClass {
             switch self {
             case .conversations, .conversation, .queue, .consultores, .notices: .ordered
-            case .queueCounts: .latest
+            case .queueCounts, .breakers: .latest
             }
         }
 

@@ -15,25 +15,48 @@ package struct OutboxWorker: JobWorker {
     private let tenants: Tenants
     private let store: any Store
     private let sender: any MessageSender
+    private let guarding: SendGuard?
     private let environment: Environment
     private let logger: Logger
 
-    package init(tenants: Tenants, store: any Store, sender: any MessageSender, environment: Environment, logger: Logger) {
+    package init(
+        tenants: Tenants,
+        store: any Store,
+        sender: any MessageSender,
+        guarding: SendGuard? = nil,
+        environment: Environment,
+        logger: Logger
+    ) {
         self.tenants = tenants
         self.store = store
         self.sender = sender
+        self.guarding = guarding
         self.environment = environment
         self.logger = logger
     }
 
     package func attempt(_ job: Job) async -> JobProgress {
+        // Before anything is written of an attempt: while the breaker is open a message waits as it is, and is not a bit older for it.
+        var permit: SendGuard.Permit?
+        if let guarding {
+            switch guarding.ask(job.tenant) {
+            case .allowed(let allowed): permit = allowed
+            case .refused(let retryAfter): return .held(until: environment.now() + retryAfter)
+            }
+        }
+        // Whichever way this ends, the permit is given back: a probe that is forgotten would hold everybody up until its lease ends.
+        defer { permit?.abandon() }
         do throws(Refusal) {
             let attempt = try await tenants.use(job.tenant) { cell throws(Refusal) in
                 try await bringIn(job, cell)
                 return try await cell.attemptBegan(job).committed()
             }
             switch attempt {
-            case .send(let order, let begun): return await settle(begun, await sender.send(order, tenant: job.tenant))
+            case .send(let order, let begun):
+                let result = await sender.send(order, tenant: job.tenant)
+                permit?.report(result)
+                permit = nil
+                return await settle(begun, result)
             case .ended: return .ended
             case .missing: return .again(later(job, seconds: 1))
             }

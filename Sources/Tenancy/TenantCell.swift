@@ -1,6 +1,7 @@
 package import Consultores
 package import Conversations
 package import Kernel
+package import Resilience
 package import Storage
 import Wire
 
@@ -18,6 +19,8 @@ package actor TenantCell {
     private let gate: Gate
     private let environment: Environment
     private let alarms: AlarmClock
+    private let breakers: BreakerBoard?
+    private var toldBreakers: [UInt8]?
 
     package nonisolated var unownedExecutor: UnownedSerialExecutor { turn.unownedExecutor }
 
@@ -29,6 +32,7 @@ package actor TenantCell {
         package let settings: ConversationDesk.Settings
         /// Whether a user is connected to any of the realtime doors.
         package let isConnected: @Sendable (TenantID, UserID) -> Bool
+        package let breakers: BreakerBoard?
 
         package init(
             gate: Gate,
@@ -36,6 +40,7 @@ package actor TenantCell {
             environment: Environment,
             alarms: AlarmClock,
             settings: ConversationDesk.Settings,
+            breakers: BreakerBoard? = nil,
             isConnected: @escaping @Sendable (TenantID, UserID) -> Bool = { _, _ in false }
         ) {
             self.gate = gate
@@ -44,6 +49,7 @@ package actor TenantCell {
             self.alarms = alarms
             self.settings = settings
             self.isConnected = isConnected
+            self.breakers = breakers
         }
     }
 
@@ -90,6 +96,7 @@ package actor TenantCell {
         gate = surroundings.gate
         environment = surroundings.environment
         alarms = surroundings.alarms
+        breakers = surroundings.breakers
     }
 
     // MARK: Turns
@@ -264,6 +271,22 @@ package actor TenantCell {
         return settle(.success((notice, change)))
     }
 
+    // MARK: Circuit breakers
+
+    /// They change outside of any turn; what is told is what they are in this one, as with the snapshot: so whoever subscribes in between has the latest.
+    package func breakersChanged() -> Pending<Void> {
+        let json = BreakerReport.json(of: tenant, breakers)
+        var change = Change()
+        if json != toldBreakers { change.events = [BreakerReport.event(of: tenant, breakers)] }
+        toldBreakers = json
+        return settle(.success(((), change)))
+    }
+
+    /// Writes down what somebody told a breaker, and that they did.
+    package func ordered(_ order: BreakerOrder, _ dependency: Dependency, by principal: Principal) -> Pending<Void> {
+        settle(.success(((), BreakerRecord.change(order, dependency, by: principal, breakers, environment.moment()))))
+    }
+
     // MARK: Subscribing
 
     /// Takes channels' snapshots and lets `register` know when everything in them is on disk: in the order of the gate, between the publications that they
@@ -294,6 +317,7 @@ package actor TenantCell {
         case .queueCounts: return desk.assumeIsolated { $0.countsSnapshot() }
         case .consultores: return queue.assumeIsolated { $0.snapshot() }
         case .notices: return board.snapshot()
+        case .breakers: return BreakerReport.json(of: tenant, breakers)
         }
     }
 

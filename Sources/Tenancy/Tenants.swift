@@ -1,6 +1,7 @@
 package import Conversations
 package import Kernel
 package import Logging
+package import Resilience
 package import Storage
 import Synchronization
 
@@ -44,6 +45,8 @@ package final class Tenants: Sendable {
     }
 
     package var awakeCount: Int { entries.withLock { $0.count } }
+    package var awake: [TenantID] { entries.withLock { Array($0.keys) } }
+    package var breakers: BreakerBoard? { surroundings.breakers }
 
     /// Runs `body` with a tenant that stays awake meanwhile.
     package func use<T: Sendable>(_ tenant: TenantID, _ body: (TenantCell) async throws(Refusal) -> T) async throws(Refusal) -> T {

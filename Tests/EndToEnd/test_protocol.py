@@ -303,6 +303,15 @@ def _listens_only(owner):
     line.sock.shutdown(socket.SHUT_RDWR)
 
 
+def _until(line, session, found):
+    while True:
+        frames = [json.loads(text) for text in line.receive(timeout=20 * PATIENCE).splitlines()]
+        for frame in frames:
+            session.heard(frame)
+        if any(found(frame) for frame in frames):
+            return
+
+
 def _tour_of_operators(owner, viewer, anybody):
     for path in ("/", "/health", "/info", "/metrics"):
         anybody.call("GET", path, expect=200)
@@ -310,6 +319,23 @@ def _tour_of_operators(owner, viewer, anybody):
     assert owner.post("/api/v1/storage/retry")["tried"] == 0
     owner.call("POST", "/api/v1/storage/retry", json={"ids": [5]}, expect=404)
     viewer.call("GET", "/api/v1/storage", expect=403)
+    owner.get("/circuit-breakers")
+    viewer.call("POST", "/circuit-breakers/whatsapp/reset", expect=403)
+    owner.call("POST", "/circuit-breakers/nothing/reset", is_sane=False, expect=404)
+    owner.call("POST", "/circuit-breakers/whatsapp/force-open", json={}, is_sane=False, expect=422)
+    owner.call("POST", "/circuit-breakers/redis/force-open", json={"reason": "x"}, expect=409)
+    for verb, body in {"force-open": {"reason": "manutenção"}, "force-closed": {"reason": "teste"}, "reset": None}.items():
+        owner.post(f"/circuit-breakers/whatsapp/{verb}", body)
+    assert [order["action"] for order in owner.get("/circuit-breakers/orders")["items"]] == ["reset", "force-closed", "force-open"]
+    session, line = owner.contract.session(), RawSocket(owner.server.host, owner.server.port)
+    for command in ({"id": 1, "connect": {"token": owner.token}}, {"id": 2, "subscribe": {"channel": "breakers"}}):
+        session.said(command)
+        line.send(json.dumps(command))
+    _until(line, session, lambda frame: frame.get("id") == 2)
+    owner.post("/circuit-breakers/whatsapp/force-open", {"reason": "à vista"})
+    _until(line, session, lambda frame: "pub" in frame.get("push", {}))
+    owner.post("/circuit-breakers/whatsapp/reset")
+    line.abort()
     owner.call("GET", "/api/v1/notices", limit=1, expect=200)
     viewer.call("POST", "/api/v1/notices", json={"text": "eu"}, expect=403)
     anybody.call("GET", "/connection/websocket", expect=400)

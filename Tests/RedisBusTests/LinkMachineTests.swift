@@ -105,7 +105,7 @@ import Testing
         advance(.milliseconds(1))
         #expect(machine.timePassed(at: now) == [.connect(attempt: 4)])
         #expect(machine.breaker?.state == .halfOpen)
-        #expect(machine.connectionEnded(4, .timedOut, at: now) == [.close(attempt: 4), .unavailable(retryAfter: .seconds(30))])
+        #expect(machine.connectionEnded(4, .timedOut, at: now) == [.close(attempt: 4), .unavailable(retryAfter: .seconds(60))])
         #expect(try sleep() == [.connect(attempt: 5)])
         getReady()
         #expect(machine.breaker?.state == .closed)

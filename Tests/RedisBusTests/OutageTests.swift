@@ -126,7 +126,7 @@ import Testing
             try await server.start()
             await #expect(throws: RedisError.self) { try await bus.send(["PING"], timeout: .seconds(3600)) }
             #expect(bus.status.breaker.timesOpened == 1)
-            bus.resetBreaker()
+            bus.carryOut(.reset)
             #expect(await reached { bus.status.isConnected })
             #expect(try await bus.send(["PING"]) == .status("PONG"))
         }

@@ -30,7 +30,7 @@ import Testing
 
     @Test mutating func aSuccessForgetsTheFailuresBeforeIt() throws {
         try fail(2, at: start)
-        breaker.callSucceeded(try generation(breaker.callRequested(at: start)))
+        breaker.callSucceeded(try generation(breaker.callRequested(at: start)), at: start)
         try fail(2, at: start)
         #expect(breaker.state == .closed)
     }
@@ -43,8 +43,8 @@ import Testing
         #expect(breaker.callRequested(at: later) == .refused(retryAfter: .seconds(1)))
         breaker.callFailed(probe, at: later)
         #expect(breaker.state == .open)
-        #expect(breaker.callRequested(at: later) == .refused(retryAfter: .seconds(30)))
-        breaker.callSucceeded(try generation(breaker.callRequested(at: later + .seconds(30))))
+        #expect(breaker.callRequested(at: later) == .refused(retryAfter: .seconds(60)), "for longer than the first time")
+        breaker.callSucceeded(try generation(breaker.callRequested(at: later + .seconds(60))), at: later + .seconds(60))
         #expect(breaker.state == .closed)
         #expect(breaker.timesOpened == 2)
     }
@@ -65,12 +65,12 @@ import Testing
     @Test mutating func whatIsReportedOfTheTimeBeforeItOpenedChangesNothing() throws {
         let early = try generation(breaker.callRequested(at: start))
         try fail(3, at: start)
-        breaker.callSucceeded(early)
+        breaker.callSucceeded(early, at: start)
         #expect(breaker.state == .open)
         let probe = try generation(breaker.callRequested(at: start + .seconds(30)))
         breaker.callFailed(early, at: start + .seconds(31))
         #expect(breaker.state == .halfOpen)
-        breaker.callSucceeded(probe)
+        breaker.callSucceeded(probe, at: start + .seconds(31))
         #expect(breaker.state == .closed)
     }
 

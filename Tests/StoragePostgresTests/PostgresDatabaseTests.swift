@@ -161,7 +161,7 @@ import Testing
             Issue.record("\(String(describing: refused))")
             return
         }
-        #expect(wait > .zero && wait <= .seconds(6) && refused?.description.contains("circuit breaker") == true)
+        #expect(wait > .zero && wait <= .milliseconds(6600) && refused?.description.contains("circuit breaker") == true)
         await cluster.restart()
         #expect(await eventually { (try? await database.write([thing(2, "b")])) != nil })
         #expect(database.status.breaker == "closed")

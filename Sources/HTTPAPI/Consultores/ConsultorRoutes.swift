@@ -87,19 +87,28 @@ extension API {
 
     /// The contract's api-key, or any user of the tenant.
     private func tenantOfConsultores(_ request: Request, _ context: APIContext) async throws -> TenantID {
-        if let tenant = try apiKeyTenant(request) { return tenant }
+        if let tenant = try apiKeyTenant(request) {
+            try weigh(.tenant(tenant), context)
+            return tenant
+        }
         return try await principal(request, context).tenant
     }
 
     private func administeringConsultores(_ request: Request, _ context: APIContext) async throws -> TenantID {
-        if let tenant = try apiKeyTenant(request) { return tenant }
+        if let tenant = try apiKeyTenant(request) {
+            try weigh(.tenant(tenant), context)
+            return tenant
+        }
         let principal = try await principal(request, context)
         try requireAdministrator(principal)
         return principal.tenant
     }
 
     private func ofOneself(_ id: Int64, _ request: Request, _ context: APIContext) async throws -> TenantID {
-        if let tenant = try apiKeyTenant(request) { return tenant }
+        if let tenant = try apiKeyTenant(request) {
+            try weigh(.tenant(tenant), context)
+            return tenant
+        }
         let principal = try await principal(request, context)
         if principal.role.canAdminister { return principal.tenant }
         guard principal.role.canAttend, try await operations.consultorID(of: principal.user, principal.tenant) == id else {

@@ -12,6 +12,8 @@ def picture_of(channel):
         return OneConversation()
     if channel == "notices":
         return Notices()
+    if channel == "breakers":
+        return Breakers()
     # Nothing is known of it; it is there to be refused.
     return None
 
@@ -29,6 +31,21 @@ class Notices:
 
     def differences(self, api):
         return _differences(dict(enumerate(self.items)), dict(enumerate(reversed(api.get("/api/v1/notices", limit=20)["items"]))))
+
+
+class Breakers:
+    def __init__(self):
+        self.items = {}
+
+    def replace(self, data):
+        self.items = data["circuit_breakers"]
+
+    def apply(self, event):
+        assert event["type"] == "breakers.changed", f"unknown type on `breakers`: {event}"
+        self.items = event["circuit_breakers"]
+
+    def differences(self, api):
+        return _differences(self.items, api.get("/circuit-breakers")["circuit_breakers"])
 
 
 class Conversations:

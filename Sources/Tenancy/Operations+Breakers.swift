@@ -1,0 +1,89 @@
+package import Kernel
+package import Resilience
+import Storage
+import Wire
+
+extension Operations {
+    /// As the tenant sees them.
+    package func breakers(of tenant: TenantID) -> [UInt8] { BreakerReport.json(of: tenant, tenants.breakers) }
+
+    /// Has a breaker do as somebody says. It does once that is on disk, with who said it and why.
+    /// - Parameter mayForceShared: the server's own breakers stop everybody: only who runs the server may force them.
+    /// - Returns: the breaker as it then is.
+    package func order(_ order: BreakerOrder, _ name: String, by principal: Principal, mayForceShared: Bool) async throws(Refusal) -> [UInt8] {
+        guard principal.role.canAdminister else { throw Refusal(.forbidden, "role_forbidden", "Só administradores podem fazer isto.") }
+        guard let board = tenants.breakers, let dependency = Dependency(rawValue: name) else {
+            throw Refusal(.notFound, "not_found", "Não há circuit breaker com este nome.")
+        }
+        if case .force = order {
+            guard board.isUsed(dependency) else {
+                throw Refusal(.conflict, "breaker_not_in_use", "Esta dependência não está configurada; não há o que abrir ou fechar.")
+            }
+            guard mayForceShared || !dependency.isShared else {
+                throw Refusal(.forbidden, "shared_dependency", "Esta dependência é de todas as empresas; só quem opera o servidor pode forçá-la.")
+            }
+        }
+        try gate.admit()
+        try await tenants.use(principal.tenant) { cell throws(Refusal) in
+            try await cell.ordered(order, dependency, by: principal).committed()
+            board.carryOut(order, on: dependency, of: principal.tenant)
+            try await cell.breakersChanged().committed()
+        }
+        // The server's own are told of on their own thread, and may not have heard yet.
+        guard let breaker = board.breakers(of: principal.tenant).first(where: { $0.dependency == dependency })?.breaker else {
+            throw Refusal(.notFound, "not_found", "Não há circuit breaker com este nome.")
+        }
+        var writer = JSONWriter(capacity: 512)
+        BreakerReport.write(dependency, breaker, isUsed: board.isUsed(dependency), to: &writer)
+        return writer.bytes
+    }
+
+    /// What was told to the tenant's breakers, newest first: `{items: [{id, name, action, reason, user: {id, name}, at}]}`.
+    package func breakerOrders(limit: Int, for principal: Principal) async throws(Refusal) -> [UInt8] {
+        guard principal.role.canAdminister else { throw Refusal(.forbidden, "role_forbidden", "Só administradores podem fazer isto.") }
+        let rows = try await store.rows(
+            .select(
+                from: BreakerTables.orders,
+                "WHERE tenant_id = ? ORDER BY id DESC LIMIT ?",
+                [.id(principal.tenant), .integer(Int64(limit))],
+                tenant: principal.tenant
+            )
+        )
+        var writer = JSONWriter(capacity: 256 * rows.count + 64)
+        writer.object {
+            $0.list("items") { list in
+                for row in rows {
+                    var row = row
+                    let _: TenantID = row.id()
+                    list.object { item in
+                        item.field("id", (row.id() as NoticeID).description)
+                        item.field("name", row.text())
+                        item.field("action", row.text())
+                        item.field("reason", row.optionalText())
+                        let user: UserID = row.id()
+                        let name = row.text()
+                        item.field(
+                            "user",
+                            object: {
+                                $0.field("id", user.description)
+                                $0.field("name", name)
+                            }
+                        )
+                        item.field("at", row.timestamp().description)
+                    }
+                }
+            }
+        }
+        return writer.bytes
+    }
+
+    /// Tells those who look at breakers what has changed of them. Called several times a second.
+    package func tellBreakers() async {
+        guard let board = tenants.breakers else { return }
+        let changed = board.takeChanged()
+        for tenant in tenants.awake where changed?.contains(tenant) ?? true {
+            // The next change tells it again.
+            _ = try? await tenants.use(tenant) { cell throws(Refusal) in try await cell.breakersChanged().committed() }
+        }
+    }
+}
