@@ -34,6 +34,7 @@ let package = Package(
         .executableTarget(
             name: "Plantao",
             dependencies: [
+                "Telemetry",
                 "Client", "Conversations", "Consultores", "HTTPAPI", "Identity", "Integrations", "Jobs", "Kernel", "Realtime", "RedisBus",
                 "Resilience", "Storage",
                 "StoragePostgres", "Tenancy",
@@ -58,6 +59,7 @@ let package = Package(
         .target(
             name: "HTTPAPI",
             dependencies: [
+                "Telemetry",
                 "Conversations", "Consultores", "Identity", "Integrations", "Kernel", "Realtime", "Resilience", "Storage", "Tenancy", "Wire",
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Hummingbird", package: "hummingbird"),
@@ -86,6 +88,7 @@ let package = Package(
         .target(
             name: "Tenancy",
             dependencies: [
+                "Telemetry",
                 "Conversations", "Consultores", "Jobs", "Kernel", "Realtime", "Resilience", "Storage", "Wire",
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -128,6 +131,7 @@ let package = Package(
         .target(
             name: "Storage",
             dependencies: [
+                "Telemetry",
                 "Kernel", "Wire", .product(name: "DequeModule", package: "swift-collections"), .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "Logging", package: "swift-log"), .product(name: "OrderedCollections", package: "swift-collections"),
             ],
@@ -135,6 +139,8 @@ let package = Package(
         ),
 
         .target(name: "Resilience", dependencies: ["Kernel"], swiftSettings: settings),
+        // What is counted, and spans.
+        .target(name: "Telemetry", swiftSettings: settings),
 
         // MARK: Adapters
         .target(
@@ -159,6 +165,7 @@ let package = Package(
         .target(
             name: "Integrations",
             dependencies: [
+                "Telemetry",
                 "Kernel", "Wire",
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
                 .product(name: "Crypto", package: "swift-crypto"),
@@ -226,6 +233,7 @@ let package = Package(
             dependencies: ["TestSupport", "Storage", "Kernel", "Wire", .product(name: "Logging", package: "swift-log")],
             swiftSettings: settings
         ),
+        .testTarget(name: "TelemetryTests", dependencies: ["Telemetry"], swiftSettings: settings),
         .testTarget(name: "ResilienceTests", dependencies: ["TestSupport", "Kernel", "Resilience"], swiftSettings: settings),
         .testTarget(
             name: "StoragePostgresTests",

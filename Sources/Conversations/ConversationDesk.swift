@@ -22,7 +22,15 @@ package actor ConversationDesk {
     struct Session: Sendable {
         var conversation: Conversation
         /// The last messages, oldest first.
-        var recent: [MessageID] = []
+        var recent: [MessageID]
+        /// As it was last stored; `nil` for one that never was.
+        var storedState: String?
+
+        init(conversation: Conversation, recent: [MessageID] = []) {
+            self.conversation = conversation
+            self.recent = recent
+            storedState = conversation.version == 0 ? nil : conversation.state.name
+        }
     }
 
     /// One turn under way: its time, what it has decided so far, and which conversations it has altered.
@@ -121,6 +129,7 @@ package actor ConversationDesk {
         guard var conversation = sessions[id]?.conversation else { return }
         change.rows.append(conversation.image(tenant: tenant))
         sessions[id]?.conversation = conversation
+        count(conversation, &change)
 
         let json = json(conversation)
         var writer = JSONWriter(capacity: json.count + 64)
@@ -147,6 +156,15 @@ package actor ConversationDesk {
         } else {
             openByContact[conversation.contact] = id
         }
+    }
+
+    private func count(_ conversation: Conversation, _ change: inout Change) {
+        let (before, now) = (sessions[conversation.id]?.storedState, conversation.state.name)
+        guard before != now else { return }
+        sessions[conversation.id]?.storedState = now
+        change.facts.append(.conversationMoved(from: before, to: now))
+        if before == nil { change.facts.append(.conversationBegan(channel: conversation.channel)) }
+        if case .resolved(let at) = conversation.state { change.facts.append(.conversationResolved(after: at - conversation.createdAt)) }
     }
 
     /// Offers waiting conversations, first come first served, to whoever's turn it is. Runs at the end of every turn, for every turn may have

@@ -4,6 +4,7 @@ package import Integrations
 package import Kernel
 package import Realtime
 package import Storage
+import Telemetry
 package import Tenancy
 
 /// Every HTTP door. All routes hang on one router; what a route does is in the file named after its group.
@@ -23,6 +24,14 @@ package struct API: Sendable {
         package var operatorTenant: TenantID?
         /// How it goes with Redis; `nil` without one.
         package var relay: (@Sendable () -> RelayReport)?
+        /// Whether Redis answers now; `nil` without one.
+        package var pingRedis: (@Sendable () async -> Bool)?
+        /// Jobs in memory, and those of them that are held up by what they need.
+        package var jobs: @Sendable () -> (waiting: Int, held: Int) = { (0, 0) }
+        package var environmentName = "development"
+        package var startedAt: Timestamp?
+        /// Variables of the contracts that EcoSys's `/health` lists, and whether they are set.
+        package var variables: [String: Bool] = [:]
 
         package init() {}
     }
@@ -61,6 +70,7 @@ package struct API: Sendable {
     package let settings: Settings
     package let environment: Kernel.Environment
     let book: RequestBook
+    let health: HealthProbe
 
     package init(
         operations: Operations,
@@ -77,11 +87,13 @@ package struct API: Sendable {
         self.settings = settings
         self.environment = environment
         book = RequestBook(settings.limits, environment: environment)
+        health = HealthProbe(operations: operations, store: store, settings: settings, environment: environment)
     }
 
     package func router() -> Router<APIContext> {
         let router = Router(context: APIContext.self)
-        router.add(middleware: RequestLog())
+        if let tracer = operations.telemetry.tracer { router.add(middleware: TraceRequests(tracer: tracer)) }
+        router.add(middleware: RequestLog(metrics: operations.telemetry.metrics))
         router.add(middleware: LimitRequests(book: book, proxies: settings.limits.trustedProxies))
         router.add(middleware: RefusalsAsResponses())
         addShared(to: router)

@@ -2,11 +2,14 @@ import HTTPTypes
 import Hummingbird
 import Kernel
 import Logging
+import Telemetry
 import Wire
 
 /// Gives every request its id, and writes the log's lines about it in the shape of contracts/consultores.md "Formato dos Logs": `request`, then `response`
 /// or `error`. Of parameters only those that say nothing about people are shown; bodies and credentials never.
 struct RequestLog: RouterMiddleware {
+    let metrics: Metrics
+
     private static let shownParameters: Set<String> = [
         "idioma", "page", "per_page", "limit", "skip", "before", "state", "assignee", "status_online", "consultor_id", "month", "hub.mode",
     ]
@@ -28,7 +31,9 @@ struct RequestLog: RouterMiddleware {
             ]
         )
         var response = try await next(request, context)
-        let seconds = (ContinuousClock.now - start).inDecimalSeconds
+        let took = ContinuousClock.now - start
+        metrics.request(Self.method(request), context.endpointPath ?? "none", status: response.status.code, took: took)
+        let seconds = took.inDecimalSeconds
         response.headers[Self.requestID] = context.requestID
         response.headers[Self.processTime] = seconds
         var line: Logger.Metadata = [
@@ -45,6 +50,14 @@ struct RequestLog: RouterMiddleware {
             context.logger.info("response", metadata: ["response": .dictionary(line)])
         }
         return response
+    }
+
+    /// What a client makes up is not a label.
+    private static func method(_ request: Request) -> String {
+        switch request.method {
+        case .get, .head, .post, .put, .patch, .delete, .options: request.method.rawValue
+        default: "other"
+        }
     }
 
     private static let requestID = HTTPField.Name("X-Request-ID")!

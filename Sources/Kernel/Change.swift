@@ -7,6 +7,8 @@ package struct Change: Sendable {
     /// Carried out, or given up: no longer stored.
     package var endedJobs: [Job] = []
     package var marks: [Mark] = []
+    /// Counted once it is on disk.
+    package var facts: [Fact] = []
 
     package init() {}
 
@@ -19,7 +21,16 @@ package struct Change: Sendable {
         jobs += other.jobs
         endedJobs += other.endedJobs
         marks += other.marks
+        facts += other.facts
     }
+}
+
+/// Something that is counted. Not stored, and nothing follows from it.
+package enum Fact: Sendable, Equatable {
+    case conversationBegan(channel: String)
+    /// `from` is `nil` for one that began just now.
+    case conversationMoved(from: String?, to: String)
+    case conversationResolved(after: Duration)
 }
 
 /// One publication on a stream of the tenant.

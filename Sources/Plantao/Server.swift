@@ -19,6 +19,7 @@ import ServiceLifecycle
 import Storage
 import StoragePostgres
 import Synchronization
+import Telemetry
 import Tenancy
 import Transports
 import UnixSignals
@@ -36,8 +37,12 @@ struct Server {
     /// Starts, serves until told to stop, and stops in order: no new commands, sockets told to come back, everything decided on disk.
     func run() async throws {
         let environment = Kernel.Environment.system
+        let telemetry = Telemetry(tracer: settings.tracing.map { Tracer(ratio: $0.ratio) })
         let breakers = BreakerBoard(settings: settings.breakers, environment: environment)
-        let store = try await openStore(environment) { breakers.guards(.database, $0) }
+        let store = MeasuredStore(
+            try await openStore(environment, telemetry) { breakers.guards(.database, $0) },
+            telemetry.metrics.database
+        )
         // A loop for each core that we may use, which may be fewer than there are; two on one core only get in each other's way.
         NIOSingletons.groupLoopCountSuggestion = Processors.available
         let group = MultiThreadedEventLoopGroup.singleton
@@ -53,8 +58,8 @@ struct Server {
             )
         }
         if let relay { breakers.guards(.redis, relay.bus) }
-        let outlet = Junction(hub: hub, relay: relay)
-        let gate = Gate(journal: store, outlet: outlet, logger: logger, activationEnded: { outlet.activationEnded($0) })
+        let outlet = Junction(hub: hub, relay: relay, metrics: telemetry.metrics)
+        let gate = Gate(journal: store, outlet: outlet, logger: logger, tracer: telemetry.tracer, activationEnded: { outlet.activationEnded($0) })
 
         let hasher = PasswordHasher(rounds: settings.bcryptRounds)
         let tokens = try await TokenIssuer(
@@ -78,6 +83,7 @@ struct Server {
                 alarms: alarms,
                 settings: deskSettings,
                 breakers: breakers,
+                telemetry: telemetry,
                 isConnected: { presence.isPresent(.init(tenant: $0, user: $1)) }
             ),
             logger: logger,
@@ -96,7 +102,7 @@ struct Server {
                     tenants: tenants,
                     store: store,
                     sender: bridge(directory, http, simulator),
-                    guarding: SendGuard(board: breakers, dependency: .whatsapp, verdict: WhatsAppBridge.verdict),
+                    guarding: SendGuard(board: breakers, dependency: .whatsapp, verdict: WhatsAppBridge.verdict, rateLimit: WhatsAppBridge.rateLimit),
                     environment: environment,
                     logger: logger
                 )
@@ -110,10 +116,16 @@ struct Server {
         try await breakers.restore(from: store)
 
         try await wakeThoseWhoWait(store, alarms)
+        try await countConversations(store, telemetry.metrics)
         try await expectThoseWhoWereThere(store, presence)
 
         var apiSettings = Self.apiSettings(settings)
-        if let relay { apiSettings.relay = { relay.report } }
+        if let relay {
+            apiSettings.relay = { relay.report }
+            apiSettings.pingRedis = { (try? await relay.bus.send(["PING"], timeout: .seconds(1))) != nil }
+        }
+        apiSettings.jobs = { (runner.waiting, runner.held) }
+        apiSettings.startedAt = environment.now()
         apiSettings.operatorTenant = await directory.tenants.first?.id
         if let key = settings.apiKey, let tenant = await directory.tenants.first { apiSettings.apiKey = (key, tenant.id) }
         var socketSettings = SocketSettings()
@@ -171,6 +183,9 @@ struct Server {
         )
         var members: [any Service] = [housekeeping, JobService(runner: runner)]
         if let relay { members.append(relay) }
+        if let tracer = telemetry.tracer, let tracing = settings.tracing {
+            members.append(TraceExporter(configuration: tracing, tracer: tracer, http: http, version: Version.current, logger: logger))
+        }
         if settings.whatsapp == nil { members.append(SimulatorService(simulator: simulator, statuses: statuses)) }
         var configuration = ServiceGroupConfiguration(
             services: members + [
@@ -205,7 +220,11 @@ struct Server {
 
     /// Postgres behind a local journal when a database is configured, otherwise the embedded store.
     /// - Parameter guarded: told what stands before the database, if there is one.
-    func openStore(_ environment: Kernel.Environment, guarded: (any BreakerControl) -> Void = { _ in }) async throws -> any ManagedStore {
+    func openStore(
+        _ environment: Kernel.Environment,
+        _ telemetry: Telemetry = Telemetry(),
+        guarded: (any BreakerControl) -> Void = { _ in }
+    ) async throws -> any ManagedStore {
         let directory = settings.dataDirectory
         guard let database = settings.database else {
             if let journal = try WriteBehindStore.summary(of: directory), let storeID = journal.storeID {
@@ -220,10 +239,13 @@ struct Server {
                 "PLANTAO_DATA holds an embedded store, which is not used while DATABASE_URL is set; plantao export and import bring a tenant over"
             )
         }
+        var writeBehind = settings.writeBehind
+        writeBehind.batchWritten = { telemetry.metrics.database.observe($0, LabelValues("write_behind")) }
+        writeBehind.tracer = telemetry.tracer
         return try await WriteBehindStore.open(
             directory: directory,
             schema: Self.schema,
-            settings: settings.writeBehind,
+            settings: writeBehind,
             environment: environment,
             logger: logger
         ) { journal in
@@ -240,6 +262,8 @@ struct Server {
         var api = API.Settings()
         api.version = Version.current
         api.limits = settings.requestLimits
+        api.environmentName = settings.environmentName
+        api.variables = settings.contractVariables
         api.isSimulated = settings.whatsapp == nil
         api.whatsappVerifyToken = settings.whatsappVerifyToken
         api.whatsappSignature = settings.whatsappAppSecret.map(WhatsAppSignature.init(appSecret:))
@@ -335,6 +359,19 @@ struct Server {
         for var row in rows { alarms.set(row.id(), at: row.timestamp()) }
     }
 
+    /// How many conversations are in each state, to count on from there.
+    private func countConversations(_ store: any Store, _ metrics: Metrics) async throws {
+        let states = Metrics.openStates
+        let rows = try await store.rows(
+            Query(
+                "SELECT state, COUNT(*) FROM conversations WHERE state IN (\(states.map { _ in "?" }.joined(separator: ", "))) GROUP BY state",
+                states.map { .text($0) },
+                kinds: [.text, .integer]
+            )
+        )
+        for var row in rows { metrics.conversationMoved(from: nil, to: row.text(), count: Int(row.integer())) }
+    }
+
     /// Whoever was online by a connection when the process before this one ended, in whatever way, has the grace to come back.
     private func expectThoseWhoWereThere(_ store: any Store, _ presence: PresenceBook) async throws {
         let rows = try await store.rows(
@@ -378,10 +415,12 @@ private final class Junction: Outlet {
 
     private let hub: StreamHub
     private let relay: RedisRelay?
+    private let metrics: Metrics
     private let ends = Mutex(Ends())
 
-    init(hub: StreamHub, relay: RedisRelay?) {
+    init(hub: StreamHub, relay: RedisRelay?, metrics: Metrics) {
         self.hub = hub
+        self.metrics = metrics
         self.relay = relay
     }
 
@@ -397,5 +436,14 @@ private final class Junction: Outlet {
         relay?.runnable(jobs)
     }
     func batchReleased() { hub.wake() }
+    func happened(_ facts: [Fact]) {
+        for fact in facts {
+            switch fact {
+            case .conversationBegan(let channel): metrics.conversationsCreated.add(1, LabelValues(channel))
+            case .conversationMoved(let from, let to): metrics.conversationMoved(from: from, to: to)
+            case .conversationResolved(let after): metrics.conversationDuration.observe(after)
+            }
+        }
+    }
     func activationEnded(_ activation: Activation) { ends.withLock { $0.tenants }?.drop(activation) }
 }

@@ -14,6 +14,7 @@ struct Settings {
     var host: String
     var port: Int
     var dataDirectory: String
+    var environmentName: String
     var isProduction: Bool
     var secretKey: String?
     var accessTokenMinutes: Int
@@ -40,6 +41,10 @@ struct Settings {
     /// Unset: the embedded store.
     var database: PostgresConfiguration?
     var writeBehind: WriteBehindStore.Settings
+    /// Unset: no spans are made.
+    var tracing: TraceExporter.Configuration?
+    /// Variables that EcoSys's `/health` lists, and whether they are set.
+    var contractVariables: [String: Bool]
     /// Of the dependencies that each business has for itself.
     var breakers: [Dependency: CircuitBreaker.Settings]
     /// Unset: jobs and pushes stay in the process.
@@ -63,7 +68,8 @@ struct Settings {
         host = reader.text("HOST") ?? "127.0.0.1"
         port = try reader.integer("PORT", default: 8080, in: 1...65535)
         dataDirectory = reader.text("PLANTAO_DATA") ?? "data"
-        isProduction = try reader.choice("ENVIRONMENT", default: "development", among: ["development", "test", "production"]) == "production"
+        environmentName = try reader.choice("ENVIRONMENT", default: "development", among: ["development", "test", "production"])
+        isProduction = environmentName == "production"
         secretKey = reader.text("SECRET_KEY")
         accessTokenMinutes = try reader.integer("ACCESS_TOKEN_EXPIRE_MINUTES", default: 1440, in: 1...525_600)
         bcryptRounds = try reader.integer("BCRYPT_ROUNDS", default: 12, in: 4...16)
@@ -105,6 +111,10 @@ struct Settings {
         writeBehind = try Self.writeBehind(reader)
         redis = try Self.redis(reader)
         breakers = try Self.breakers(reader)
+        tracing = try Self.tracing(reader)
+        contractVariables = Dictionary(
+            uniqueKeysWithValues: ["UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TOKEN", "BASIC_AUTH_USERS"].map { ($0, reader.text($0) != nil) }
+        )
     }
 
     private static func admission(_ reader: EnvironmentReader) throws -> Admission.Limits {
@@ -199,6 +209,33 @@ struct Settings {
             )
         }
         return [.whatsapp: try read("WHATSAPP", .whatsapp), .gemini: try read("GEMINI", .gemini)]
+    }
+
+    /// OpenTelemetry's own variables (https://opentelemetry.io/docs/specs/otel/protocol/exporter/).
+    private static func tracing(_ reader: EnvironmentReader) throws -> TraceExporter.Configuration? {
+        let whole = reader.text("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+        guard let endpoint = whole ?? reader.text("OTEL_EXPORTER_OTLP_ENDPOINT") else { return nil }
+        let name = whole == nil ? "OTEL_EXPORTER_OTLP_ENDPOINT" : "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+        guard let url = URL(string: endpoint), ["http", "https"].contains(url.scheme), url.host != nil else {
+            throw StartupError("\(name): '\(endpoint)' is not such a URL as http://127.0.0.1:4318.")
+        }
+        _ = try reader.choice("OTEL_EXPORTER_OTLP_PROTOCOL", default: "http/json", among: ["http/json"])
+        var base = endpoint
+        while base.hasSuffix("/") { base.removeLast() }
+        var configuration = TraceExporter.Configuration(url: whole ?? "\(base)/v1/traces")
+        configuration.serviceName = reader.text("OTEL_SERVICE_NAME") ?? "plantao"
+        configuration.headers = try (reader.list("OTEL_EXPORTER_OTLP_HEADERS") ?? []).map { pair in
+            let parts = pair.split(separator: "=", maxSplits: 1)
+            guard parts.count == 2 else { throw StartupError("OTEL_EXPORTER_OTLP_HEADERS: write name=value,name=value.") }
+            return (String(parts[0]), String(parts[1]).removingPercentEncoding ?? String(parts[1]))
+        }
+        if let text = reader.text("OTEL_TRACES_SAMPLER_ARG") {
+            guard let ratio = Double(text), (0...1).contains(ratio) else {
+                throw StartupError("OTEL_TRACES_SAMPLER_ARG: '\(text)' is not allowed; a share of the traces from 0 to 1 is.")
+            }
+            configuration.ratio = ratio
+        }
+        return configuration
     }
 
     private static func whatsapp(_ reader: EnvironmentReader) throws -> WhatsApp? {

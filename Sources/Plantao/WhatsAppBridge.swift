@@ -29,6 +29,17 @@ struct WhatsAppBridge: MessageSender {
         }
     }
 
+    /// Whose limit a send has run into, if any.
+    static func rateLimit(_ result: SendResult) -> String? {
+        guard case .again(_, let failure) = result, let code = Int(failure.code) else { return nil }
+        switch WhatsAppErrorRule.rule(for: code)?.action {
+        case .backOffAccount: return "account"
+        case .slowNumber: return "number"
+        case .parkConversation: return "pair"
+        default: return code == 429 ? "unknown" : nil
+        }
+    }
+
     func send(_ order: SendOrder, tenant: TenantID) async -> SendResult {
         guard let credentials = await credentials(tenant) else {
             return .refused(Message.Failure(code: "no_credentials", message: "O WhatsApp desta empresa não está configurado"))

@@ -62,6 +62,9 @@ final class LoopHub: Sendable {
     private static let maxFrameBytes = 32 << 10
 
     let loop: any EventLoop
+    /// Messages handed to subscribers.
+    private let delivered = Atomic<Int>(0)
+    var deliveries: Int { delivered.load(ordering: .relaxed) }
     private let inbox = Mutex<(work: [Work], isScheduled: Bool)>(([], false))
     private let local: NIOLoopBoundBox<Local>
 
@@ -170,6 +173,7 @@ final class LoopHub: Sendable {
         }
         // Made here: each loop has buffers of its own, as two threads that count references to one pay more than a copy costs.
         var message = PreparedMessage(text: lines)
+        delivered.wrappingAdd(following.subscribers.count, ordering: .relaxed)
         if isAlone {
             for subscriber in following.subscribers { subscriber.deliverAlone(&message, delivery) }
         } else {

@@ -26,6 +26,7 @@ package final class StreamHub: Sendable {
         var subscriptions: [ConnectionID: [StreamKey]] = [:]
         var loops: [ObjectIdentifier: LoopHub] = [:]
         var lastConnection: UInt64 = 0
+        var published = 0
     }
 
     private let state: Mutex<State>
@@ -149,6 +150,7 @@ package final class StreamHub: Sendable {
                 guard let kind = state.streams[key]?.delivery, let publication = state.streams[key]?.publish(event.payload, limits: limits) else {
                     continue
                 }
+                state.published += 1
                 state.send(publication, kind, on: key)
             }
         }
@@ -201,9 +203,21 @@ package final class StreamHub: Sendable {
     package struct Counters: Sendable {
         package let streams: Int
         package let connections: Int
+        /// Publications that somebody was there for, and messages handed to subscribers.
+        package let published: Int
+        package let delivered: Int
     }
 
-    package var counters: Counters { state.withLock { Counters(streams: $0.streams.count, connections: $0.subscriptions.count) } }
+    package var counters: Counters {
+        state.withLock {
+            Counters(
+                streams: $0.streams.count,
+                connections: $0.subscriptions.count,
+                published: $0.published,
+                delivered: $0.loops.values.reduce(0) { $0 + $1.deliveries }
+            )
+        }
+    }
 
     /// Forgets streams that have had no subscribers for long. To be called now and then.
     package func sweep() {

@@ -1,4 +1,4 @@
-package import Kernel
+import Kernel
 
 extension CircuitBreaker {
     package struct Settings: Sendable, Equatable {

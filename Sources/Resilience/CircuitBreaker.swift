@@ -21,7 +21,7 @@ package import Kernel
 
 /// The circuit breaker of one dependency. Inputs are calls asking to be let through, and what became of them; time and chance come in from outside.
 package struct CircuitBreaker: Sendable {
-    package enum State: String, Sendable {
+    package enum State: String, Sendable, CaseIterable {
         case closed, open
         case halfOpen = "half_open"
         case forcedOpen = "forced_open"

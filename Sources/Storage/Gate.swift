@@ -2,6 +2,7 @@ import Dispatch
 package import Kernel
 package import Logging
 import Synchronization
+package import Telemetry
 
 // The output gate and the committer behind it (DESIGN §1).
 //
@@ -37,6 +38,12 @@ package protocol Outlet: Sendable {
     func runnable(_ jobs: [Job])
     /// After the last change of a batch: what was collected may be sent.
     func batchReleased()
+    /// What changes had to be counted for, once they are on disk.
+    func happened(_ facts: [Fact])
+}
+
+extension Outlet {
+    package func happened(_ facts: [Fact]) {}
 }
 
 package final class Gate: Sendable {
@@ -71,6 +78,8 @@ package final class Gate: Sendable {
         let activation: Activation
         let bytes: Int
         let release: Release
+        /// From being enqueued to being on disk.
+        let span: Span?
     }
 
     private struct State {
@@ -88,6 +97,7 @@ package final class Gate: Sendable {
     private let journal: any Journal
     private let outlet: any Outlet
     private let logger: Logger
+    private let tracer: Tracer?
     package let limits: Limits
     private let activationEnded: @Sendable (Activation) -> Void
 
@@ -98,12 +108,14 @@ package final class Gate: Sendable {
         outlet: any Outlet,
         limits: Limits = Limits(),
         logger: Logger,
+        tracer: Tracer? = nil,
         activationEnded: @escaping @Sendable (Activation) -> Void
     ) {
         self.journal = journal
         self.outlet = outlet
         self.limits = limits
         self.logger = logger
+        self.tracer = tracer
         self.activationEnded = activationEnded
     }
 
@@ -132,9 +144,10 @@ package final class Gate: Sendable {
     /// - Parameter release: called once, from the gate, in order: success when the change is on disk and its events are published.
     package func enqueue(_ change: Change, _ activation: Activation, release: @escaping Release) {
         let bytes = change.events.reduce(256) { $0 + $1.payload.count } + change.jobs.reduce(0) { $0 + $1.payload.utf8.count }
+        let span = tracer.flatMap { tracer in Trace.current.map { tracer.begin("gate.commit", in: $0) } }
         let (isRefused, mustDrain) = state.withLock { state in
             if activation.isEnded { return (true, false) }
-            state.inbox.append(Pending(change: change, activation: activation, bytes: bytes, release: release))
+            state.inbox.append(Pending(change: change, activation: activation, bytes: bytes, release: release, span: span))
             state.pendingCount += 1
             state.pendingBytes += bytes
             defer { state.isDraining = true }
@@ -193,7 +206,9 @@ package final class Gate: Sendable {
     private func write(_ batch: [Pending]) {
         let writable = batch.filter { !$0.activation.isEnded && !$0.change.isDurablyEmpty }
         do throws(JournalError) {
+            let began = tracer == nil ? 0 : Tracer.now()
             if !writable.isEmpty { try journal.commit(writable.map(\.change)) }
+            if let tracer { tell(batch, writable.count, began, tracer) }
             state.withLock { state in
                 state.counters.changes += writable.count
                 if !writable.isEmpty { state.counters.commits += 1 }
@@ -210,6 +225,25 @@ package final class Gate: Sendable {
                 refuse(batch, andInbox: error.kind == .environment)
             }
         }
+    }
+
+    /// Spans of a batch that is on disk.
+    private func tell(_ batch: [Pending], _ size: Int, _ began: UInt64, _ tracer: Tracer) {
+        let end = Tracer.now()
+        for case let pending in batch {
+            guard var span = pending.span else { continue }
+            if !pending.change.isDurablyEmpty {
+                var commit = tracer.begin("journal.commit", in: span.context, at: began)
+                commit.attributes = [("batch.changes", .number(size))]
+                tracer.end(commit, at: end)
+            }
+            span.attributes = [
+                ("change.rows", .number(pending.change.rows.count)), ("change.events", .number(pending.change.events.count)),
+                ("change.jobs", .number(pending.change.jobs.count)),
+            ]
+            tracer.end(span, at: end)
+        }
+        journal.follow(batch.compactMap { $0.change.isDurablyEmpty ? nil : $0.span?.context })
     }
 
     private func release(_ pending: Pending) {
@@ -240,7 +274,12 @@ package final class Gate: Sendable {
             if case .failure = result { state.counters.refusedChanges += 1 }
         }
         if case .success = result {
-            if !pending.change.events.isEmpty { outlet.publish(pending.change.events, tenant: pending.activation.tenant) }
+            if !pending.change.events.isEmpty {
+                let span = tracer.flatMap { tracer in pending.span.map { tracer.begin("fanout", .producer, in: $0.context) } }
+                outlet.publish(pending.change.events, tenant: pending.activation.tenant)
+                if let span { tracer?.end(span) }
+            }
+            if !pending.change.facts.isEmpty { outlet.happened(pending.change.facts) }
             if !pending.change.jobs.isEmpty { outlet.runnable(pending.change.jobs) }
         }
         pending.release(result)

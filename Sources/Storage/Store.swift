@@ -1,4 +1,5 @@
 package import Kernel
+package import Telemetry
 
 package import struct Foundation.Decimal
 
@@ -8,12 +9,15 @@ package protocol Journal: Sendable {
     func commit(_ batch: [Change]) throws(JournalError)
     /// Forgets marks older than `time`, at most a few thousand at a time.
     func forgetMarks(before time: Timestamp) throws(JournalError)
+    /// Changes of these spans were just committed: what becomes of them is told as spans too.
+    func follow(_ spans: [SpanContext])
     /// Why nothing more may be decided now, when so much is owed already that its bound is reached.
     var objection: Refusal? { get }
 }
 
 extension Journal {
     package var objection: Refusal? { nil }
+    package func follow(_ spans: [SpanContext]) {}
 }
 
 /// Why a batch was not written. Nothing of it was.

@@ -70,6 +70,8 @@ extension WriteBehindStore {
                 defer { state.outage = nil }
                 return state.outage
             }
+            settings.batchWritten?(took)
+            endFollowed()
             wakeReaders()
             if let outage {
                 let left = state.withLock { $0.queue.rows }

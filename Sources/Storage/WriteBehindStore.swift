@@ -3,6 +3,7 @@ import Foundation
 package import Kernel
 package import Logging
 import Synchronization
+package import Telemetry
 
 // The store behind a network: a local journal that every change is safe in, and a flusher that brings it to the remote database.
 //
@@ -52,6 +53,9 @@ package final class WriteBehindStore: ManagedStore {
         package var startPatience = Duration.seconds(30)
         /// How long the end waits for the journal to be empty.
         package var stopPatience = Duration.seconds(10)
+        /// Told how long each batch took that the database has taken.
+        package var batchWritten: (@Sendable (Duration) -> Void)?
+        package var tracer: Tracer?
 
         package init() {}
     }
@@ -87,6 +91,7 @@ package final class WriteBehindStore: ManagedStore {
         /// Since when the remote database has not been reached, and when it is tried next.
         var outage: (since: Timestamp, retryAt: Timestamp)?
         var status: WriteBehindStatus
+        var followed = FollowedSpans()
 
         /// Blocks that the journal need not keep, a few at a time.
         var droppable: ClosedRange<Int64>? {

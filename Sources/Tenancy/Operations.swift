@@ -3,6 +3,7 @@ package import Conversations
 package import Kernel
 package import Realtime
 package import Storage
+package import Telemetry
 package import Wire
 
 /// Everything that can be asked of the business, whichever door it comes through: REST and RPC call the same functions here.
@@ -13,7 +14,8 @@ package struct Operations: Sendable {
     package let gate: Gate
     package let store: any Store
     package let hub: StreamHub
-    private let environment: Environment
+    let environment: Environment
+    package var telemetry: Telemetry { tenants.telemetry }
 
     package init(tenants: Tenants, gate: Gate, store: any Store, hub: StreamHub, environment: Environment) {
         self.environment = environment
@@ -38,6 +40,7 @@ package struct Operations: Sendable {
 
     package func act(_ command: AgentCommand, on id: ConversationID, by principal: Principal) async throws(Refusal) -> Answer {
         try gate.admit()
+        let start = ContinuousClock.now
         let answer = try await tenants.use(principal.tenant) { cell throws(Refusal) in
             try await bringIn(id, cell)
             // Asked while the tenant is held awake: what is marked from here on is in its memory, what was marked before is in the store.
@@ -50,7 +53,9 @@ package struct Operations: Sendable {
         }
         switch answer {
         case .conversation(let json): return Answer(json)
-        case .message(let json): return Answer(json, isNew: true)
+        case .message(let json):
+            telemetry.metrics.messageProcessing.observe(.now - start, LabelValues("outbound"))
+            return Answer(json, isNew: true)
         case .earlier(let message):
             guard let stored = try await ConversationDesk.message(message, tenant: principal.tenant, from: store) else { throw .notFound(.message) }
             return Answer(stored.json, isNew: true)
@@ -74,7 +79,9 @@ package struct Operations: Sendable {
 
     /// Reads a conversation that is not in memory: one that was resolved a while ago, or none at all.
     private func bringIn(_ id: ConversationID, _ cell: TenantCell) async throws(Refusal) {
-        guard await !cell.has(id) else { return }
+        let isThere = await cell.has(id)
+        telemetry.metrics.cache.add(1, LabelValues("conversations", isThere ? "hit" : "miss"))
+        guard !isThere else { return }
         await cell.adopt(try await ConversationDesk.load(id, tenant: cell.tenant, from: store))
     }
 
@@ -83,6 +90,7 @@ package struct Operations: Sendable {
     /// Takes in what customers wrote. Returns when all of it is on disk.
     package func receive(_ messages: [CustomerMessage], tenant: TenantID) async throws(Refusal) {
         try gate.admit()
+        let start = ContinuousClock.now
         try await tenants.use(tenant) { cell throws(Refusal) in
             let seen = try await store.marks(messages.map { $0.mark(tenant: tenant) })
             let missing = await cell.missing(messages.map(\.from))
@@ -93,6 +101,8 @@ package struct Operations: Sendable {
             }
             for answer in pending { _ = try await answer.committed() }
         }
+        let took = ContinuousClock.now - start
+        for _ in messages { telemetry.metrics.messageProcessing.observe(took, LabelValues("inbound")) }
     }
 
     /// Takes in what became of messages that we sent.

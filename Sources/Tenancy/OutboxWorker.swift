@@ -3,6 +3,7 @@ package import Jobs
 package import Kernel
 package import Logging
 package import Storage
+import Telemetry
 
 /// Sends a message to where its customer is: WhatsApp, or the simulator that stands in for it.
 package protocol MessageSender: Sendable {
@@ -53,7 +54,9 @@ package struct OutboxWorker: JobWorker {
             }
             switch attempt {
             case .send(let order, let begun):
-                let result = await sender.send(order, tenant: job.tenant)
+                let start = ContinuousClock.now
+                let result = await tenants.telemetry.span("outbox.send", .client, begins: true) { await sender.send(order, tenant: job.tenant) }
+                count(result, took: .now - start)
                 permit?.report(result)
                 permit = nil
                 return await settle(begun, result)
@@ -64,6 +67,20 @@ package struct OutboxWorker: JobWorker {
             // Nothing was sent. The job is as it was, in the store too.
             return .again(later(job, seconds: Int64(error.retryAfterSeconds ?? 1)))
         }
+    }
+
+    private func count(_ result: SendResult, took: Duration) {
+        let metrics = tenants.telemetry.metrics
+        let outcome: (call: String, message: String?) =
+            switch result {
+            case .sent: ("sent", "sent")
+            case .refused: ("refused", "failed")
+            case .again: ("retry", nil)
+            case .unknown: ("unknown", "unknown")
+            }
+        metrics.whatsappCalls.observe(took, LabelValues("messages", outcome.call))
+        if let message = outcome.message { metrics.messagesSent.add(1, LabelValues("whatsapp", message)) }
+        if let scope = guarding?.rateLimit(result) { metrics.whatsappRateLimits.add(1, LabelValues(scope)) }
     }
 
     private func later(_ job: Job, seconds: Int64) -> Job {

@@ -7,12 +7,20 @@ package struct SendGuard: Sendable {
     private let board: BreakerBoard
     private let dependency: Dependency
     private let verdict: @Sendable (SendResult) -> CallVerdict
+    /// Whose limit was reached, when a result says that it was too fast.
+    let rateLimit: @Sendable (SendResult) -> String?
 
     /// - Parameter verdict: what a result says of the service; most refusals say nothing against it.
-    package init(board: BreakerBoard, dependency: Dependency, verdict: @escaping @Sendable (SendResult) -> CallVerdict) {
+    package init(
+        board: BreakerBoard,
+        dependency: Dependency,
+        verdict: @escaping @Sendable (SendResult) -> CallVerdict,
+        rateLimit: @escaping @Sendable (SendResult) -> String? = { _ in nil }
+    ) {
         self.board = board
         self.dependency = dependency
         self.verdict = verdict
+        self.rateLimit = rateLimit
     }
 
     enum Answer {

@@ -3,6 +3,7 @@ package import Conversations
 package import Kernel
 package import Resilience
 package import Storage
+package import Telemetry
 import Wire
 
 /// The live actors of one tenant, and the place where their turns become changes.
@@ -20,6 +21,7 @@ package actor TenantCell {
     private let environment: Environment
     private let alarms: AlarmClock
     private let breakers: BreakerBoard?
+    private let tracer: Tracer?
     private var toldBreakers: [UInt8]?
 
     package nonisolated var unownedExecutor: UnownedSerialExecutor { turn.unownedExecutor }
@@ -33,6 +35,7 @@ package actor TenantCell {
         /// Whether a user is connected to any of the realtime doors.
         package let isConnected: @Sendable (TenantID, UserID) -> Bool
         package let breakers: BreakerBoard?
+        package let telemetry: Telemetry
 
         package init(
             gate: Gate,
@@ -41,6 +44,7 @@ package actor TenantCell {
             alarms: AlarmClock,
             settings: ConversationDesk.Settings,
             breakers: BreakerBoard? = nil,
+            telemetry: Telemetry = Telemetry(),
             isConnected: @escaping @Sendable (TenantID, UserID) -> Bool = { _, _ in false }
         ) {
             self.gate = gate
@@ -50,6 +54,7 @@ package actor TenantCell {
             self.settings = settings
             self.isConnected = isConnected
             self.breakers = breakers
+            self.telemetry = telemetry
         }
     }
 
@@ -97,6 +102,7 @@ package actor TenantCell {
         environment = surroundings.environment
         alarms = surroundings.alarms
         breakers = surroundings.breakers
+        tracer = surroundings.telemetry.tracer
     }
 
     // MARK: Turns
@@ -109,7 +115,9 @@ package actor TenantCell {
 
     /// Runs a turn's decision on the desk. They share the executor, so this is a plain call.
     private func onDesk<T: Sendable>(_ body: @Sendable (isolated ConversationDesk) throws(Refusal) -> (T, Change)) -> Pending<T> {
-        settle(
+        let span = turnBegins("desk")
+        defer { turnEnds(span) }
+        return settle(
             desk.assumeIsolated { desk -> Result<(T, Change), Refusal> in
                 do throws(Refusal) { return .success(try body(desk)) } catch { return .failure(error) }
             }
@@ -117,12 +125,17 @@ package actor TenantCell {
     }
 
     private func onQueue<T: Sendable>(_ body: @Sendable (isolated ConsultorQueue) throws(Refusal) -> (T, Change)) -> Pending<T> {
-        settle(
+        let span = turnBegins("consultores")
+        defer { turnEnds(span) }
+        return settle(
             queue.assumeIsolated { queue -> Result<(T, Change), Refusal> in
                 do throws(Refusal) { return .success(try body(queue)) } catch { return .failure(error) }
             }
         )
     }
+
+    private func turnBegins(_ name: String) -> Span? { tracer.flatMap { tracer in Trace.current.map { tracer.begin("turn \(name)", in: $0) } } }
+    private func turnEnds(_ span: Span?) { if let span { tracer?.end(span) } }
 
     private func settle<T: Sendable>(_ decision: Result<(T, Change), Refusal>) -> Pending<T> {
         switch decision {

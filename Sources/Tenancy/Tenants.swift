@@ -4,6 +4,7 @@ package import Logging
 package import Resilience
 package import Storage
 import Synchronization
+package import Telemetry
 
 /// The tenants that are awake: loaded on first use, kept while used, put to sleep when idle, dropped when what they decided could not be stored.
 package final class Tenants: Sendable {
@@ -47,10 +48,11 @@ package final class Tenants: Sendable {
     package var awakeCount: Int { entries.withLock { $0.count } }
     package var awake: [TenantID] { entries.withLock { Array($0.keys) } }
     package var breakers: BreakerBoard? { surroundings.breakers }
+    package var telemetry: Telemetry { surroundings.telemetry }
 
     /// Runs `body` with a tenant that stays awake meanwhile.
     package func use<T: Sendable>(_ tenant: TenantID, _ body: (TenantCell) async throws(Refusal) -> T) async throws(Refusal) -> T {
-        let cell = try await acquire(tenant)
+        let cell = try await telemetry.span("tenant.acquire") { () async throws(Refusal) in try await acquire(tenant) }
         defer { release(cell) }
         return try await body(cell)
     }
@@ -61,6 +63,7 @@ package final class Tenants: Sendable {
     }
 
     private func acquire(_ tenant: TenantID) async throws(Refusal) -> TenantCell {
+        var wasAwake = true
         while true {
             let found: Found = entries.withLock { entries in
                 switch entries[tenant] {
@@ -75,8 +78,12 @@ package final class Tenants: Sendable {
                 }
             }
             switch found {
-            case .awake(let cell): return cell
-            case .loading(let task): if let refusal = await task.value { throw refusal }
+            case .awake(let cell):
+                telemetry.metrics.cache.add(1, LabelValues("tenants", wasAwake ? "hit" : "miss"))
+                return cell
+            case .loading(let task):
+                wasAwake = false
+                if let refusal = await task.value { throw refusal }
             }
         }
     }

@@ -1,7 +1,10 @@
 import Hummingbird
+import Identity
 import Kernel
 import Realtime
+import Resilience
 import Storage
+import Telemetry
 import Tenancy
 
 // What the server counts, in Prometheus's text format 0.0.4. No tenant is named.
@@ -37,16 +40,76 @@ extension API {
                 admitted.refusedCommands.map { ("\($0.0)", $0.1) }
             )
             page.gauge("plantao_realtime_streams", "Streams that are remembered", hub.streams)
+            page.counter("plantao_realtime_publications_total", "Publications on streams that somebody has subscribed to", hub.published)
+            page.counter("plantao_realtime_deliveries_total", "Messages handed to subscribers", hub.delivered)
             page.gauge("plantao_tenants_awake", "Tenants in memory", operations.tenants.awakeCount)
+            let jobs = settings.jobs()
+            page.gauge("message_queue_size", "Messages waiting to be sent", jobs.waiting)
+            page.gauge("plantao_jobs_waiting", "Jobs in memory, those under way among them", jobs.waiting)
+            page.gauge("plantao_jobs_held", "Jobs held up because what they need is out of order", jobs.held)
+            page.gauge("whatsapp_connections_active", "Businesses whose WhatsApp is set up and not given up on", await activeConnections())
+            page.counter(
+                "plantao_http_rate_limited_total",
+                "HTTP requests that were refused as too many",
+                by: "class",
+                book.refusals.map { ($0.0.rawValue, $0.1) }
+            )
             if let owed = store.status.writeBehind { page.add(owed) }
             if let relay = settings.relay?() {
                 page.gauge("plantao_redis_connected", "Whether Redis is connected", relay.isConnected ? 1 : 0)
                 page.counter("plantao_redis_relayed_total", "Pushes and job notices that Redis has taken", relay.relayed)
                 page.counter("plantao_redis_dropped_total", "Pushes and job notices left out while Redis was away or slow", relay.dropped)
                 page.gauge("plantao_redis_waiting", "Pushes and job notices waiting for Redis", relay.waiting)
-                page.breaker("redis", relay.breaker, opened: relay.timesOpened)
             }
-            return page.response
+            if let traces = operations.telemetry.tracer?.counters {
+                page.counter("plantao_trace_spans_exported_total", "Spans that were taken for sending", traces.taken)
+                page.counter("plantao_trace_spans_dropped_total", "Spans left out because nobody took them", traces.dropped)
+                page.gauge("plantao_trace_spans_waiting", "Spans waiting to be sent", traces.waiting)
+            }
+            var text = MetricsText()
+            Self.write(operations.tenants.breakers?.all ?? [], to: &text)
+            operations.telemetry.metrics.write(to: &text)
+            return page.response(text.text)
+        }
+    }
+}
+
+extension API {
+    private func activeConnections() async -> Int {
+        let tenants = await directory.tenants
+        let connected = settings.isSimulated ? tenants : tenants.filter { $0.phoneNumberID != nil }
+        guard let board = operations.tenants.breakers else { return connected.count }
+        return connected.count { !board.breaker(.whatsapp, of: $0.id).breaker.state.isOpen }
+    }
+
+    /// Every breaker there is, without saying whose.
+    private static func write(_ breakers: [(dependency: Dependency, breaker: CircuitBreaker)], to page: inout MetricsText) {
+        let byName = Dictionary(grouping: breakers, by: \.dependency.rawValue).mapValues { $0.map(\.breaker) }.sorted { $0.key < $1.key }
+        page.gauge(
+            "plantao_circuit_breaker_open",
+            "Whether a breaker is open (1), trying (0.5) or all are closed (0)",
+            by: "name",
+            byName.map { ($0.key, $0.value.map { $0.state.isOpen ? 1 : $0.state == .halfOpen ? 0.5 : 0 }.max() ?? 0) }
+        )
+        page.family("plantao_circuit_breakers", .gauge, "Circuit breakers by what state they are in")
+        for (name, breakers) in byName {
+            for state in CircuitBreaker.State.allCases {
+                let count = breakers.count { $0.state == state }
+                page.sample("plantao_circuit_breakers", ["name", "state"], LabelValues(name, state.rawValue), Double(count))
+            }
+        }
+        page.family("plantao_circuit_breaker_opened_total", .counter, "How often breakers have opened")
+        for (name, breakers) in byName {
+            page.sample("plantao_circuit_breaker_opened_total", ["name"], LabelValues(name), Double(breakers.reduce(0) { $0 + $1.timesOpened }))
+        }
+        page.family("plantao_circuit_breaker_calls_total", .counter, "Calls that asked a breaker, by what became of them")
+        for (name, breakers) in byName {
+            for (outcome, count) in [
+                ("succeeded", \CircuitBreaker.Totals.succeeded), ("failed", \.failed), ("ignored", \.ignored), ("rejected", \.rejected),
+            ] {
+                let sum = breakers.reduce(0) { $0 + $1.totals[keyPath: count] }
+                page.sample("plantao_circuit_breaker_calls_total", ["name", "outcome"], LabelValues(name, outcome), Double(sum))
+            }
         }
     }
 }
@@ -54,14 +117,12 @@ extension API {
 /// One page of metrics: each family once, with its help and its type.
 struct MetricsPage {
     private var text = ""
-    private var breakers: [(name: String, state: String, opened: Int)] = []
 
     mutating func counter(_ name: String, _ help: String, _ value: Int) { family(name, "counter", help, String(value)) }
     mutating func gauge(_ name: String, _ help: String, _ value: Int) { family(name, "gauge", help, String(value)) }
     mutating func gauge(_ name: String, _ help: String, seconds: Duration) {
         family(name, "gauge", help, String(Double(seconds.inMilliseconds) / 1000))
     }
-    mutating func breaker(_ name: String, _ state: String, opened: Int) { breakers.append((name, state, opened)) }
 
     mutating func counter(_ name: String, _ help: String, by label: String, _ values: [(String, Int)]) {
         text += "# HELP \(name) \(help)\n# TYPE \(name) counter\n"
@@ -85,26 +146,14 @@ struct MetricsPage {
         counter("plantao_write_behind_failed_batches_total", "Batches that it has not taken", owed.failedBatches)
         gauge("plantao_database_connections", "Connections to the database", owed.remote.connections)
         gauge("plantao_database_waiting_reads", "Reads waiting for a connection", owed.remote.waiting)
-        breaker("database", owed.remote.breaker, opened: owed.remote.timesOpened)
     }
 
-    var response: Response {
-        var text = text
-        if !breakers.isEmpty {
-            text +=
-                "# HELP plantao_circuit_breaker_open Whether the breaker is open (1), trying (0.5) or closed (0)\n# TYPE plantao_circuit_breaker_open gauge\n"
-            for breaker in breakers {
-                let value = breaker.state == "open" ? "1" : breaker.state == "half_open" ? "0.5" : "0"
-                text += "plantao_circuit_breaker_open{name=\"\(breaker.name)\"} \(value)\n"
-            }
-            text +=
-                "# HELP plantao_circuit_breaker_opened_total How often the breaker has opened\n# TYPE plantao_circuit_breaker_opened_total counter\n"
-            for breaker in breakers { text += "plantao_circuit_breaker_opened_total{name=\"\(breaker.name)\"} \(breaker.opened)\n" }
-        }
+    /// - Parameter more: families that come behind.
+    func response(_ more: String) -> Response {
         return Response(
             status: .ok,
             headers: [.contentType: "text/plain; version=0.0.4; charset=utf-8", .cacheControl: "no-store"],
-            body: ResponseBody(byteBuffer: ByteBuffer(string: text))
+            body: ResponseBody(byteBuffer: ByteBuffer(string: text + more))
         )
     }
 }

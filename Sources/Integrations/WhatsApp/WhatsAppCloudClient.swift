@@ -1,6 +1,7 @@
 package import AsyncHTTPClient
 import NIOCore
 import NIOHTTP1
+import Telemetry
 import Wire
 
 /// The WhatsApp Cloud API over HTTP (research/conversations.md §5.5).
@@ -112,6 +113,7 @@ package struct WhatsAppCloudClient: WhatsAppSender {
         request.method = .POST
         request.headers.add(name: "Authorization", value: "Bearer \(credentials.accessToken)")
         request.headers.add(name: "Content-Type", value: "application/json")
+        if let span = Trace.current { request.headers.add(name: "traceparent", value: span.traceparent) }
         request.body = .stream(body, length: .known(Int64(json.count)))
 
         switch await attempt(request) {
