@@ -3,6 +3,7 @@ package import Identity
 package import Integrations
 package import Kernel
 package import Realtime
+package import Resilience
 package import Storage
 package import Tenancy
 
@@ -21,6 +22,8 @@ package struct API: Sendable {
         package var version = ""
         /// Of those who run the server: what is everybody's may be stopped by them alone.
         package var operatorTenant: TenantID?
+        /// New web chats of one address.
+        package var chatSessions: RateLimit? = RateLimit(perSecond: 1, burst: 60)
         /// How it goes with Redis; `nil` without one.
         package var relay: (@Sendable () -> RelayReport)?
 
@@ -61,6 +64,7 @@ package struct API: Sendable {
     package let settings: Settings
     package let environment: Kernel.Environment
     let book: RequestBook
+    let allowances: Allowances
 
     package init(
         operations: Operations,
@@ -77,6 +81,7 @@ package struct API: Sendable {
         self.settings = settings
         self.environment = environment
         book = RequestBook(settings.limits, environment: environment)
+        allowances = Allowances(settings)
     }
 
     package func router() -> Router<APIContext> {
@@ -88,6 +93,7 @@ package struct API: Sendable {
         addIdentity(to: router)
         addUsers(to: router)
         addConversations(to: router)
+        addChat(to: router)
         addConsultores(to: router)
         addStorage(to: router)
         addNotices(to: router)
@@ -101,8 +107,15 @@ package struct API: Sendable {
 
     // MARK: Credentials
 
-    /// The user behind `Authorization: Bearer`.
+    /// The user behind `Authorization: Bearer`. A web chat's visitor is none, and refused.
     func principal(_ request: Request, _ context: APIContext) async throws -> Principal {
+        let principal = try await anybody(request, context)
+        guard principal.role != .visitor else { throw Refusal.visitorOnly }
+        return principal
+    }
+
+    /// As `principal`, also for visitors: to be used where their own conversation is all that they get.
+    func anybody(_ request: Request, _ context: APIContext) async throws -> Principal {
         let principal = try await claims(request).principal
         context.notes.note("user_id", principal.user)
         try weigh(.user(principal.tenant, principal.user), context)

@@ -277,9 +277,30 @@ package actor Directory {
     /// Proves an access token, and that its login has not ended. Does not wait for this actor.
     package nonisolated func authenticate(accessToken: String) async throws(Refusal) -> AccessClaims {
         let claims = try await tokens.verifyAccess(accessToken)
-        guard stands(claims.session) else { throw TokenIssuer.invalid }
+        // A web chat's token ends by itself.
+        guard claims.session.map(stands) ?? true else { throw TokenIssuer.invalid }
         return claims
     }
+
+    // MARK: Visitors of web chats
+
+    package struct VisitTokens: Sendable {
+        package let token: String
+        package let refreshToken: String
+        package let expiresInSeconds: Int64
+    }
+
+    package nonisolated func visitTokens(
+        _ contact: ContactID,
+        of conversation: ConversationID,
+        tenant: TenantID,
+        name: String
+    ) async throws(Refusal) -> VisitTokens {
+        let pair = try await tokens.visit(contact, of: conversation, tenant: tenant, name: name, environment.moment())
+        return VisitTokens(token: pair.token, refreshToken: pair.refreshToken, expiresInSeconds: tokens.visitLifetime.components.seconds)
+    }
+
+    package nonisolated func visitor(returningWith token: String) async throws(Refusal) -> Principal { try await tokens.verifyReturn(token) }
 
     private func result(_ user: User, _ session: LoginSession, _ moment: Moment) async throws(Refusal) -> LoginResult {
         LoginResult(

@@ -87,6 +87,8 @@ package struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
     /// There is no such thing in the tenant, which is also what is said of another tenant's.
     package static func notFound(_ thing: Thing) -> Refusal { Refusal(.notFound, "not_found", thing.isMissing) }
 
+    /// A web chat's token was used for something other than its own conversation. Said before anything is looked up, so it tells nothing of what there is.
+    package static let visitorOnly = Refusal(.forbidden, "visitor_forbidden", "Este token só dá acesso à sua própria conversa.")
     /// A viewer tried to do more than look.
     package static let viewerOnly = Refusal(.forbidden, "role_forbidden", "Seu perfil só permite consultar.")
     /// The change could not be made durable; nothing of it happened.

@@ -60,6 +60,7 @@ struct Server {
         let tokens = try await TokenIssuer(
             secret: try secretKey(),
             accessMinutes: settings.accessTokenMinutes,
+            visitMinutes: settings.visitMinutes,
             environment: environment
         )
         let directory = Directory(store: store, gate: gate, environment: environment, hasher: hasher, tokens: tokens)
@@ -240,6 +241,7 @@ struct Server {
         var api = API.Settings()
         api.version = Version.current
         api.limits = settings.requestLimits
+        api.chatSessions = settings.chatSessions
         api.isSimulated = settings.whatsapp == nil
         api.whatsappVerifyToken = settings.whatsappVerifyToken
         api.whatsappSignature = settings.whatsappAppSecret.map(WhatsAppSignature.init(appSecret:))

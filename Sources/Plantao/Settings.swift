@@ -18,6 +18,8 @@ struct Settings {
     var secretKey: String?
     var accessTokenMinutes: Int
     var bcryptRounds: Int
+    var visitMinutes: Int
+    var chatSessions: RateLimit?
     var adminEmail: String
     var adminPassword: String?
     var tenantName: String
@@ -67,6 +69,9 @@ struct Settings {
         secretKey = reader.text("SECRET_KEY")
         accessTokenMinutes = try reader.integer("ACCESS_TOKEN_EXPIRE_MINUTES", default: 1440, in: 1...525_600)
         bcryptRounds = try reader.integer("BCRYPT_ROUNDS", default: 12, in: 4...16)
+        visitMinutes = try reader.integer("CHAT_TOKEN_EXPIRE_MINUTES", default: 60, in: 1...1440)
+        let chatBurst = try reader.integer("CHAT_SESSIONS_PER_ADDRESS", default: 60, in: 0...1_000_000)
+        chatSessions = chatBurst == 0 ? nil : RateLimit(perSecond: 1, burst: chatBurst)
         adminEmail = reader.text("ADMIN_EMAIL") ?? "admin@plantao.local"
         adminPassword = reader.text("ADMIN_PASSWORD")
         tenantName = reader.text("TENANT_NAME") ?? "Minha Empresa"

@@ -92,6 +92,7 @@ extension Operations {
         limit: Int,
         for principal: Principal
     ) async throws(Refusal) -> [UInt8] {
+        let isVisitor = principal.role == .visitor
         let exists = try await store.rows(
             Query(
                 "SELECT 1 FROM conversations WHERE tenant_id = ? AND id = ?",
@@ -113,7 +114,7 @@ extension Operations {
         let rows = try await store.rows(
             .select(
                 from: ConversationTables.messages,
-                "WHERE tenant_id = ? AND conversation_id = ? \(condition) ORDER BY seq DESC LIMIT ?",
+                "WHERE tenant_id = ? AND conversation_id = ? \(condition)\(isVisitor ? " AND direction <> 'internal'" : "") ORDER BY seq DESC LIMIT ?",
                 arguments + [.integer(Int64(limit + 1))],
                 tenant: principal.tenant
             )
@@ -121,7 +122,7 @@ extension Operations {
         let messages = rows.prefix(limit).reversed().map(Message.init)
         var writer = JSONWriter(capacity: 512 * messages.count + 64)
         writer.object {
-            $0.list("items") { for message in messages { message.write(to: &$0) } }
+            $0.list("items") { for message in messages { message.write(to: &$0, for: principal.audience) } }
             $0.field("has_more", rows.count > limit)
         }
         return writer.bytes

@@ -280,6 +280,34 @@ def _tour_of_conversations(office, owner, maria):
     assert [m for m in agent.messages(id)["items"] if "content" in m] and [m for m in agent.messages(id)["items"] if m["error"]]
 
 
+def _tour_of_web_chat(office, owner, anybody, maria):
+    session = anybody.post("/api/v1/chat/sessions", {"tenant_id": owner.user["tenant_id"], "name": "Ana"}, expect=201)
+    assert anybody.post("/api/v1/chat/sessions/refresh", {"refresh_token": session["refresh_token"]})["conversation_id"] == session["conversation_id"]
+    anybody.call("POST", "/api/v1/chat/sessions", json={"slug": "nenhuma"}, expect=404)
+    visitor, id = Checked(office.server, owner.contract, token=session["token"]), session["conversation_id"]
+    visitor.say(id, "oi", client_message_id="k1")
+    for verb, body in {"read": None, "typing": {"typing": True}}.items():
+        visitor.command(id, verb, body)
+    assert visitor.messages(id)["items"][0]["text"] == "oi" and visitor.conversation(id)["channel"] == "web"
+    visitor.call("POST", f"/api/v1/conversations/{id}/resolve", expect=403)
+    # An agent looks on while the visitor comes.
+    agent = Socket("", owner.contract.session(), office.server)
+    page = Socket("", owner.contract.session(), office.server)
+    try:
+        for line, token in ((agent, maria.token), (page, session["token"])):
+            line.say({"id": 1, "connect": {"token": token}})
+            assert line.wait(lambda: line.frames)
+            line.say({"id": 2, "subscribe": {"channel": f"conversation:{id}"}})
+        visitor.say(id, "alguém aí?")
+        for line, kind in ((agent, "visitor.presence"), (page, "message.created")):
+            assert line.wait(lambda: kind in json.dumps(line.frames)), kind
+            for frame in list(line.frames):
+                line.contract.heard(frame)
+    finally:
+        agent.close()
+        page.close()
+
+
 def _tour_of_whatsapp(owner, anybody):
     handshake = {"hub.mode": "subscribe", "hub.verify_token": VERIFY_TOKEN, "hub.challenge": "42"}
     assert anybody.call("GET", "/api/webhooks/whatsapp", expect=200, **handshake).text == "42"
@@ -399,7 +427,9 @@ def test_what_passes_in_a_live_session_is_as_described_and_nothing_is_described_
     anybody, owner = Checked(office.server, seen), Checked(office.server, seen).login(ADMIN_EMAIL, ADMIN_PASSWORD)
     viewer = _tour_of_identity(owner, anybody)
     _tour_of_consultores(owner, Checked(office.server, seen, api_key=API_KEY))
-    _tour_of_conversations(office, owner, office.hire("Maria", languages=("pt",)))
+    maria = office.hire("Maria", languages=("pt",))
+    _tour_of_conversations(office, owner, maria)
+    _tour_of_web_chat(office, owner, anybody, maria)
     _tour_of_whatsapp(owner, anybody)
     _tour_of_operators(owner, viewer, anybody)
     _subscribed_late(own_postgres, offices, seen)

@@ -47,7 +47,8 @@ extension API {
                 return .json(Self.json(try await directory.refresh(token)))
             }
             router.post("\(path)/logout") { request, _ -> Response in
-                try await directory.logout(try await claims(request).session)
+                guard let session = try await claims(request).session else { throw Refusal.visitorOnly }
+                try await directory.logout(session)
                 return .json { $0.field("detail", "Sessão encerrada") }
             }
         }

@@ -58,7 +58,7 @@ extension API {
     }
 
     private static func role(_ text: String, _ fields: inout RequestFields) -> Role {
-        if let role = Role(rawValue: text) { return role }
+        if let role = Role.ofUsers.first(where: { $0.rawValue == text }) { return role }
         if !text.isEmpty { fields.refuse("role", "deve ser owner, admin, agent ou viewer", type: "enum") }
         return .viewer
     }
