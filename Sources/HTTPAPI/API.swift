@@ -91,6 +91,7 @@ package struct API: Sendable {
         router.add(middleware: RefusalsAsResponses())
         addShared(to: router)
         addIdentity(to: router)
+        addLogins(to: router)
         addUsers(to: router)
         addConversations(to: router)
         addChat(to: router)

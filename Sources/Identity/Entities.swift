@@ -107,9 +107,22 @@ package struct LoginSession: Sendable, Equatable {
     package var refreshID: String
     package let createdAt: Timestamp
     package var expiresAt: Timestamp
+    /// Where it was last refreshed from, or else began.
+    package var origin: LoginOrigin
+    package var lastUsedAt: Timestamp
     package var version: Int64 = 0
 
-    init(tenant: TenantID, id: LoginSessionID, user: UserID, refreshID: String, createdAt: Timestamp, expiresAt: Timestamp) {
+    init(
+        tenant: TenantID,
+        id: LoginSessionID,
+        user: UserID,
+        refreshID: String,
+        origin: LoginOrigin,
+        createdAt: Timestamp,
+        expiresAt: Timestamp
+    ) {
+        self.origin = origin
+        lastUsedAt = createdAt
         self.tenant = tenant
         self.id = id
         self.user = user
@@ -126,6 +139,8 @@ package struct LoginSession: Sendable, Equatable {
         refreshID = row.text()
         createdAt = row.timestamp()
         expiresAt = row.timestamp()
+        origin = LoginOrigin(address: row.optionalText(), agent: row.optionalText())
+        lastUsedAt = row.optionalTimestamp() ?? createdAt
         version = row.integer()
     }
 
@@ -134,7 +149,10 @@ package struct LoginSession: Sendable, Equatable {
         return RowImage(
             IdentityTables.loginSessions,
             version: version,
-            values: [.id(tenant), .id(id), .id(user), .text(refreshID), .timestamp(createdAt), .timestamp(expiresAt)]
+            values: [
+                .id(tenant), .id(id), .id(user), .text(refreshID), .timestamp(createdAt), .timestamp(expiresAt), .optional(origin.address),
+                .optional(origin.agent), .timestamp(lastUsedAt),
+            ]
         )
     }
 

@@ -63,7 +63,14 @@ struct Server {
             visitMinutes: settings.visitMinutes,
             environment: environment
         )
-        let directory = Directory(store: store, gate: gate, environment: environment, hasher: hasher, tokens: tokens)
+        let directory = Directory(
+            store: store,
+            gate: gate,
+            environment: environment,
+            hasher: hasher,
+            tokens: tokens,
+            guards: LoginGuard(settings.loginGuard)
+        )
         try await directory.load()
         let welcome = try await firstTenant(directory)
 

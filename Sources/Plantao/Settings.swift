@@ -1,5 +1,6 @@
 import Foundation
 import HTTPAPI
+import Identity
 import Integrations
 import Kernel
 import Realtime
@@ -19,6 +20,7 @@ struct Settings {
     var accessTokenMinutes: Int
     var bcryptRounds: Int
     var visitMinutes: Int
+    var loginGuard: LoginGuard.Settings
     var chatSessions: RateLimit?
     var adminEmail: String
     var adminPassword: String?
@@ -72,6 +74,7 @@ struct Settings {
         visitMinutes = try reader.integer("CHAT_TOKEN_EXPIRE_MINUTES", default: 60, in: 1...1440)
         let chatBurst = try reader.integer("CHAT_SESSIONS_PER_ADDRESS", default: 60, in: 0...1_000_000)
         chatSessions = chatBurst == 0 ? nil : RateLimit(perSecond: 1, burst: chatBurst)
+        loginGuard = try Self.loginGuard(reader)
         adminEmail = reader.text("ADMIN_EMAIL") ?? "admin@plantao.local"
         adminPassword = reader.text("ADMIN_PASSWORD")
         tenantName = reader.text("TENANT_NAME") ?? "Minha Empresa"
@@ -110,6 +113,16 @@ struct Settings {
         writeBehind = try Self.writeBehind(reader)
         redis = try Self.redis(reader)
         breakers = try Self.breakers(reader)
+    }
+
+    private static func loginGuard(_ reader: EnvironmentReader) throws -> LoginGuard.Settings {
+        var settings = LoginGuard.Settings()
+        settings.failures = try reader.integer("LOGIN_MAX_FAILURES", default: settings.failures, in: 1...1000)
+        settings.failuresPerAccount = try reader.integer("LOGIN_MAX_FAILURES_PER_ACCOUNT", default: 5 * settings.failures, in: 1...100_000)
+        settings.failuresPerAddress = try reader.integer("LOGIN_MAX_FAILURES_PER_ADDRESS", default: 10 * settings.failures, in: 1...1_000_000)
+        settings.firstLock = .seconds(try reader.integer("LOGIN_LOCK_SECONDS", default: 30, in: 1...86_400))
+        settings.longestLock = max(settings.firstLock, .seconds(try reader.integer("LOGIN_LOCK_MAX_SECONDS", default: 900, in: 1...604_800)))
+        return settings
     }
 
     private static func admission(_ reader: EnvironmentReader) throws -> Admission.Limits {

@@ -206,6 +206,16 @@ def _tour_of_identity(owner, anybody):
         again.post(f"{base}/logout")
         again.call("POST", f"{base}/logout", expect=401)
         anybody.call("POST", f"{base}/refresh", json={"refresh_token": "old"}, expect=401)
+    session = anybody.login(ADMIN_EMAIL, ADMIN_PASSWORD)
+    assert session.get("/api/v1/auth/me")["email"] == ADMIN_EMAIL
+    session.call("POST", "/api/v1/auth/password", json={"current_password": "no", "new_password": "x"}, expect=422)
+    session.post("/api/v1/auth/password", {"current_password": ADMIN_PASSWORD, "new_password": ADMIN_PASSWORD})
+    other = anybody.login(ADMIN_EMAIL, ADMIN_PASSWORD)
+    assert [s["current"] for s in other.get("/api/v1/auth/sessions")["items"]].count(True) == 1
+    other.call("DELETE", f"/api/v1/auth/sessions/{other.get('/api/v1/auth/sessions', per_page=1)['items'][0]['id']}", expect=204)
+    assert session.call("DELETE", "/api/v1/auth/sessions", expect=200).json() == {"ended": 0}
+    assert session.get("/api/v1/auth/audit", per_page=2, outcome="success", email=ADMIN_EMAIL)["items"]
+    owner.token = session.token
     other = anybody.register("outra@example.com", "Nova#Firma2026", business_name="Outra")
     anybody.call("POST", "/api/auth/register", json={"email": "outra@example.com", "password": "Nova#Firma2026"}, expect=409)
     anybody.call("POST", "/api/auth/register", json={"email": "fraca@example.com", "password": "1"}, expect=422)
