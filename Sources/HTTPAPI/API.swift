@@ -22,6 +22,7 @@ package struct API: Sendable {
         package var version = ""
         /// Of those who run the server: what is everybody's may be stopped by them alone.
         package var operatorTenant: TenantID?
+        package var browsers = BrowserPolicy()
         /// New web chats of one address.
         package var chatSessions: RateLimit? = RateLimit(perSecond: 1, burst: 60)
         /// How it goes with Redis; `nil` without one.
@@ -87,6 +88,9 @@ package struct API: Sendable {
     package func router() -> Router<APIContext> {
         let router = Router(context: APIContext.self)
         router.add(middleware: RequestLog())
+        router.add(middleware: SecurityHeaders(policy: settings.browsers))
+        router.add(middleware: CrossOrigin(policy: settings.browsers))
+        // Behind it, so that a page may read that it was refused, and a preflight weighs nothing.
         router.add(middleware: LimitRequests(book: book, proxies: settings.limits.trustedProxies))
         router.add(middleware: RefusalsAsResponses())
         addShared(to: router)

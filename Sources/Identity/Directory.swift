@@ -234,6 +234,10 @@ package actor Directory {
         }
     }
 
+    package func keepViews(_ views: String, of principal: Principal) async throws(Refusal) {
+        try await perform { roster, _ throws(Refusal) in Turn(answer: (), change: try roster.kept(views: views, of: principal)) }
+    }
+
     // MARK: Logins
 
     private static let wrong = Refusal(.unauthenticated, "invalid_credentials", "E-mail ou senha incorretos.")
@@ -256,8 +260,12 @@ package actor Directory {
         try await refuseIfLocked(account, origin)
         let known = roster.user(email: account)
         let fits = try await hasher.verify(password, known?.passwordHash)
-        // Others may have failed meanwhile: what was found out under a lock is not told.
-        try await refuseIfLocked(account, origin)
+        // Others may have failed meanwhile: what was found out under a lock is not told. Counted in the same turn, before anybody else's next look.
+        if guards.wait(account, from: origin.address, at: environment.now()) != nil {
+            try await refuseIfLocked(account, origin)
+        } else if !fits {
+            guards.failed(account, from: origin.address, at: environment.now(), random: environment.randomBits().0)
+        }
         let lifetime = tokens.sessionLifetime
         let outcome = try await perform { roster, moment -> Turn<Result<(User, LoginSession, Moment), Refusal>> in
             // The password may have been changed while it was being checked.
@@ -277,10 +285,7 @@ package actor Directory {
             change.append(Self.record(user, account, origin, .success, roster, moment))
             return Turn(answer: .success((user, session, moment)), change: change, begun: session.id, ended: ended)
         }
-        guard case .success(let (user, session, moment)) = outcome else {
-            guards.failed(account, from: origin.address, at: environment.now(), random: environment.randomBits().0)
-            throw Self.wrong
-        }
+        guard case .success(let (user, session, moment)) = outcome else { throw Self.wrong }
         guards.succeeded(account, from: origin.address)
         return try await result(user, session, moment)
     }

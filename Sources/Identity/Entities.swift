@@ -57,6 +57,8 @@ package struct User: Sendable, Equatable {
     package let createdAt: Timestamp
     package internal(set) var updatedAt: Timestamp
     package internal(set) var lastLoginAt: Timestamp?
+    /// The lists that they have named, as JSON; nothing here looks into it.
+    package internal(set) var views: String?
     package internal(set) var version: Int64 = 0
 
     init(tenant: TenantID, id: UserID, email: String, name: String, role: Role, passwordHash: String, at time: Timestamp) {
@@ -82,6 +84,7 @@ package struct User: Sendable, Equatable {
         createdAt = row.timestamp()
         updatedAt = row.timestamp()
         lastLoginAt = row.optionalTimestamp()
+        views = row.optionalText()
         version = row.integer()
     }
 
@@ -92,7 +95,7 @@ package struct User: Sendable, Equatable {
             version: version,
             values: [
                 .id(tenant), .id(id), .text(email), .text(name), .text(role.rawValue), .text(passwordHash), .boolean(isActive), .timestamp(createdAt),
-                .timestamp(updatedAt), .optional(lastLoginAt),
+                .timestamp(updatedAt), .optional(lastLoginAt), views.map { .json($0) } ?? .null,
             ]
         )
     }

@@ -22,7 +22,7 @@ package enum IdentityTables {
         columns: [
             Column("tenant_id", .uuid), Column("id", .uuid), Column("email", .text), Column("name", .text), Column("role", .text),
             Column("password_hash", .text), Column("is_active", .boolean), Column("created_at", .timestamp), Column("updated_at", .timestamp),
-            .optional("last_login_at", .timestamp),
+            .optional("last_login_at", .timestamp), Column("views", .json, since: 5),
         ],
         indexes: [Index("users_by_email", on: ["email"], isUnique: true)]
     )
@@ -34,7 +34,7 @@ package enum IdentityTables {
         key: ["tenant_id", "id"],
         columns: [
             Column("tenant_id", .uuid), Column("id", .uuid), Column("user_id", .uuid), Column("refresh_id", .text), Column("created_at", .timestamp),
-            Column("expires_at", .timestamp), Column("address", .text, since: 5), Column("agent", .text, since: 4),
+            Column("expires_at", .timestamp), Column("address", .text, since: 5), Column("agent", .text, since: 5),
             Column("last_used_at", .timestamp, since: 5),
         ]
     )

@@ -218,6 +218,16 @@ struct Roster: Sendable {
         }
     }
 
+    mutating func kept(views: String, of principal: Principal) throws(Refusal) -> Change {
+        guard var user = user(principal.tenant, principal.user), user.isActive else { throw TokenIssuer.invalid }
+        var change = Change()
+        guard user.views != views else { return change }
+        user.views = views
+        change.rows.append(user.image())
+        index(user)
+        return change
+    }
+
     // MARK: Logins
 
     /// - Returns: the new login, and the oldest ones if it was one too many.

@@ -248,6 +248,8 @@ struct Server {
         var api = API.Settings()
         api.version = Version.current
         api.limits = settings.requestLimits
+        api.browsers.origins = settings.allowedOrigins
+        api.browsers.strictTransportSeconds = settings.strictTransportSeconds
         api.chatSessions = settings.chatSessions
         api.isSimulated = settings.whatsapp == nil
         api.whatsappVerifyToken = settings.whatsappVerifyToken

@@ -27,6 +27,7 @@ struct Settings {
     var tenantName: String
     var apiKey: String?
     var allowedOrigins: Set<String>
+    var strictTransportSeconds: Int
     var offerTimeout: Duration
     var handshakeTimeout: Duration
     var requestTimeout: Duration
@@ -80,6 +81,12 @@ struct Settings {
         tenantName = reader.text("TENANT_NAME") ?? "Minha Empresa"
         apiKey = reader.text("AUTHENTICATION_API_KEY")
         allowedOrigins = Set(try reader.list("ALLOWED_ORIGINS") ?? ["http://localhost:3000"])
+        for origin in allowedOrigins where !BrowserPolicy.isOrigin(origin) {
+            throw StartupError(
+                "ALLOWED_ORIGINS: '\(origin)' is no origin; write it as browsers do: https://app.example.com, with no path, or with a port behind it."
+            )
+        }
+        strictTransportSeconds = try reader.integer("PLANTAO_HSTS_SECONDS", default: 0, in: 0...63_072_000)
         offerTimeout = .seconds(try reader.integer("OFFER_TIMEOUT_SECONDS", default: 30, in: 1...3600))
         handshakeTimeout = .seconds(try reader.integer("PLANTAO_HANDSHAKE_SECONDS", default: 10, in: 1...600))
         requestTimeout = .seconds(try reader.integer("PLANTAO_HTTP_REQUEST_SECONDS", default: 60, in: 1...3600))

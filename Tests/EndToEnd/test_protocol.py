@@ -226,6 +226,7 @@ def _tour_of_identity(owner, anybody):
     owner.put(path, {"name": "Vera Lima"})
     assert owner.get(path)["name"] == "Vera Lima" and owner.users(page=1, per_page=1)["total_pages"] > 1
     other.call("GET", path, expect=404)
+    assert owner.users(q="vera", role="viewer", is_active="true")["total"] == 1
     owner.call("GET", "/api/v1/users", page=0, expect=422)
     vera = anybody.login("vera@example.com", "Olha#Tudo2026x")
     vera.call("PUT", path, json={"role": "owner"}, is_sane=False, expect=403)
@@ -256,9 +257,11 @@ def _tour_of_conversations(office, owner, maria):
     id = office.attended_by(maria)["id"]
     agent = Checked(office.server, owner.contract, token=maria.token)
     base = f"/api/v1/conversations/{id}"
-    for query in ({"state": "open"}, {"state": "active,queued", "assignee": "me", "per_page": 2}, {"assignee": "none"}, {"q": "#0000"}, {"assignee": 1}):
+    for query in ({"state": "open"}, {"state": "active,queued", "assignee": "me", "per_page": 2}, {"assignee": "none"}, {"q": "#0000"}, {"assignee": 1}, {"label": "a", "channel": "web", "language": "pt", "unread": "true"}, {"from": "2026-01-01", "to": "2026-12-31", "sort": "name", "text": "oi"}):
         agent.conversations(**query)
     agent.call("GET", "/api/v1/conversations", state="dreaming", expect=422)
+    assert agent.put("/api/v1/users/me/views", {"views": [{"name": "Minhas", "query": {"assignee": "me"}}]})["selected"] is None
+    assert agent.get("/api/v1/users/me/views")["views"][0]["name"] == "Minhas"
     agent.conversation(id)
     said = agent.say(id, "Bom dia!", client_message_id="k1")
     assert agent.say(id, "Bom dia!", client_message_id="k1")["id"] == said["id"]

@@ -62,37 +62,4 @@ extension API {
         guard visit.conversation == id else { throw .visitorOnly }
         return visit
     }
-
-    private func filter(_ request: Request, _ principal: Principal) async throws -> ConversationFilter {
-        var filter = ConversationFilter()
-        if let states = request.query("state") {
-            for state in states.split(separator: ",").map(String.init) {
-                if state == "open" {
-                    filter.states.formUnion(ConversationFilter.stateNames.filter { $0 != "resolved" })
-                } else if ConversationFilter.stateNames.contains(state) {
-                    filter.states.insert(state)
-                } else {
-                    throw Refusal.invalid([
-                        .init(["query", "state"], "deve ser um destes: open, \(ConversationFilter.stateNames.joined(separator: ", "))", type: "enum")
-                    ])
-                }
-            }
-        }
-        switch request.query("assignee") {
-        case nil: break
-        case "none"?: filter.assignee = ConversationFilter.Assignee.none
-        case "me"?:
-            filter.assignee = try await operations.consultorID(of: principal.user, principal.tenant).map { .consultor($0) } ?? .nobody
-        case let text?:
-            if let id = Int64(text) {
-                filter.assignee = .consultor(id)
-            } else if let user = UserID(text) {
-                filter.assignee = try await operations.consultorID(of: user, principal.tenant).map { .consultor($0) } ?? .nobody
-            } else {
-                throw Refusal.invalid([.init(["query", "assignee"], "deve ser o id de um consultor ou usuário, me ou none", type: "enum")])
-            }
-        }
-        if let text = request.query("q") { filter.text = String(text.prefix(100)) }
-        return filter
-    }
 }
