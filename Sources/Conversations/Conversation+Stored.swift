@@ -124,6 +124,46 @@ extension Conversation {
     }
 }
 
+extension Conversation {
+    /// The conversation as the customer of a web chat sees it: the same members, with null or nothing in those that are not theirs. `unread` is how many of
+    /// their messages nobody of the business has read.
+    func writeForVisitor(to writer: inout JSONWriter, lastMessage: LastMessage?, attendant: (Int64) -> Attendant?) {
+        writer.object {
+            $0.field("id", id.description)
+            $0.field("state", state.name)
+            $0.field("owner", owner.rawValue)
+            $0.field("channel", channel)
+            $0.field("contact") { contact in
+                contact.field("id", self.contact.description)
+                contact.field("name", contactName)
+                contact.field("number", JSON.null)
+            }
+            $0.field("protocol", protocolo.map(protocolText))
+            $0.field("language", language)
+            if let assignee {
+                $0.field("assignee") {
+                    $0.field("consultor_id", assignee)
+                    $0.field("user_id", JSON.null)
+                    $0.field("name", attendant(assignee)?.name)
+                }
+            } else {
+                $0.field("assignee", JSON.null)
+            }
+            $0.field("offer", JSON.null)
+            $0.field("queued_at", waitingSince?.description)
+            $0.field("snoozed_until", JSON.null)
+            $0.field("window_expires_at", JSON.null)
+            $0.field("unread", unread)
+            $0.field("labels", strings: [])
+            if let lastMessage { $0.field("last_message", raw: lastMessage.json) } else { $0.field("last_message", JSON.null) }
+            $0.field("created_at", createdAt.description)
+            $0.field("updated_at", updatedAt.description)
+            if case .resolved(let at) = state { $0.field("resolved_at", at.description) } else { $0.field("resolved_at", JSON.null) }
+            $0.field("version", version)
+        }
+    }
+}
+
 extension Conversation.LastMessage {
     fileprivate var json: String {
         var writer = JSONWriter()

@@ -139,7 +139,11 @@ package struct Conversation: Sendable, Equatable {
         }
     }
 
-    package func isWindowOpen(at time: Timestamp) -> Bool { windowExpiresAt.map { time < $0 } ?? false }
+    /// Whether the customer is reached through our own streams: nobody else's window and no outbox are in between.
+    package var isWebChat: Bool { channel == Self.webChannel }
+    package static let webChannel = "web"
+
+    package func isWindowOpen(at time: Timestamp) -> Bool { isWebChat || windowExpiresAt.map { time < $0 } ?? false }
 
     // MARK: What happened
 
@@ -166,7 +170,7 @@ package struct Conversation: Sendable, Equatable {
     mutating func customerWrote(providerTime: Timestamp, _ moment: Moment) -> Bool {
         precondition(!isResolved, "a resolved conversation takes no more messages from its customer; they begin a new one")
         let expires = min(providerTime, moment.now) + Self.window
-        windowExpiresAt = windowExpiresAt.map { max($0, expires) } ?? expires
+        if !isWebChat { windowExpiresAt = windowExpiresAt.map { max($0, expires) } ?? expires }
         unread += 1
         updatedAt = moment.now
         if case .snoozed(let consultor, _) = state {

@@ -183,14 +183,21 @@ extension ConversationDesk {
 
     // MARK: Shown and not stored
 
-    /// - Returns: the conversation's channel and what to tell on it.
-    package func typing(_ isTyping: Bool, on id: ConversationID, by principal: Principal) throws(Refusal) -> Event {
-        guard sessions[id] != nil else { throw .notFound(.conversation) }
-        guard principal.role.canAttend else { throw .viewerOnly }
-        return event("conversation:\(id)", "typing") {
-            $0.field("user_id", principal.user.description)
-            $0.field("name", principal.name)
-            $0.field("typing", isTyping)
+    /// - Returns: what to tell on the conversation's channel, to each of those who are told.
+    package func typing(_ isTyping: Bool, on id: ConversationID, by principal: Principal) throws(Refusal) -> [Event] {
+        guard let conversation = sessions[id]?.conversation else { throw .notFound(.conversation) }
+        func typing(user: UserID?, for audience: Audience) -> Event {
+            event("conversation:\(id)", "typing", for: audience) {
+                $0.field("user_id", user?.description)
+                $0.field("name", principal.name)
+                $0.field("typing", isTyping)
+            }
         }
+        if principal.role == .visitor {
+            guard principal.conversation == id else { throw .visitorOnly }
+            return [typing(user: nil, for: .staff)]
+        }
+        guard principal.role.canAttend else { throw .viewerOnly }
+        return [typing(user: principal.user, for: .staff)] + (conversation.isWebChat ? [typing(user: nil, for: .visitor)] : [])
     }
 }

@@ -14,6 +14,8 @@ package struct CustomerMessage: Sendable {
     package let content: String?
     package let replyTo: String?
     package let sentAt: Timestamp
+    /// Whose web chat it came through; `nil` for other channels. Its `externalID` is then the visitor's own `client_message_id`.
+    package var visit: Visit?
 
     package init(
         channel: String,
@@ -37,7 +39,10 @@ package struct CustomerMessage: Sendable {
         self.sentAt = sentAt
     }
 
-    package func mark(tenant: TenantID) -> Mark.Key { Mark.Key(tenant: tenant, scope: "wamid", key: externalID) }
+    package func mark(tenant: TenantID) -> Mark.Key {
+        visit.map { ConversationDesk.mark($0, clientMessageID: externalID, tenant: tenant) }
+            ?? Mark.Key(tenant: tenant, scope: "wamid", key: externalID)
+    }
 }
 
 extension ConversationDesk {
@@ -53,7 +58,7 @@ extension ConversationDesk {
         let key = inbound.mark(tenant: tenant)
         if seenBefore || marks[key] != nil { return (.duplicate, Change()) }
         // Before anything is altered.
-        guard find(inbound.from).flatMap({ openByContact[$0] }) != nil || openByContact.count < settings.maxOpenConversations else {
+        guard find(inbound).flatMap({ openByContact[$0] }) != nil || openByContact.count < settings.maxOpenConversations else {
             throw Refusal(.unavailable, "too_many_conversations", "Há conversas abertas demais; encerre algumas.", retryAfterSeconds: 60)
         }
         var turn = Turn(moment)
@@ -74,16 +79,15 @@ extension ConversationDesk {
             openByContact[contact.id] = id
             turn.altered.append(id)
         }
-        remember(Mark(key, at: moment.now), &turn)
-
         var draft = MessageDraft(.inbound, from: .customer, text: inbound.text)
         draft.kind = inbound.kind
         draft.authorName = contact.name
         draft.content = inbound.content
-        draft.externalID = inbound.externalID
+        if inbound.visit == nil { draft.externalID = inbound.externalID } else { draft.clientMessageID = inbound.externalID }
         draft.replyTo = inbound.replyTo
         draft.providerAt = inbound.sentAt
-        append(draft, to: id, &turn)
+        let message = append(draft, to: id, &turn)
+        remember(Mark(key, at: moment.now, result: message.id.description), &turn)
         if alter(id, &turn, { $0.customerWrote(providerTime: inbound.sentAt, moment) }) {
             record("O cliente voltou a escrever; a pausa terminou", by: .system, id, &turn)
         }
@@ -99,7 +103,7 @@ extension ConversationDesk {
 
     private func meet(_ inbound: CustomerMessage, _ turn: inout Turn) -> Contact {
         let now = turn.moment.now
-        guard let id = find(inbound.from), var contact = contacts[id] else {
+        guard let id = find(inbound), var contact = contacts[id] else {
             let name = inbound.name ?? inbound.from.waIDs.first ?? "Cliente"
             var contact = Contact(id: turn.moment.id(), name: name, waID: inbound.from.waIDs.first, bsuid: inbound.from.bsuid, at: now)
             turn.change.rows.append(contact.image(tenant: tenant))

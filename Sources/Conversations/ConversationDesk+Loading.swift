@@ -148,7 +148,9 @@ extension ConversationDesk {
     /// Whether nothing here would be missed: no offer running and nobody in line.
     package var isQuiet: Bool { line.places.isEmpty }
 
-    func find(_ identity: ContactIdentity) -> ContactID? {
+    func find(_ inbound: CustomerMessage) -> ContactID? { inbound.visit?.contact ?? find(inbound.from) }
+
+    private func find(_ identity: ContactIdentity) -> ContactID? {
         if let bsuid = identity.bsuid, let id = contactsByBSUID[bsuid] { return id }
         return identity.waIDs.lazy.compactMap { self.contactsByWaID[$0] }.first
     }

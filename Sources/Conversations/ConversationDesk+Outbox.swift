@@ -157,7 +157,7 @@ extension ConversationDesk {
         return finish(turn)
     }
 
-    private func update(_ message: Message, _ turn: inout Turn) {
+    func update(_ message: Message, _ turn: inout Turn) {
         var message = message
         turn.change.rows.append(message.image(tenant: tenant))
         keep(message)

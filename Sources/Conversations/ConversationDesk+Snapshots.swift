@@ -18,7 +18,8 @@ extension ConversationDesk {
     }
 
     /// Channel `conversation:<id>`: the conversation and its last messages. `nil` when there is no such conversation in memory.
-    package func snapshot(_ id: ConversationID, _ moment: Moment) -> [UInt8]? {
+    /// - Parameter isVisitorOnline: asked of the customer of a web chat.
+    package func snapshot(_ id: ConversationID, _ moment: Moment, isVisitorOnline: (ContactID) -> Bool = { _ in false }) -> [UInt8]? {
         guard let session = sessions[id] else { return nil }
         lingeringSessions.touch(id, at: moment.now)
         var writer = JSONWriter(capacity: 8192)
@@ -29,6 +30,7 @@ extension ConversationDesk {
                 for id in session.recent { messages[id]?.write(to: &array) }
             }
             $0.field("has_more", (session.recent.first.flatMap { messages[$0]?.seq } ?? 1) > 1)
+            if session.conversation.isWebChat { $0.field("visitor") { $0.field("online", isVisitorOnline(session.conversation.contact)) } }
         }
         return writer.bytes
     }

@@ -139,6 +139,7 @@ package actor ConversationDesk {
         }
         change.events.append(Event(channel: "conversation:\(id)", payload: writer.bytes))
         change.events.append(Event(channel: "conversations", payload: writer.bytes))
+        if conversation.isWebChat { change.events.append(visitorsEvent(of: conversation)) }
 
         if let since = conversation.waitingSince {
             line.enter(.init(since: since, protocolo: conversation.protocolo ?? 0, conversation: id))
@@ -279,8 +280,15 @@ package actor ConversationDesk {
     func append(_ draft: MessageDraft, to id: ConversationID, _ turn: inout Turn) -> Message {
         let moment = turn.moment
         var message = alter(id, &turn) { $0.appended(draft, moment) }
+        if message.direction == .outbound {
+            // In a web chat the stream that tells of the message is its delivery.
+            if sessions[id]?.conversation.isWebChat == true {
+                _ = message.reported(.sent, externalID: nil)
+            } else {
+                turn.change.jobs.append(sendJob(message, turn.moment))
+            }
+        }
         turn.change.rows.append(message.image(tenant: tenant))
-        if message.direction == .outbound { turn.change.jobs.append(sendJob(message, turn.moment)) }
         keep(message)
         lingeringMessages.touch(message.id, at: turn.moment.now)
         sessions[id]?.recent.append(message.id)
@@ -305,15 +313,16 @@ package actor ConversationDesk {
                 message.write(to: &event)
             }
         )
+        if let told = visitorsEvent(type, message) { change.events.append(told) }
     }
 
-    func event(_ channel: String, _ type: String, _ fields: (inout JSONWriter) -> Void) -> Event {
+    func event(_ channel: String, _ type: String, for audience: Audience = .staff, _ fields: (inout JSONWriter) -> Void) -> Event {
         var writer = JSONWriter(capacity: 512)
         writer.object {
             $0.field("type", type)
             fields(&$0)
         }
-        return Event(channel: channel, payload: writer.bytes)
+        return Event(channel: channel, payload: writer.bytes, audience: audience)
     }
 
     // MARK: Names and shapes

@@ -34,6 +34,7 @@ package enum ConversationTables {
             Index("conversations_by_state", on: ["tenant_id", "state", "updated_at"]),
             Index("conversations_by_contact", on: ["tenant_id", "contact_id", "created_at"]),
             Index("conversations_by_consultor", on: ["tenant_id", "consultor_id", "updated_at"]),
+            Index("conversations_by_creation", on: ["tenant_id", "created_at"], since: 5),
         ]
     )
 

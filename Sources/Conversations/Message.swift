@@ -164,7 +164,12 @@ package struct Message: Sendable, Equatable {
 
     // MARK: Wire
 
-    package func write(to writer: inout JSONWriter) {
+    /// Whether the customer of a web chat may see it: what never leaves the desk is not theirs.
+    package var isForVisitor: Bool { direction != .internal }
+
+    /// - Parameter audience: to a visitor, who wrote is a name, and what the provider said of it is nobody's business.
+    package func write(to writer: inout JSONWriter, for audience: Audience = .staff) {
+        let isWhole = audience == .staff
         writer.object {
             $0.field("id", id.description)
             $0.field("conversation_id", conversation.description)
@@ -173,13 +178,13 @@ package struct Message: Sendable, Equatable {
             $0.field("direction", direction.rawValue)
             $0.field("author") { author in
                 author.field("kind", authorKind)
-                author.field("id", authorID?.description)
+                author.field("id", isWhole ? authorID?.description : nil)
                 author.field("name", authorName)
             }
             $0.field("text", text)
             if let content { $0.field("content", raw: content) }
             $0.field("status", status.rawValue)
-            if let failure {
+            if let failure, isWhole {
                 $0.field("error") { error in
                     error.field("code", failure.code)
                     error.field("message", failure.message)
@@ -187,8 +192,8 @@ package struct Message: Sendable, Equatable {
             } else {
                 $0.field("error", JSON.null)
             }
-            $0.field("client_message_id", clientMessageID)
-            $0.field("external_id", externalID)
+            $0.field("client_message_id", isWhole || direction == .inbound ? clientMessageID : nil)
+            $0.field("external_id", isWhole ? externalID : nil)
             $0.field("reply_to", replyTo)
             $0.field("created_at", createdAt.description)
             $0.field("provider_timestamp", providerAt?.description)
@@ -196,9 +201,11 @@ package struct Message: Sendable, Equatable {
         }
     }
 
-    package var json: [UInt8] {
+    package var json: [UInt8] { json(for: .staff) }
+
+    package func json(for audience: Audience) -> [UInt8] {
         var writer = JSONWriter(capacity: 512)
-        write(to: &writer)
+        write(to: &writer, for: audience)
         return writer.bytes
     }
 }

@@ -3,6 +3,7 @@ package import Identity
 package import Integrations
 package import Kernel
 package import Realtime
+package import Resilience
 package import Storage
 import Telemetry
 package import Tenancy
@@ -22,6 +23,9 @@ package struct API: Sendable {
         package var version = ""
         /// Of those who run the server: what is everybody's may be stopped by them alone.
         package var operatorTenant: TenantID?
+        package var browsers = BrowserPolicy()
+        /// New web chats of one address.
+        package var chatSessions: RateLimit? = RateLimit(perSecond: 1, burst: 60)
         /// How it goes with Redis; `nil` without one.
         package var relay: (@Sendable () -> RelayReport)?
         /// Whether Redis answers now; `nil` without one.
@@ -71,6 +75,7 @@ package struct API: Sendable {
     package let environment: Kernel.Environment
     let book: RequestBook
     let health: HealthProbe
+    let allowances: Allowances
 
     package init(
         operations: Operations,
@@ -88,18 +93,24 @@ package struct API: Sendable {
         self.environment = environment
         book = RequestBook(settings.limits, environment: environment)
         health = HealthProbe(operations: operations, store: store, settings: settings, environment: environment)
+        allowances = Allowances(settings)
     }
 
     package func router() -> Router<APIContext> {
         let router = Router(context: APIContext.self)
         if let tracer = operations.telemetry.tracer { router.add(middleware: TraceRequests(tracer: tracer)) }
         router.add(middleware: RequestLog(metrics: operations.telemetry.metrics))
+        router.add(middleware: SecurityHeaders(policy: settings.browsers))
+        router.add(middleware: CrossOrigin(policy: settings.browsers))
+        // Behind it, so that a page may read that it was refused, and a preflight weighs nothing.
         router.add(middleware: LimitRequests(book: book, proxies: settings.limits.trustedProxies))
         router.add(middleware: RefusalsAsResponses())
         addShared(to: router)
         addIdentity(to: router)
+        addLogins(to: router)
         addUsers(to: router)
         addConversations(to: router)
+        addChat(to: router)
         addConsultores(to: router)
         addStorage(to: router)
         addNotices(to: router)
@@ -113,8 +124,15 @@ package struct API: Sendable {
 
     // MARK: Credentials
 
-    /// The user behind `Authorization: Bearer`.
+    /// The user behind `Authorization: Bearer`. A web chat's visitor is none, and refused.
     func principal(_ request: Request, _ context: APIContext) async throws -> Principal {
+        let principal = try await anybody(request, context)
+        guard principal.role != .visitor else { throw Refusal.visitorOnly }
+        return principal
+    }
+
+    /// As `principal`, also for visitors: to be used where their own conversation is all that they get.
+    func anybody(_ request: Request, _ context: APIContext) async throws -> Principal {
         let principal = try await claims(request).principal
         context.notes.note("user_id", principal.user)
         try weigh(.user(principal.tenant, principal.user), context)

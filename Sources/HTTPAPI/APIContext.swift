@@ -6,6 +6,8 @@ import Synchronization
 
 /// What goes with one request: its id, and what may be said of it in the log.
 package struct APIContext: RequestContext {
+    package typealias Source = ApplicationRequestContextSource
+
     package var coreContext: CoreRequestContextStorage
     /// Eight hexadecimal digits, as in contracts/consultores.md "Formato dos Logs". Also the header `X-Request-ID`.
     package let requestID: String

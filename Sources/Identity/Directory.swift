@@ -15,11 +15,12 @@ package struct LoginResult: Sendable {
 /// Each mutation is one turn of the `Roster` and one change; passwords are hashed before it, and the turn looks again at what may have changed meanwhile.
 /// When a change could not be stored, the roster is loaded again by whoever comes next.
 package actor Directory {
-    private let store: any Store
+    let store: any Store
     private let gate: Gate
     private let environment: Environment
     private let hasher: PasswordHasher
     private let tokens: TokenIssuer
+    private var guards: LoginGuard
     private var roster = Roster(tenants: [], users: [], sessions: [])
     /// `nil` until loaded.
     private var activation: Activation?
@@ -35,7 +36,15 @@ package actor Directory {
         var whenEnded: (@Sendable ([LoginSessionID]) -> Void)?
     }
 
-    package init(store: any Store, gate: Gate, environment: Environment, hasher: PasswordHasher, tokens: TokenIssuer) {
+    package init(
+        store: any Store,
+        gate: Gate,
+        environment: Environment,
+        hasher: PasswordHasher,
+        tokens: TokenIssuer,
+        guards: LoginGuard = LoginGuard()
+    ) {
+        self.guards = guards
         self.store = store
         self.gate = gate
         self.environment = environment
@@ -156,15 +165,22 @@ package actor Directory {
         ownerEmail: String,
         ownerName: String,
         password: String,
-        byOperator: Bool = false
+        byOperator: Bool = false,
+        from origin: LoginOrigin = .inside
     ) async throws(Refusal) -> (Tenant, User) {
         let email = try Self.normalized(email: ownerEmail, isLocal: byOperator)
         if !byOperator { try PasswordStrength.check(password, email: email) }
-        try await check { roster throws(Refusal) in try roster.requireFree(email: email) }
+        if !byOperator { try await refuseIfLocked(email, origin) }
+        // Hashed before anybody looks whether the e-mail is taken, so that this takes as long when it is.
         let owner = Roster.NewUser(email: email, name: ownerName, role: .owner, passwordHash: try await hasher.hash(password))
-        return try await perform { roster, moment throws(Refusal) in
-            let (tenant, user, change) = try roster.added(name: name, slug: slug, owner, moment)
-            return Turn(answer: (tenant, user), change: change)
+        do throws(Refusal) {
+            return try await perform { roster, moment throws(Refusal) in
+                let (tenant, user, change) = try roster.added(name: name, slug: slug, owner, moment)
+                return Turn(answer: (tenant, user), change: change)
+            }
+        } catch {
+            countAsGuess(error, email, origin)
+            throw error
         }
     }
 
@@ -218,34 +234,109 @@ package actor Directory {
         }
     }
 
+    package func keepViews(_ views: String, of principal: Principal) async throws(Refusal) {
+        try await perform { roster, _ throws(Refusal) in Turn(answer: (), change: try roster.kept(views: views, of: principal)) }
+    }
+
     // MARK: Logins
 
     private static let wrong = Refusal(.unauthenticated, "invalid_credentials", "E-mail ou senha incorretos.")
 
-    /// The answer is the same, and takes as long, whether the e-mail, the password or the user is the trouble.
-    package func login(identifier: String, password: String) async throws(Refusal) -> LoginResult {
+    private static func locked(_ wait: Duration) -> Refusal {
+        let seconds = max(1, Int((wait.inMilliseconds + 999) / 1000))
+        return Refusal(
+            .tooMany,
+            "login_locked",
+            "Muitas tentativas de login; aguarde \(seconds) segundos e tente novamente.",
+            retryAfterSeconds: seconds
+        )
+    }
+
+    /// The answer is the same, and takes as long, whether the e-mail, the password or the user is the trouble; and after too many failures as well.
+    package func login(identifier: String, password: String, from origin: LoginOrigin = .inside) async throws(Refusal) -> LoginResult {
         try gate.admit()
         try await ready()
-        let known = roster.user(email: identifier.lowercased())
+        let account = identifier.lowercased()
+        try await refuseIfLocked(account, origin)
+        let known = roster.user(email: account)
         let fits = try await hasher.verify(password, known?.passwordHash)
+        // Others may have failed meanwhile: what was found out under a lock is not told. Counted in the same turn, before anybody else's next look.
+        if guards.wait(account, from: origin.address, at: environment.now()) != nil {
+            try await refuseIfLocked(account, origin)
+        } else if !fits {
+            guards.failed(account, from: origin.address, at: environment.now(), random: environment.randomBits().0)
+        }
         let lifetime = tokens.sessionLifetime
-        let (user, session, moment) = try await perform { roster, moment throws(Refusal) in
+        let outcome = try await perform { roster, moment -> Turn<Result<(User, LoginSession, Moment), Refusal>> in
             // The password may have been changed while it was being checked.
             guard fits, let known, roster.users[known.id]?.passwordHash == known.passwordHash,
-                let (session, user, ended, change) = roster.loggedIn(known.id, refreshID: Self.newTokenID(moment), lifetime: lifetime, moment)
-            else { throw Self.wrong }
-            return Turn(answer: (user, session, moment), change: change, begun: session.id, ended: ended)
+                let (session, user, ended, made) = roster.loggedIn(
+                    known.id,
+                    from: origin,
+                    refreshID: Self.newTokenID(moment),
+                    lifetime: lifetime,
+                    moment
+                )
+            else {
+                let reason: LoginRecord.Outcome = known == nil ? .unknownAccount : fits ? .inactive : .wrongPassword
+                return Turn(answer: .failure(Self.wrong), change: Self.record(known, account, origin, reason, roster, moment))
+            }
+            var change = made
+            change.append(Self.record(user, account, origin, .success, roster, moment))
+            return Turn(answer: .success((user, session, moment)), change: change, begun: session.id, ended: ended)
         }
+        guard case .success(let (user, session, moment)) = outcome else { throw Self.wrong }
+        guards.succeeded(account, from: origin.address)
         return try await result(user, session, moment)
     }
 
+    /// An address that keeps asking which e-mails are taken is one that guesses.
+    private func countAsGuess(_ refusal: Refusal, _ account: String, _ origin: LoginOrigin) {
+        guard refusal.code == "email_taken" else { return }
+        guards.failed(account, from: origin.address, at: environment.now(), random: environment.randomBits().0)
+    }
+
+    private func refuseIfLocked(_ account: String, _ origin: LoginOrigin) async throws(Refusal) {
+        let now = environment.now()
+        guard let wait = guards.wait(account, from: origin.address, at: now) else { return }
+        if guards.isWorthRecording(account, from: origin.address, at: now) {
+            try await perform { roster, moment in
+                Turn(answer: (), change: Self.record(roster.user(email: account), account, origin, .locked, roster, moment))
+            }
+        }
+        throw Self.locked(wait)
+    }
+
+    private static func record(
+        _ user: User?,
+        _ email: String,
+        _ origin: LoginOrigin,
+        _ outcome: LoginRecord.Outcome,
+        _ roster: Roster,
+        _ moment: Moment
+    ) -> Change {
+        var change = Change()
+        guard let tenant = user?.tenant ?? roster.firstTenant else { return change }
+        change.rows.append(LoginRecord(tenant: tenant, user: user?.id, email: email, origin, outcome, moment).image)
+        return change
+    }
+
     /// A refresh token is good once. Used again, it ends the login for whoever has it.
-    package func refresh(_ token: String) async throws(Refusal) -> LoginResult {
+    package func refresh(_ token: String, from origin: LoginOrigin = .inside) async throws(Refusal) -> LoginResult {
         let (_, id, refreshID) = try await tokens.verifyRefresh(token)
         let lifetime = tokens.sessionLifetime
         let (outcome, moment) = try await perform { roster, moment throws(Refusal) in
-            let (outcome, change) = roster.refreshed(id, with: refreshID, next: Self.newTokenID(moment), lifetime: lifetime, moment)
-            guard case .reused(let ended) = outcome else { return Turn(answer: (outcome, moment), change: change) }
+            let (outcome, changed) = roster.refreshed(
+                id,
+                from: origin,
+                with: refreshID,
+                next: Self.newTokenID(moment),
+                lifetime: lifetime,
+                moment
+            )
+            guard case .reused(let user, let ended) = outcome else { return Turn(answer: (outcome, moment), change: changed) }
+            var change = changed
+            change.append(Self.record(user, user?.email ?? "", origin, .refreshReused, roster, moment))
             return Turn(answer: (outcome, moment), change: change, ended: ended)
         }
         switch outcome {
@@ -256,9 +347,52 @@ package actor Directory {
         }
     }
 
-    package func logout(_ session: LoginSessionID) async throws(Refusal) {
-        try await perform { roster, _ throws(Refusal) in
-            let (ended, change) = roster.loggedOut(session)
+    // MARK: One's own logins
+
+    package func sessions(of user: UserID) async throws(Refusal) -> [LoginSession] { try await reading { $0.sessions(of: user) } }
+
+    /// - Parameter one: that one; `nil` for all but `current`.
+    /// - Returns: how many ended.
+    package func endSessions(of principal: Principal, current: LoginSessionID, one: LoginSessionID?) async throws(Refusal) -> Int {
+        try await perform { roster, moment throws(Refusal) in
+            let ids = one.map { [$0] } ?? roster.sessions(of: principal.user).map(\.id).filter { $0 != current }
+            let (ended, change) = try roster.ended(ids, of: principal.user)
+            return Turn(answer: ended.count, change: change, ended: ended)
+        }
+    }
+
+    /// Ends all other logins of the user.
+    package func changePassword(
+        of principal: Principal,
+        session: LoginSessionID,
+        from old: String,
+        to new: String,
+        origin: LoginOrigin = .inside
+    ) async throws(Refusal) {
+        try gate.admit()
+        guard let user = try await user(principal.tenant, principal.user) else { throw TokenIssuer.invalid }
+        try await refuseIfLocked(user.email, origin)
+        guard try await hasher.verify(old, user.passwordHash) else {
+            guards.failed(user.email, from: origin.address, at: environment.now(), random: environment.randomBits().0)
+            throw .invalid("current_password", message: "não é a senha atual", type: "value_error")
+        }
+        try PasswordStrength.check(new, email: user.email, field: "new_password")
+        let hash = try await hasher.hash(new)
+        try await perform { roster, moment throws(Refusal) in
+            // Somebody else may have set another meanwhile.
+            guard roster.users[user.id]?.passwordHash == user.passwordHash else { throw TokenIssuer.invalid }
+            let (ended, changed) = try roster.passwordChanged(user.id, to: hash, keeping: session, moment)
+            var change = changed
+            change.append(Self.record(user, user.email, origin, .passwordChanged, roster, moment))
+            return Turn(answer: (), change: change, ended: ended)
+        }
+    }
+
+    package func logout(_ session: LoginSessionID, from origin: LoginOrigin = .inside) async throws(Refusal) {
+        try await perform { roster, moment throws(Refusal) in
+            let user = roster.sessions[session].flatMap { roster.users[$0.user] }
+            var (ended, change) = roster.loggedOut(session)
+            if let user { change.append(Self.record(user, user.email, origin, .logout, roster, moment)) }
             return Turn(answer: (), change: change, ended: ended)
         }
     }
@@ -269,6 +403,16 @@ package actor Directory {
             let (ended, change) = roster.expired(moment)
             return Turn(answer: (), change: change, ended: ended)
         }
+        // What the record holds too long, some at a time.
+        let old = try await store.rows(
+            .select(from: IdentityTables.loginAudit, "WHERE at < ? ORDER BY at LIMIT 5000", [.timestamp(environment.now() - LoginRecord.kept)])
+        ).map(LoginRecord.init)
+        guard !old.isEmpty else { return }
+        try await perform { _, _ throws(Refusal) in
+            var change = Change()
+            change.rows = old.map(\.deletion)
+            return Turn(answer: (), change: change)
+        }
     }
 
     /// Whether a login has not ended, as of now.
@@ -277,9 +421,30 @@ package actor Directory {
     /// Proves an access token, and that its login has not ended. Does not wait for this actor.
     package nonisolated func authenticate(accessToken: String) async throws(Refusal) -> AccessClaims {
         let claims = try await tokens.verifyAccess(accessToken)
-        guard stands(claims.session) else { throw TokenIssuer.invalid }
+        // A web chat's token ends by itself.
+        guard claims.session.map(stands) ?? true else { throw TokenIssuer.invalid }
         return claims
     }
+
+    // MARK: Visitors of web chats
+
+    package struct VisitTokens: Sendable {
+        package let token: String
+        package let refreshToken: String
+        package let expiresInSeconds: Int64
+    }
+
+    package nonisolated func visitTokens(
+        _ contact: ContactID,
+        of conversation: ConversationID,
+        tenant: TenantID,
+        name: String
+    ) async throws(Refusal) -> VisitTokens {
+        let pair = try await tokens.visit(contact, of: conversation, tenant: tenant, name: name, environment.moment())
+        return VisitTokens(token: pair.token, refreshToken: pair.refreshToken, expiresInSeconds: tokens.visitLifetime.components.seconds)
+    }
+
+    package nonisolated func visitor(returningWith token: String) async throws(Refusal) -> Principal { try await tokens.verifyReturn(token) }
 
     private func result(_ user: User, _ session: LoginSession, _ moment: Moment) async throws(Refusal) -> LoginResult {
         LoginResult(

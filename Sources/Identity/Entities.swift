@@ -57,6 +57,8 @@ package struct User: Sendable, Equatable {
     package let createdAt: Timestamp
     package internal(set) var updatedAt: Timestamp
     package internal(set) var lastLoginAt: Timestamp?
+    /// The lists that they have named, as JSON; nothing here looks into it.
+    package internal(set) var views: String?
     package internal(set) var version: Int64 = 0
 
     init(tenant: TenantID, id: UserID, email: String, name: String, role: Role, passwordHash: String, at time: Timestamp) {
@@ -82,6 +84,7 @@ package struct User: Sendable, Equatable {
         createdAt = row.timestamp()
         updatedAt = row.timestamp()
         lastLoginAt = row.optionalTimestamp()
+        views = row.optionalText()
         version = row.integer()
     }
 
@@ -92,7 +95,7 @@ package struct User: Sendable, Equatable {
             version: version,
             values: [
                 .id(tenant), .id(id), .text(email), .text(name), .text(role.rawValue), .text(passwordHash), .boolean(isActive), .timestamp(createdAt),
-                .timestamp(updatedAt), .optional(lastLoginAt),
+                .timestamp(updatedAt), .optional(lastLoginAt), views.map { .json($0) } ?? .null,
             ]
         )
     }
@@ -107,9 +110,22 @@ package struct LoginSession: Sendable, Equatable {
     package var refreshID: String
     package let createdAt: Timestamp
     package var expiresAt: Timestamp
+    /// Where it was last refreshed from, or else began.
+    package var origin: LoginOrigin
+    package var lastUsedAt: Timestamp
     package var version: Int64 = 0
 
-    init(tenant: TenantID, id: LoginSessionID, user: UserID, refreshID: String, createdAt: Timestamp, expiresAt: Timestamp) {
+    init(
+        tenant: TenantID,
+        id: LoginSessionID,
+        user: UserID,
+        refreshID: String,
+        origin: LoginOrigin,
+        createdAt: Timestamp,
+        expiresAt: Timestamp
+    ) {
+        self.origin = origin
+        lastUsedAt = createdAt
         self.tenant = tenant
         self.id = id
         self.user = user
@@ -126,6 +142,8 @@ package struct LoginSession: Sendable, Equatable {
         refreshID = row.text()
         createdAt = row.timestamp()
         expiresAt = row.timestamp()
+        origin = LoginOrigin(address: row.optionalText(), agent: row.optionalText())
+        lastUsedAt = row.optionalTimestamp() ?? createdAt
         version = row.integer()
     }
 
@@ -134,7 +152,10 @@ package struct LoginSession: Sendable, Equatable {
         return RowImage(
             IdentityTables.loginSessions,
             version: version,
-            values: [.id(tenant), .id(id), .id(user), .text(refreshID), .timestamp(createdAt), .timestamp(expiresAt)]
+            values: [
+                .id(tenant), .id(id), .id(user), .text(refreshID), .timestamp(createdAt), .timestamp(expiresAt), .optional(origin.address),
+                .optional(origin.agent), .timestamp(lastUsedAt),
+            ]
         )
     }
 

@@ -22,7 +22,7 @@ package enum IdentityTables {
         columns: [
             Column("tenant_id", .uuid), Column("id", .uuid), Column("email", .text), Column("name", .text), Column("role", .text),
             Column("password_hash", .text), Column("is_active", .boolean), Column("created_at", .timestamp), Column("updated_at", .timestamp),
-            .optional("last_login_at", .timestamp),
+            .optional("last_login_at", .timestamp), Column("views", .json, since: 5),
         ],
         indexes: [Index("users_by_email", on: ["email"], isUnique: true)]
     )
@@ -34,9 +34,25 @@ package enum IdentityTables {
         key: ["tenant_id", "id"],
         columns: [
             Column("tenant_id", .uuid), Column("id", .uuid), Column("user_id", .uuid), Column("refresh_id", .text), Column("created_at", .timestamp),
-            Column("expires_at", .timestamp),
+            Column("expires_at", .timestamp), Column("address", .text, since: 5), Column("agent", .text, since: 5),
+            Column("last_used_at", .timestamp, since: 5),
         ]
     )
 
-    package static let all = [tenants, users, loginSessions]
+    /// Who tried to log in, and what came of it (`LoginRecord`). An id says when it was made, so the key is the order.
+    package static let loginAudit = Table(
+        "login_audit",
+        since: 5,
+        key: ["tenant_id", "id"],
+        columns: [
+            Column("tenant_id", .uuid), Column("id", .uuid), Column("at", .timestamp), .optional("user_id", .uuid), Column("email", .text),
+            .optional("address", .text), .optional("agent", .text), Column("outcome", .text),
+        ],
+        indexes: [
+            Index("login_audit_by_email", on: ["tenant_id", "email", "id"]), Index("login_audit_by_outcome", on: ["tenant_id", "outcome", "id"]),
+            Index("login_audit_by_age", on: ["at"]),
+        ]
+    )
+
+    package static let all = [tenants, users, loginSessions, loginAudit]
 }

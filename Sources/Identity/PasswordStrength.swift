@@ -19,9 +19,9 @@ package enum PasswordStrength {
     }
 
     /// - Throws: a 422 that names `password`, with every objection.
-    package static func check(_ password: String, email: String) throws(Refusal) {
+    package static func check(_ password: String, email: String, field: String = "password") throws(Refusal) {
         let objections = objections(to: password, email: email)
-        guard objections.isEmpty else { throw .invalid(objections.map { .init(["body", "password"], $0, type: "password_strength") }) }
+        guard objections.isEmpty else { throw .invalid(objections.map { .init(["body", field], $0, type: "password_strength") }) }
     }
 
     /// Without symbols, since a symbol put behind one of these does not make it better.

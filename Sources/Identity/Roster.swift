@@ -218,11 +218,22 @@ struct Roster: Sendable {
         }
     }
 
+    mutating func kept(views: String, of principal: Principal) throws(Refusal) -> Change {
+        guard var user = user(principal.tenant, principal.user), user.isActive else { throw TokenIssuer.invalid }
+        var change = Change()
+        guard user.views != views else { return change }
+        user.views = views
+        change.rows.append(user.image())
+        index(user)
+        return change
+    }
+
     // MARK: Logins
 
     /// - Returns: the new login, and the oldest ones if it was one too many.
     mutating func loggedIn(
         _ id: UserID,
+        from origin: LoginOrigin = .inside,
         refreshID: String,
         lifetime: Duration,
         _ moment: Moment
@@ -237,6 +248,7 @@ struct Roster: Sendable {
             id: moment.id(),
             user: id,
             refreshID: refreshID,
+            origin: origin,
             createdAt: moment.now,
             expiresAt: moment.now + lifetime
         )
@@ -251,17 +263,26 @@ struct Roster: Sendable {
     enum Refresh {
         case renewed(LoginSession, User)
         /// An old token was used again: somebody has stolen one, and nobody can tell who. The login is over.
-        case reused([LoginSessionID])
+        case reused(User?, [LoginSessionID])
         case unknown
     }
 
-    mutating func refreshed(_ id: LoginSessionID, with refreshID: String, next: String, lifetime: Duration, _ moment: Moment) -> (Refresh, Change) {
+    mutating func refreshed(
+        _ id: LoginSessionID,
+        from origin: LoginOrigin = .inside,
+        with refreshID: String,
+        next: String,
+        lifetime: Duration,
+        _ moment: Moment
+    ) -> (Refresh, Change) {
         var change = Change()
         guard var session = sessions[id], session.expiresAt > moment.now, let user = users[session.user], user.isActive else {
             return (.unknown, change)
         }
-        guard session.refreshID == refreshID else { return (.reused(end(id, &change)), change) }
+        guard session.refreshID == refreshID else { return (.reused(user, end(id, &change)), change) }
         session.refreshID = next
+        session.origin = origin
+        session.lastUsedAt = moment.now
         session.expiresAt = moment.now + lifetime
         change.rows.append(session.image())
         index(session)
@@ -272,6 +293,37 @@ struct Roster: Sendable {
         var change = Change()
         return (end(id, &change), change)
     }
+
+    /// Somebody's logins, the one used last first.
+    func sessions(of user: UserID) -> [LoginSession] {
+        sessionsByUser[user, default: []].compactMap { sessions[$0] }.sorted { ($1.lastUsedAt, $1.id) < ($0.lastUsedAt, $0.id) }
+    }
+
+    /// Ends somebody's own logins.
+    mutating func ended(_ ids: [LoginSessionID], of user: UserID) throws(Refusal) -> (ended: [LoginSessionID], Change) {
+        guard ids.allSatisfy({ sessions[$0]?.user == user }) else { throw .notFound(.session) }
+        var change = Change()
+        return (ids.flatMap { end($0, &change) }, change)
+    }
+
+    /// Somebody has another password: all their logins end but the one that they changed it with.
+    mutating func passwordChanged(
+        _ id: UserID,
+        to hash: String,
+        keeping session: LoginSessionID,
+        _ moment: Moment
+    ) throws(Refusal) -> (ended: [LoginSessionID], Change) {
+        guard var user = users[id], user.isActive, sessions[session]?.user == id else { throw TokenIssuer.invalid }
+        user.passwordHash = hash
+        user.updatedAt = moment.now
+        var change = Change()
+        change.rows.append(user.image())
+        index(user)
+        return (sessionsByUser[id, default: []].filter { $0 != session }.flatMap { end($0, &change) }, change)
+    }
+
+    /// Whose record an e-mail that is nobody's goes into.
+    var firstTenant: TenantID? { tenants.keys.min() }
 
     mutating func expired(_ moment: Moment) -> (ended: [LoginSessionID], Change) {
         var change = Change()

@@ -6,7 +6,8 @@ import Wire
 /// What an access token says, once proved.
 package struct AccessClaims: Sendable, Equatable {
     package let principal: Principal
-    package let session: LoginSessionID
+    /// `nil` for a visitor of a web chat, who has not logged in.
+    package let session: LoginSessionID?
     package let expiresAt: Timestamp
 }
 
@@ -17,6 +18,8 @@ package struct TokenIssuer: Sendable {
     private static let issuer = "plantao"
     private static let accessAudience = "plantao:access"
     private static let refreshAudience = "plantao:refresh"
+    private static let visitAudience = "plantao:visit"
+    private static let returnAudience = "plantao:return"
 
     private struct Payload: JWTPayload {
         var iss: String
@@ -38,10 +41,11 @@ package struct TokenIssuer: Sendable {
     private let environment: Environment
     package let accessLifetime: Duration
     package let refreshLifetime: Duration
+    package let visitLifetime: Duration
     /// For as long after a refresh some token of the login is good.
     var sessionLifetime: Duration { max(accessLifetime, refreshLifetime) }
 
-    package init(secret: String, accessMinutes: Int, refreshDays: Int = 30, environment: Environment) async throws {
+    package init(secret: String, accessMinutes: Int, refreshDays: Int = 30, visitMinutes: Int = 60, environment: Environment) async throws {
         precondition(!secret.isEmpty, "tokens need a secret")
         // HMAC fills a short key up with zeros anyway (RFC 2104 §2); jwt-kit stops a debug build that leaves it to HMAC.
         let key = Array(secret.utf8) + [UInt8](repeating: 0, count: max(0, 32 - secret.utf8.count))
@@ -49,6 +53,7 @@ package struct TokenIssuer: Sendable {
         self.environment = environment
         accessLifetime = .seconds(accessMinutes * 60)
         refreshLifetime = .seconds(refreshDays * 86_400)
+        visitLifetime = .seconds(visitMinutes * 60)
     }
 
     // MARK: Making
@@ -59,6 +64,33 @@ package struct TokenIssuer: Sendable {
 
     func refresh(_ user: User, session: LoginSessionID, at time: Timestamp, id: String) async throws(Refusal) -> String {
         try await sign(payload(user, session, audience: Self.refreshAudience, id: id, at: time, lifetime: refreshLifetime))
+    }
+
+    /// A web chat's pair: one opens the conversation, the other gets the visitor a new pair when they are back.
+    package func visit(
+        _ contact: ContactID,
+        of conversation: ConversationID,
+        tenant: TenantID,
+        name: String,
+        _ moment: Moment
+    ) async throws(Refusal) -> (token: String, refreshToken: String) {
+        func make(_ audience: String, _ lifetime: Duration) async throws(Refusal) -> String {
+            try await sign(
+                Payload(
+                    iss: Self.issuer,
+                    aud: audience,
+                    sub: contact.description,
+                    tenant: tenant.description,
+                    role: Role.visitor.rawValue,
+                    name: name,
+                    sid: conversation.description,
+                    jti: (moment.id() as Identifier<TokenIssuer>).description,
+                    iat: moment.now.milliseconds / 1000,
+                    exp: (moment.now + lifetime).milliseconds / 1000
+                )
+            )
+        }
+        return (try await make(Self.visitAudience, visitLifetime), try await make(Self.returnAudience, refreshLifetime))
     }
 
     private func payload(
@@ -92,8 +124,11 @@ package struct TokenIssuer: Sendable {
     // MARK: Proving
 
     package func verifyAccess(_ token: String) async throws(Refusal) -> AccessClaims {
-        let payload = try await verify(token, audience: Self.accessAudience)
-        guard let tenant = TenantID(payload.tenant), let user = UserID(payload.sub), let role = Role(rawValue: payload.role),
+        let payload = try await verify(token, audiences: [Self.accessAudience, Self.visitAudience])
+        if payload.aud == Self.visitAudience {
+            return AccessClaims(principal: try Self.visitor(payload), session: nil, expiresAt: Timestamp(seconds: payload.exp))
+        }
+        guard let tenant = TenantID(payload.tenant), let user = UserID(payload.sub), let role = Role(rawValue: payload.role), role != .visitor,
             let session = LoginSessionID(payload.sid)
         else { throw Self.invalid }
         return AccessClaims(
@@ -103,17 +138,29 @@ package struct TokenIssuer: Sendable {
         )
     }
 
+    /// What a visitor comes back with.
+    package func verifyReturn(_ token: String) async throws(Refusal) -> Principal {
+        try Self.visitor(try await verify(token, audiences: [Self.returnAudience]))
+    }
+
+    private static func visitor(_ payload: Payload) throws(Refusal) -> Principal {
+        guard let tenant = TenantID(payload.tenant), let contact = ContactID(payload.sub), let conversation = ConversationID(payload.sid) else {
+            throw invalid
+        }
+        return Principal(visitor: contact, of: conversation, tenant: tenant, name: payload.name)
+    }
+
     func verifyRefresh(_ token: String) async throws(Refusal) -> (tenant: TenantID, session: LoginSessionID, id: String) {
-        let payload = try await verify(token, audience: Self.refreshAudience)
+        let payload = try await verify(token, audiences: [Self.refreshAudience])
         guard let tenant = TenantID(payload.tenant), let session = LoginSessionID(payload.sid) else { throw Self.invalid }
         return (tenant, session, payload.jti)
     }
 
-    private func verify(_ token: String, audience: String) async throws(Refusal) -> Payload {
+    private func verify(_ token: String, audiences: Set<String>) async throws(Refusal) -> Payload {
         guard token.utf8.count <= 4096, Self.isSignedWithHS256(token) else { throw Self.invalid }
         let payload: Payload
         do { payload = try await keys.verify(token, as: Payload.self) } catch { throw Self.invalid }
-        guard payload.iss == Self.issuer, payload.aud == audience, (0...Self.endOfTime).contains(payload.exp) else { throw Self.invalid }
+        guard payload.iss == Self.issuer, audiences.contains(payload.aud), (0...Self.endOfTime).contains(payload.exp) else { throw Self.invalid }
         guard Timestamp(seconds: payload.exp) > environment.now() else {
             throw Refusal(.unauthenticated, "token_expired", "O token expirou; renove-o ou entre novamente.")
         }

@@ -33,16 +33,27 @@ package enum Fact: Sendable, Equatable {
     case conversationResolved(after: Duration)
 }
 
+/// Who a stream is for. A channel that both may look at is two streams, each with its own publications, positions and presence: what is not a visitor's never
+/// enters the stream that they read.
+package enum Audience: Sendable, Hashable {
+    /// Those who work for the business.
+    case staff
+    /// The customer of a web chat.
+    case visitor
+}
+
 /// One publication on a stream of the tenant.
 package struct Event: Sendable, Equatable {
     /// The channel as clients name it: `conversations`, `conversation:<id>`, …
     package let channel: String
     /// A JSON object: `{"type": …, …}`.
     package let payload: [UInt8]
+    package let audience: Audience
 
-    package init(channel: String, payload: [UInt8]) {
+    package init(channel: String, payload: [UInt8], audience: Audience = .staff) {
         self.channel = channel
         self.payload = payload
+        self.audience = audience
     }
 }
 

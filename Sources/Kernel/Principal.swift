@@ -8,9 +8,14 @@ package enum Role: String, Sendable, CaseIterable {
     case agent
     /// Sees, and changes nothing.
     case viewer
+    /// A customer in a web chat, bound to one conversation. Nobody who logs in.
+    case visitor
+
+    /// Those that a user may have.
+    package static let ofUsers: [Role] = [.owner, .admin, .agent, .viewer]
 
     package var canAdminister: Bool { self == .owner || self == .admin }
-    package var canAttend: Bool { self != .viewer }
+    package var canAttend: Bool { self != .viewer && self != .visitor }
 }
 
 /// Who is asking, as a credential proved it. The tenant of every command comes from here and from nowhere else (DESIGN §1, invariant 4).
@@ -20,13 +25,28 @@ package struct Principal: Sendable, Hashable {
     package let role: Role
     /// The name to show beside what they do.
     package let name: String
+    /// The one conversation of a visitor, whose `user` is the contact's id; `nil` for everybody else.
+    package let conversation: ConversationID?
 
     package init(tenant: TenantID, user: UserID, role: Role, name: String) {
+        precondition(role != .visitor, "a visitor is bound to a conversation")
         self.tenant = tenant
         self.user = user
         self.role = role
         self.name = name
+        conversation = nil
     }
+
+    /// The customer of a web chat.
+    package init(visitor contact: ContactID, of conversation: ConversationID, tenant: TenantID, name: String) {
+        self.tenant = tenant
+        user = UserID(contact.value)
+        role = .visitor
+        self.name = name
+        self.conversation = conversation
+    }
+
+    package var audience: Audience { role == .visitor ? .visitor : .staff }
 }
 
 /// Who caused a change, for the record.

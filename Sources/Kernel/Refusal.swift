@@ -71,7 +71,7 @@ package struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
 
     /// What a client may ask for by an id.
     package enum Thing: String, Sendable {
-        case conversation, message, consultor, user, tenant
+        case conversation, message, consultor, user, tenant, session
 
         fileprivate var isMissing: String {
             switch self {
@@ -80,6 +80,7 @@ package struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
             case .consultor: "Consultor não encontrado"
             case .user: "Usuário não encontrado"
             case .tenant: "Empresa não encontrada"
+            case .session: "Sessão não encontrada"
             }
         }
     }
@@ -87,6 +88,8 @@ package struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
     /// There is no such thing in the tenant, which is also what is said of another tenant's.
     package static func notFound(_ thing: Thing) -> Refusal { Refusal(.notFound, "not_found", thing.isMissing) }
 
+    /// A web chat's token was used for something other than its own conversation. Said before anything is looked up, so it tells nothing of what there is.
+    package static let visitorOnly = Refusal(.forbidden, "visitor_forbidden", "Este token só dá acesso à sua própria conversa.")
     /// A viewer tried to do more than look.
     package static let viewerOnly = Refusal(.forbidden, "role_forbidden", "Seu perfil só permite consultar.")
     /// The change could not be made durable; nothing of it happened.

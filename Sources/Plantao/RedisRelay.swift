@@ -57,7 +57,10 @@ final class RedisRelay: Service {
 
     /// From the gate, in its order; never waits.
     func publish(_ events: [Event], tenant: TenantID) {
-        for event in events { put(.push(tenant: tenant, channel: event.channel, payload: event.payload), bytes: event.payload.count) }
+        // A visitor's view of a conversation goes to that visitor, who is connected here, and to nobody else.
+        for event in events where event.audience == .staff {
+            put(.push(tenant: tenant, channel: event.channel, payload: event.payload), bytes: event.payload.count)
+        }
     }
 
     func runnable(_ jobs: [Job]) { for job in jobs where job.state == .ready { put(.job(job), bytes: 200) } }

@@ -65,9 +65,17 @@ struct Server {
         let tokens = try await TokenIssuer(
             secret: try secretKey(),
             accessMinutes: settings.accessTokenMinutes,
+            visitMinutes: settings.visitMinutes,
             environment: environment
         )
-        let directory = Directory(store: store, gate: gate, environment: environment, hasher: hasher, tokens: tokens)
+        let directory = Directory(
+            store: store,
+            gate: gate,
+            environment: environment,
+            hasher: hasher,
+            tokens: tokens,
+            guards: LoginGuard(settings.loginGuard)
+        )
         try await directory.load()
         let welcome = try await firstTenant(directory)
 
@@ -264,6 +272,9 @@ struct Server {
         api.limits = settings.requestLimits
         api.environmentName = settings.environmentName
         api.variables = settings.contractVariables
+        api.browsers.origins = settings.allowedOrigins
+        api.browsers.strictTransportSeconds = settings.strictTransportSeconds
+        api.chatSessions = settings.chatSessions
         api.isSimulated = settings.whatsapp == nil
         api.whatsappVerifyToken = settings.whatsappVerifyToken
         api.whatsappSignature = settings.whatsappAppSecret.map(WhatsAppSignature.init(appSecret:))

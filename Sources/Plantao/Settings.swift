@@ -1,5 +1,6 @@
 import Foundation
 import HTTPAPI
+import Identity
 import Integrations
 import Kernel
 import Realtime
@@ -19,11 +20,15 @@ struct Settings {
     var secretKey: String?
     var accessTokenMinutes: Int
     var bcryptRounds: Int
+    var visitMinutes: Int
+    var loginGuard: LoginGuard.Settings
+    var chatSessions: RateLimit?
     var adminEmail: String
     var adminPassword: String?
     var tenantName: String
     var apiKey: String?
     var allowedOrigins: Set<String>
+    var strictTransportSeconds: Int
     var offerTimeout: Duration
     var handshakeTimeout: Duration
     var requestTimeout: Duration
@@ -73,11 +78,21 @@ struct Settings {
         secretKey = reader.text("SECRET_KEY")
         accessTokenMinutes = try reader.integer("ACCESS_TOKEN_EXPIRE_MINUTES", default: 1440, in: 1...525_600)
         bcryptRounds = try reader.integer("BCRYPT_ROUNDS", default: 12, in: 4...16)
+        visitMinutes = try reader.integer("CHAT_TOKEN_EXPIRE_MINUTES", default: 60, in: 1...1440)
+        let chatBurst = try reader.integer("CHAT_SESSIONS_PER_ADDRESS", default: 60, in: 0...1_000_000)
+        chatSessions = chatBurst == 0 ? nil : RateLimit(perSecond: 1, burst: chatBurst)
+        loginGuard = try Self.loginGuard(reader)
         adminEmail = reader.text("ADMIN_EMAIL") ?? "admin@plantao.local"
         adminPassword = reader.text("ADMIN_PASSWORD")
         tenantName = reader.text("TENANT_NAME") ?? "Minha Empresa"
         apiKey = reader.text("AUTHENTICATION_API_KEY")
         allowedOrigins = Set(try reader.list("ALLOWED_ORIGINS") ?? ["http://localhost:3000"])
+        for origin in allowedOrigins where !BrowserPolicy.isOrigin(origin) {
+            throw StartupError(
+                "ALLOWED_ORIGINS: '\(origin)' is no origin; write it as browsers do: https://app.example.com, with no path, or with a port behind it."
+            )
+        }
+        strictTransportSeconds = try reader.integer("PLANTAO_HSTS_SECONDS", default: 0, in: 0...63_072_000)
         offerTimeout = .seconds(try reader.integer("OFFER_TIMEOUT_SECONDS", default: 30, in: 1...3600))
         handshakeTimeout = .seconds(try reader.integer("PLANTAO_HANDSHAKE_SECONDS", default: 10, in: 1...600))
         requestTimeout = .seconds(try reader.integer("PLANTAO_HTTP_REQUEST_SECONDS", default: 60, in: 1...3600))
@@ -115,6 +130,16 @@ struct Settings {
         contractVariables = Dictionary(
             uniqueKeysWithValues: ["UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TOKEN", "BASIC_AUTH_USERS"].map { ($0, reader.text($0) != nil) }
         )
+    }
+
+    private static func loginGuard(_ reader: EnvironmentReader) throws -> LoginGuard.Settings {
+        var settings = LoginGuard.Settings()
+        settings.failures = try reader.integer("LOGIN_MAX_FAILURES", default: settings.failures, in: 1...1000)
+        settings.failuresPerAccount = try reader.integer("LOGIN_MAX_FAILURES_PER_ACCOUNT", default: 5 * settings.failures, in: 1...100_000)
+        settings.failuresPerAddress = try reader.integer("LOGIN_MAX_FAILURES_PER_ADDRESS", default: 10 * settings.failures, in: 1...1_000_000)
+        settings.firstLock = .seconds(try reader.integer("LOGIN_LOCK_SECONDS", default: 30, in: 1...86_400))
+        settings.longestLock = max(settings.firstLock, .seconds(try reader.integer("LOGIN_LOCK_MAX_SECONDS", default: 900, in: 1...604_800)))
+        return settings
     }
 
     private static func admission(_ reader: EnvironmentReader) throws -> Admission.Limits {

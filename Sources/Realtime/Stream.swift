@@ -2,14 +2,21 @@ import DequeModule
 package import Kernel
 import Wire
 
-/// One channel of one tenant.
+/// One channel of one tenant, as one audience sees it.
 package struct StreamKey: Sendable, Hashable {
     package let tenant: TenantID
     package let channel: String
+    package let audience: Audience
 
-    package init(tenant: TenantID, channel: String) {
+    package init(tenant: TenantID, channel: String, audience: Audience = .staff) {
         self.tenant = tenant
         self.channel = channel
+        self.audience = audience
+    }
+
+    /// The channel as `principal` may see it.
+    package init(_ principal: Principal, channel: String) {
+        self.init(tenant: principal.tenant, channel: channel, audience: principal.audience)
     }
 }
 

@@ -145,7 +145,7 @@ package final class StreamHub: Sendable {
     package func publish(_ events: [Event], tenant: TenantID) {
         state.withLock { state in
             for event in events {
-                let key = StreamKey(tenant: tenant, channel: event.channel)
+                let key = StreamKey(tenant: tenant, channel: event.channel, audience: event.audience)
                 // A stream nobody ever subscribed to has nobody to remember anything for.
                 guard let kind = state.streams[key]?.delivery, let publication = state.streams[key]?.publish(event.payload, limits: limits) else {
                     continue
@@ -158,7 +158,7 @@ package final class StreamHub: Sendable {
 
     /// Tells the subscribers of now and is forgotten: typing, and other things that are stale before they could be recovered. Not in any order with the gate.
     package func publishUnstored(_ event: Event, tenant: TenantID) {
-        let key = StreamKey(tenant: tenant, channel: event.channel)
+        let key = StreamKey(tenant: tenant, channel: event.channel, audience: event.audience)
         state.withLock { state in
             if state.streams[key] != nil { state.send(Publication(data: event.payload), .lossy, on: key) }
         }

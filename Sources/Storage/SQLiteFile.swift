@@ -19,6 +19,7 @@ struct SQLiteFile {
         configuration.maximumReaderCount = 4
         configuration.busyMode = .timeout(5)
         configuration.prepareDatabase { db in
+            db.add(function: Self.arrayPosition)
             // Debian builds SQLite with SECURE_DELETE, which overwrites what is deleted: twice the writing, for nothing we promise.
             try db.execute(sql: "PRAGMA secure_delete = OFF; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16000")
         }
@@ -31,6 +32,12 @@ struct SQLiteFile {
         } catch {
             throw StartupError("PLANTAO_DATA: '\(path)' cannot be opened (\(error)). Check its permissions and the free space, or restore a backup.")
         }
+    }
+
+    /// Postgres' function of the same name, for an array as it is stored here: where in it a text is, from 1, or NULL.
+    private static let arrayPosition = DatabaseFunction("array_position", argumentCount: 2, pure: true) { values in
+        guard let array = String.fromDatabaseValue(values[0]), let wanted = String.fromDatabaseValue(values[1]) else { return nil }
+        return (try? JSON.parse(array))?.array?.firstIndex { $0.string == wanted }.map { $0 + 1 }
     }
 
     /// Brings the tables up to date. `PRAGMA user_version` holds the number of the last migration; each one is a transaction of its own.

@@ -54,6 +54,7 @@ extension TenantCell {
         package func isOpen(to principal: Principal) -> Bool {
             switch principal.role {
             case .owner, .admin, .agent, .viewer: true
+            case .visitor: principal.conversation.map { self == .conversation($0) } ?? false
             }
         }
 
@@ -61,6 +62,7 @@ extension TenantCell {
         package static func onConnecting(_ principal: Principal) -> [Channel] {
             switch principal.role {
             case .owner, .admin, .agent, .viewer: [.notices]
+            case .visitor: principal.conversation.map { [.conversation($0)] } ?? []
             }
         }
     }

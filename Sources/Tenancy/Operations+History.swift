@@ -5,25 +5,6 @@ import Wire
 
 // What is read from the store, behind what was committed. Everything that was acknowledged is there.
 
-/// What a list of conversations is narrowed down to.
-package struct ConversationFilter: Sendable {
-    package enum Assignee: Sendable {
-        case none
-        case consultor(Int64)
-        /// A user who is not a consultor has nothing.
-        case nobody
-    }
-
-    package var states: Set<String> = []
-    package var assignee: Assignee?
-    /// A part of the name, the number or the protocol.
-    package var text: String?
-
-    package static let stateNames = ["bot", "queued", "offered", "active", "snoozed", "resolved"]
-
-    package init() {}
-}
-
 package struct Page: Sendable {
     package var number: Int
     package var size: Int
@@ -38,30 +19,9 @@ package struct Page: Sendable {
 }
 
 extension Operations {
-    /// `{items, total, page, per_page, total_pages}`, the latest first.
+    /// `{items, total, page, per_page, total_pages}`, in the filter's order: by default the latest first.
     package func conversations(_ filter: ConversationFilter, _ page: Page, for principal: Principal) async throws(Refusal) -> [UInt8] {
-        var conditions = ["tenant_id = ?"]
-        var arguments: [SQLValue] = [.id(principal.tenant)]
-        if !filter.states.isEmpty {
-            conditions.append("state IN (\(filter.states.map { _ in "?" }.joined(separator: ", ")))")
-            arguments += filter.states.sorted().map { .text($0) }
-        }
-        switch filter.assignee {
-        case nil: break
-        case .none?: conditions.append("state IN ('bot', 'queued', 'offered')")
-        case .nobody?: conditions.append("1 = 0")
-        case .consultor(let id)?:
-            conditions.append("consultor_id = ? AND state IN ('active', 'snoozed')")
-            arguments.append(.integer(id))
-        }
-        if let text = filter.text, !text.isEmpty {
-            let pattern = "%" + text.lowercased().map { "\\%_".contains($0) ? "\\\($0)" : String($0) }.joined() + "%"
-            conditions.append(
-                "(LOWER(contact_name) LIKE ? ESCAPE '\\' OR contact_number LIKE ? ESCAPE '\\' OR protocolo LIKE ? ESCAPE '\\')"
-            )
-            arguments += [.text(pattern), .text(pattern), .text(pattern)]
-        }
-        let rest = "WHERE " + conditions.joined(separator: " AND ")
+        let (rest, arguments) = filter.condition(of: principal.tenant)
         let counted = try await store.rows(
             Query("SELECT COUNT(*) FROM conversations \(rest)", arguments, kinds: [.integer], tenant: principal.tenant)
         )
@@ -70,7 +30,7 @@ extension Operations {
         let rows = try await store.rows(
             .select(
                 from: ConversationTables.conversations,
-                rest + " ORDER BY updated_at DESC, id DESC LIMIT ? OFFSET ?",
+                rest + " ORDER BY \(filter.order.sql) LIMIT ? OFFSET ?",
                 arguments + [.integer(Int64(page.size)), .integer(Int64((page.number - 1) * page.size))],
                 tenant: principal.tenant
             )
@@ -92,6 +52,7 @@ extension Operations {
         limit: Int,
         for principal: Principal
     ) async throws(Refusal) -> [UInt8] {
+        let isVisitor = principal.role == .visitor
         let exists = try await store.rows(
             Query(
                 "SELECT 1 FROM conversations WHERE tenant_id = ? AND id = ?",
@@ -113,7 +74,7 @@ extension Operations {
         let rows = try await store.rows(
             .select(
                 from: ConversationTables.messages,
-                "WHERE tenant_id = ? AND conversation_id = ? \(condition) ORDER BY seq DESC LIMIT ?",
+                "WHERE tenant_id = ? AND conversation_id = ? \(condition)\(isVisitor ? " AND direction <> 'internal'" : "") ORDER BY seq DESC LIMIT ?",
                 arguments + [.integer(Int64(limit + 1))],
                 tenant: principal.tenant
             )
@@ -121,7 +82,7 @@ extension Operations {
         let messages = rows.prefix(limit).reversed().map(Message.init)
         var writer = JSONWriter(capacity: 512 * messages.count + 64)
         writer.object {
-            $0.list("items") { for message in messages { message.write(to: &$0) } }
+            $0.list("items") { for message in messages { message.write(to: &$0, for: principal.audience) } }
             $0.field("has_more", rows.count > limit)
         }
         return writer.bytes

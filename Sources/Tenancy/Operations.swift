@@ -14,6 +14,7 @@ package struct Operations: Sendable {
     package let gate: Gate
     package let store: any Store
     package let hub: StreamHub
+    let visitorPace = VisitorPace()
     let environment: Environment
     package var telemetry: Telemetry { tenants.telemetry }
 
@@ -65,7 +66,8 @@ package struct Operations: Sendable {
     package func typing(_ isTyping: Bool, on id: ConversationID, by principal: Principal) async throws(Refusal) -> [UInt8] {
         try await tenants.use(principal.tenant) { cell throws(Refusal) in
             try await bringIn(id, cell)
-            hub.publishUnstored(try await cell.typing(isTyping, on: id, by: principal), tenant: principal.tenant)
+            for event in try await cell.typing(isTyping, on: id, by: principal) { hub.publishUnstored(event, tenant: principal.tenant) }
+            if let visit = Visit(principal) { return try await cell.conversation(of: visit).committed() }
             return try await cell.conversation(id).committed()
         }
     }
@@ -78,7 +80,7 @@ package struct Operations: Sendable {
     }
 
     /// Reads a conversation that is not in memory: one that was resolved a while ago, or none at all.
-    private func bringIn(_ id: ConversationID, _ cell: TenantCell) async throws(Refusal) {
+    func bringIn(_ id: ConversationID, _ cell: TenantCell) async throws(Refusal) {
         let isThere = await cell.has(id)
         telemetry.metrics.cache.add(1, LabelValues("conversations", isThere ? "hit" : "miss"))
         guard !isThere else { return }
@@ -197,7 +199,7 @@ package struct Operations: Sendable {
     ) async throws(Refusal) {
         try await tenants.use(principal.tenant) { cell throws(Refusal) in
             for case .conversation(let id) in channels { try await bringIn(id, cell) }
-            try await cell.subscribe(to: channels, needsSnapshot: needsSnapshot, register: register)
+            try await cell.subscribe(to: channels, for: principal.audience, needsSnapshot: needsSnapshot, register: register)
         }
     }
 
@@ -210,6 +212,7 @@ package struct Operations: Sendable {
     package func call(_ method: String, _ data: JSON, by principal: Principal) async throws(Refusal) -> [UInt8]? {
         guard Self.methods.contains(method) else { return nil }
         if method == "echo" { return data.bytes }
+        if let visit = Visit(principal) { return try await call(method, data, by: principal, visit) }
         if method == "notice.post" {
             let (text, key) = try Notice.fields(data)
             return try await postNotice(text, clientMessageID: key, by: principal).json
@@ -235,7 +238,7 @@ package struct Operations: Sendable {
         return try await act(command, on: try Self.conversationID(&fields), by: principal).json
     }
 
-    private static func conversationID(_ fields: inout RequestFields) throws(Refusal) -> ConversationID {
+    static func conversationID(_ fields: inout RequestFields) throws(Refusal) -> ConversationID {
         let text = fields.text("conversation_id", max: 64)
         try fields.check()
         guard let id = ConversationID(text) else { throw .notFound(.conversation) }

@@ -23,6 +23,7 @@ package actor TenantCell {
     private let breakers: BreakerBoard?
     private let tracer: Tracer?
     private var toldBreakers: [UInt8]?
+    private let isConnected: @Sendable (TenantID, UserID) -> Bool
 
     package nonisolated var unownedExecutor: UnownedSerialExecutor { turn.unownedExecutor }
 
@@ -103,6 +104,7 @@ package actor TenantCell {
         alarms = surroundings.alarms
         breakers = surroundings.breakers
         tracer = surroundings.telemetry.tracer
+        isConnected = surroundings.isConnected
     }
 
     // MARK: Turns
@@ -173,8 +175,8 @@ package actor TenantCell {
     }
 
     /// Not stored, and so told at once.
-    package func typing(_ isTyping: Bool, on id: ConversationID, by principal: Principal) throws(Refusal) -> Event {
-        try desk.assumeIsolated { desk -> Result<Event, Refusal> in
+    package func typing(_ isTyping: Bool, on id: ConversationID, by principal: Principal) throws(Refusal) -> [Event] {
+        try desk.assumeIsolated { desk -> Result<[Event], Refusal> in
             do throws(Refusal) { return .success(try desk.typing(isTyping, on: id, by: principal)) } catch { return .failure(error) }
         }.get()
     }
@@ -182,6 +184,35 @@ package actor TenantCell {
     package func conversation(_ id: ConversationID) -> Pending<[UInt8]> {
         onDesk { desk throws(Refusal) in
             guard let json = desk.json(id) else { throw .notFound(.conversation) }
+            return (json, Change())
+        }
+    }
+
+    package func visited(name: String) -> Pending<Visit> {
+        let moment = environment.moment()
+        return onDesk { desk throws(Refusal) in try desk.visited(name: name, moment) }
+    }
+
+    package func returned(_ visit: Visit) -> Pending<Visit> {
+        let moment = environment.moment()
+        return onDesk { desk throws(Refusal) in try desk.returned(visit, moment) }
+    }
+
+    package func visitorWrote(_ text: String, clientMessageID: String, on visit: Visit, earlier: String?) -> Pending<ConversationDesk.Answer> {
+        let moment = environment.moment()
+        return onDesk { desk throws(Refusal) in
+            try desk.visitorWrote(text, clientMessageID: clientMessageID, on: visit, earlier: earlier, moment)
+        }
+    }
+
+    package func visitorRead(_ visit: Visit) -> Pending<[UInt8]> {
+        let moment = environment.moment()
+        return onDesk { desk throws(Refusal) in try desk.visitorRead(visit, moment) }
+    }
+
+    package func conversation(of visit: Visit) -> Pending<[UInt8]> {
+        onDesk { desk throws(Refusal) in
+            guard let json = desk.visitorJSON(visit.conversation) else { throw .notFound(.conversation) }
             return (json, Change())
         }
     }
@@ -222,13 +253,20 @@ package actor TenantCell {
     }
 
     /// A user who had no connection has one.
-    package func agentCame(_ user: UserID) -> Pending<Void> { onQueue { ((), $0.connected(user)) } }
+    package func agentCame(_ user: UserID) -> Pending<Void> {
+        let desk = desk
+        return onQueue { queue in
+            var change = queue.connected(user)
+            change.append(desk.assumeIsolated { $0.visitor(ContactID(user.value), isOnline: true) })
+            return ((), change)
+        }
+    }
 
     /// A user has had no connection for the grace: the consultor they are goes offline, and what was on offer to them goes on at once.
     package func agentLeft(_ user: UserID) -> Pending<Void> {
         let (moment, desk) = (environment.moment(), desk)
         return onQueue { queue throws(Refusal) in
-            guard let id = queue.onlineID(of: user) else { return ((), Change()) }
+            guard let id = queue.onlineID(of: user) else { return ((), desk.assumeIsolated { $0.visitor(ContactID(user.value), isOnline: false) }) }
             var changes = ConsultorChanges()
             changes.statusOnline = false
             return ((), Self.leaving(id, try queue.update(id, changes), desk, moment).1)
@@ -307,6 +345,7 @@ package actor TenantCell {
     /// - Parameter needsSnapshot: asked within the turn, by the channel's place; without one, the client is expected to recover.
     package func subscribe(
         to channels: [Channel],
+        for audience: Audience,
         needsSnapshot: (Int) -> Bool,
         register: @escaping @Sendable (Result<[[UInt8]?], Refusal>) -> Void
     ) throws(Refusal) {
@@ -314,17 +353,19 @@ package actor TenantCell {
         snapshots.reserveCapacity(channels.count)
         for (index, channel) in channels.enumerated() {
             if case .conversation(let id) = channel, !desk.assumeIsolated({ $0.has(id) }) { throw .notFound(.conversation) }
-            snapshots.append(needsSnapshot(index) ? snapshot(channel) : nil)
+            snapshots.append(needsSnapshot(index) ? snapshot(channel, for: audience) : nil)
         }
         let seen = snapshots
         gate.enqueue(Change(), activation) { result in register(result.map { seen }) }
     }
 
-    private func snapshot(_ channel: Channel) -> [UInt8]? {
+    private func snapshot(_ channel: Channel, for audience: Audience) -> [UInt8]? {
         switch channel {
         case .conversation(let id):
             let moment = environment.moment()
-            return desk.assumeIsolated { $0.snapshot(id, moment) }
+            if audience == .visitor { return desk.assumeIsolated { $0.visitorSnapshot(id, moment) } }
+            let (tenant, isConnected) = (tenant, isConnected)
+            return desk.assumeIsolated { $0.snapshot(id, moment, isVisitorOnline: { isConnected(tenant, UserID($0.value)) }) }
         case .conversations: return desk.assumeIsolated { $0.conversationsSnapshot() }
         case .queue: return desk.assumeIsolated { $0.queueSnapshot() }
         case .queueCounts: return desk.assumeIsolated { $0.countsSnapshot() }

@@ -21,7 +21,7 @@ extension ClientSession {
         guard subscriptions[request.channel] != nil || subscriptions.count < services.settings.maxChannels else {
             return transport.write(.error(id: id, .limitExceeded))
         }
-        let stream = StreamKey(tenant: principal.tenant, channel: request.channel)
+        let stream = StreamKey(principal, channel: request.channel)
         if subscriptions[request.channel] == .byServer {
             // Now it is the client's own. What is published until it stands comes with its reply, and not before.
             services.hub.suspend(connection, stream, on: loop)
@@ -67,7 +67,7 @@ extension ClientSession {
         let remembered = lastEventID.map { EventPositions.positions($0, of: channels.map(\.name)) } ?? [:]
         let requests = channels.map { channel in
             SubscriptionRequest(
-                StreamKey(tenant: principal.tenant, channel: channel.name),
+                StreamKey(principal, channel: channel.name),
                 delivery: channel.delivery,
                 info: info(principal),
                 isTold: subs[channel.name]?.joinLeave ?? false,
@@ -119,8 +119,8 @@ extension ClientSession {
 
     /// A channel of the server's that the client wanted as its own, and was refused: the server subscribes it anew, as nothing was delivered meanwhile.
     private func dropSuspended() {
-        guard let channel = suspended.take(), let connection, let tenant = credential?.principal.tenant else { return }
-        services.hub.unsubscribe(connection, StreamKey(tenant: tenant, channel: channel), on: loop)
+        guard let channel = suspended.take(), let connection, let principal = credential?.principal else { return }
+        services.hub.unsubscribe(connection, StreamKey(principal, channel: channel), on: loop)
         oweSubscriptions()
     }
 
@@ -131,8 +131,8 @@ extension ClientSession {
     }
 
     func unsubscribe(_ channel: String) {
-        guard subscriptions.removeValue(forKey: channel) != nil, let connection, let tenant = credential?.principal.tenant else { return }
-        services.hub.unsubscribe(connection, StreamKey(tenant: tenant, channel: channel), on: loop)
+        guard subscriptions.removeValue(forKey: channel) != nil, let connection, let principal = credential?.principal else { return }
+        services.hub.unsubscribe(connection, StreamKey(principal, channel: channel), on: loop)
     }
 
     /// One subscription of the client's own is ended so that it is made anew, from the position the client has; where the server subscribed it, the client comes back.

@@ -215,15 +215,15 @@ final class ClientSession {
         case .publish(let id, _, _): transport.write(.error(id: id, .permissionDenied))
         case .send: break
         case .presence(let id, let channel):
-            asking(channel, id) { transport.write(.presence(id: id, services.hub.presence(StreamKey(tenant: principal.tenant, channel: channel)))) }
+            asking(channel, id) { transport.write(.presence(id: id, services.hub.presence(StreamKey(principal, channel: channel)))) }
         case .presenceStats(let id, let channel):
             asking(channel, id) {
-                let present = services.hub.presence(StreamKey(tenant: principal.tenant, channel: channel))
+                let present = services.hub.presence(StreamKey(principal, channel: channel))
                 transport.write(.presenceStats(id: id, clients: present.count, users: Set(present.values.map(\.user)).count))
             }
         case .history(let id, let request):
             asking(request.channel, id) {
-                let result = services.hub.history(request, of: StreamKey(tenant: principal.tenant, channel: request.channel))
+                let result = services.hub.history(request, of: StreamKey(principal, channel: request.channel))
                 transport.write(result.map { .history(id: id, $0) } ?? .error(id: id, .unrecoverablePosition))
             }
         case .rpc(let id, let method, let data): leave { services in .reply(await services.call(id: id, method, data, principal)) }
@@ -305,7 +305,7 @@ final class ClientSession {
             isSettledEarly = false
         case .reply(let reply): transport.write(reply)
         case .connected(let id, let subs, .success(let credential)):
-            guard services.stands(credential.session) else { return close(.invalidToken) }
+            guard services.stands(credential) else { return close(.invalidToken) }
             connected(id, subs, credential)
         case .connected(let id, _, .failure(let refusal)):
             if refusal.code == "token_expired" {
@@ -315,7 +315,7 @@ final class ClientSession {
                 return close(refusal.kind == .unavailable ? .serverError : .invalidToken)
             }
         case .refreshed(let id, .success(let credential)):
-            guard services.stands(credential.session) else { return close(.invalidToken) }
+            guard services.stands(credential) else { return close(.invalidToken) }
             refreshed(id, credential)
         case .refreshed(let id, .failure(let refusal)):
             if refusal.code == "token_expired" { transport.write(.error(id: id, .tokenExpired)) } else { return close(.invalidToken) }
@@ -358,7 +358,7 @@ final class ClientSession {
 
     private func refreshed(_ id: UInt32, _ credential: Credential) {
         guard case .connected(let before) = state, before.principal.user == credential.principal.user,
-            before.principal.tenant == credential.principal.tenant
+            before.principal.tenant == credential.principal.tenant, before.principal.conversation == credential.principal.conversation
         else { return close(.invalidToken) }
         state = .connected(credential)
         transport.visit(at: credential.expiresAt + services.settings.expiryGrace)

@@ -96,7 +96,7 @@ package final class HTTPStreams: RealtimeDoor {
         let result: Result<Void, CentrifugeError> = await withCheckedContinuation { settled in
             loop.execute {
                 // The login may have ended since its token was proved; from here on the registry tells of that.
-                guard self.services.stands(credential.session) else {
+                guard self.services.stands(credential) else {
                     leave()
                     return settled.resume(returning: .failure(.unauthorized))
                 }
@@ -186,7 +186,7 @@ package final class HTTPStreams: RealtimeDoor {
         let seat = try seat(of: principal)
         defer { services.admission.leave(seat) }
         let loop = nextLoop()
-        let key = StreamKey(tenant: principal.tenant, channel: request.channel)
+        let key = StreamKey(principal, channel: request.channel)
         let moment = services.environment.moment()
         let client: Identifier<HTTPStreams> = moment.id()
         let info = ClientInfo(user: principal.user.description, client: client.description, connInfo: services.connectionInfo(principal))

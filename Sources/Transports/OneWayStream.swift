@@ -58,7 +58,7 @@ final class OneWayStream: Subscriber, TimedConnection {
         let info = ClientInfo(user: principal.user.description, client: clientID, connInfo: services.connectionInfo(principal))
         let requests = channels.map {
             SubscriptionRequest(
-                StreamKey(tenant: principal.tenant, channel: $0.name),
+                StreamKey(principal, channel: $0.name),
                 delivery: $0.delivery,
                 info: info,
                 since: positions[$0.name]
@@ -147,7 +147,7 @@ final class OneWayStream: Subscriber, TimedConnection {
         return min(nextComment, end)
     }
 
-    func close(_ sessions: Set<LoginSessionID>) { if sessions.contains(credential.session) { close(.invalidToken) } }
+    func close(_ sessions: Set<LoginSessionID>) { if let session = credential.session, sessions.contains(session) { close(.invalidToken) } }
     func stop() { close(.shutdown) }
 
     private func close(_ disconnect: CentrifugeDisconnect) {

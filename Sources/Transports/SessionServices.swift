@@ -8,8 +8,7 @@ import Wire
 package final class SessionServices: Sendable {
     package let operations: Operations
     package let authenticate: Authenticate
-    /// Whether a login has not ended since its token was proved.
-    package let stands: @Sendable (LoginSessionID) -> Bool
+    private let loginStands: @Sendable (LoginSessionID) -> Bool
     /// Who is there.
     package let presence: PresenceBook
     /// How many there may be, and how much they may ask.
@@ -30,7 +29,7 @@ package final class SessionServices: Sendable {
     ) {
         self.operations = operations
         self.authenticate = authenticate
-        self.stands = stands
+        loginStands = stands
         self.presence = presence
         self.admission = admission
         self.environment = environment
@@ -39,6 +38,9 @@ package final class SessionServices: Sendable {
     }
 
     var hub: StreamHub { operations.hub }
+
+    /// Whether a login has not ended since its token was proved.
+    func stands(_ credential: Credential) -> Bool { credential.session.map(loginStands) ?? true }
 
     func prove(_ token: String) async -> Result<Credential, Refusal> {
         do throws(Refusal) { return .success(try await authenticate(token)) } catch { return .failure(error) }

@@ -43,10 +43,11 @@ package struct SocketSettings: Sendable {
 /// What a token proved.
 package struct Credential: Sendable {
     package let principal: Principal
-    package let session: LoginSessionID
+    /// The login; a visitor of a web chat has none, and a token that ends by itself.
+    package let session: LoginSessionID?
     package let expiresAt: Timestamp
 
-    package init(principal: Principal, session: LoginSessionID, expiresAt: Timestamp) {
+    package init(principal: Principal, session: LoginSessionID?, expiresAt: Timestamp) {
         self.principal = principal
         self.session = session
         self.expiresAt = expiresAt

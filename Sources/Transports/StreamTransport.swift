@@ -46,7 +46,7 @@ final class StreamTransport: SessionTransport, TimedConnection {
     func visit(at time: Timestamp) { registry.visit(self, at: time) }
     func stop() { session?.close(.shutdown) }
     func close(_ sessions: Set<LoginSessionID>) {
-        guard let credential = session?.credential, sessions.contains(credential.session) else { return }
+        guard let login = session?.credential?.session, sessions.contains(login) else { return }
         session?.close(.invalidToken)
     }
 

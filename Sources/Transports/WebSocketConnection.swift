@@ -116,7 +116,7 @@ final class WebSocketConnection: ChannelInboundHandler, SessionTransport, TimedC
     func stop() { session?.close(.shutdown) }
 
     func close(_ sessions: Set<LoginSessionID>) {
-        guard let session, let credential = session.credential, sessions.contains(credential.session) else { return }
+        guard let session, let login = session.credential?.session, sessions.contains(login) else { return }
         session.close(.invalidToken)
     }
 

@@ -206,6 +206,16 @@ def _tour_of_identity(owner, anybody):
         again.post(f"{base}/logout")
         again.call("POST", f"{base}/logout", expect=401)
         anybody.call("POST", f"{base}/refresh", json={"refresh_token": "old"}, expect=401)
+    session = anybody.login(ADMIN_EMAIL, ADMIN_PASSWORD)
+    assert session.get("/api/v1/auth/me")["email"] == ADMIN_EMAIL
+    session.call("POST", "/api/v1/auth/password", json={"current_password": "no", "new_password": "x"}, expect=422)
+    session.post("/api/v1/auth/password", {"current_password": ADMIN_PASSWORD, "new_password": ADMIN_PASSWORD})
+    other = anybody.login(ADMIN_EMAIL, ADMIN_PASSWORD)
+    assert [s["current"] for s in other.get("/api/v1/auth/sessions")["items"]].count(True) == 1
+    other.call("DELETE", f"/api/v1/auth/sessions/{other.get('/api/v1/auth/sessions', per_page=1)['items'][0]['id']}", expect=204)
+    assert session.call("DELETE", "/api/v1/auth/sessions", expect=200).json() == {"ended": 0}
+    assert session.get("/api/v1/auth/audit", per_page=2, outcome="success", email=ADMIN_EMAIL)["items"]
+    owner.token = session.token
     other = anybody.register("outra@example.com", "Nova#Firma2026", business_name="Outra")
     anybody.call("POST", "/api/auth/register", json={"email": "outra@example.com", "password": "Nova#Firma2026"}, expect=409)
     anybody.call("POST", "/api/auth/register", json={"email": "fraca@example.com", "password": "1"}, expect=422)
@@ -216,6 +226,7 @@ def _tour_of_identity(owner, anybody):
     owner.put(path, {"name": "Vera Lima"})
     assert owner.get(path)["name"] == "Vera Lima" and owner.users(page=1, per_page=1)["total_pages"] > 1
     other.call("GET", path, expect=404)
+    assert owner.users(q="vera", role="viewer", is_active="true")["total"] == 1
     owner.call("GET", "/api/v1/users", page=0, expect=422)
     vera = anybody.login("vera@example.com", "Olha#Tudo2026x")
     vera.call("PUT", path, json={"role": "owner"}, is_sane=False, expect=403)
@@ -246,9 +257,11 @@ def _tour_of_conversations(office, owner, maria):
     id = office.attended_by(maria)["id"]
     agent = Checked(office.server, owner.contract, token=maria.token)
     base = f"/api/v1/conversations/{id}"
-    for query in ({"state": "open"}, {"state": "active,queued", "assignee": "me", "per_page": 2}, {"assignee": "none"}, {"q": "#0000"}, {"assignee": 1}):
+    for query in ({"state": "open"}, {"state": "active,queued", "assignee": "me", "per_page": 2}, {"assignee": "none"}, {"q": "#0000"}, {"assignee": 1}, {"label": "a", "channel": "web", "language": "pt", "unread": "true"}, {"from": "2026-01-01", "to": "2026-12-31", "sort": "name", "text": "oi"}):
         agent.conversations(**query)
     agent.call("GET", "/api/v1/conversations", state="dreaming", expect=422)
+    assert agent.put("/api/v1/users/me/views", {"views": [{"name": "Minhas", "query": {"assignee": "me"}}]})["selected"] is None
+    assert agent.get("/api/v1/users/me/views")["views"][0]["name"] == "Minhas"
     agent.conversation(id)
     said = agent.say(id, "Bom dia!", client_message_id="k1")
     assert agent.say(id, "Bom dia!", client_message_id="k1")["id"] == said["id"]
@@ -278,6 +291,34 @@ def _tour_of_conversations(office, owner, maria):
     office.deliver(status(sent, "failed", errors=[{"code": 131026, "title": "Message undeliverable"}]))
     office.message(id, "Bom dia!", status="failed")
     assert [m for m in agent.messages(id)["items"] if "content" in m] and [m for m in agent.messages(id)["items"] if m["error"]]
+
+
+def _tour_of_web_chat(office, owner, anybody, maria):
+    session = anybody.post("/api/v1/chat/sessions", {"tenant_id": owner.user["tenant_id"], "name": "Ana"}, expect=201)
+    assert anybody.post("/api/v1/chat/sessions/refresh", {"refresh_token": session["refresh_token"]})["conversation_id"] == session["conversation_id"]
+    anybody.call("POST", "/api/v1/chat/sessions", json={"slug": "nenhuma"}, expect=404)
+    visitor, id = Checked(office.server, owner.contract, token=session["token"]), session["conversation_id"]
+    visitor.say(id, "oi", client_message_id="k1")
+    for verb, body in {"read": None, "typing": {"typing": True}}.items():
+        visitor.command(id, verb, body)
+    assert visitor.messages(id)["items"][0]["text"] == "oi" and visitor.conversation(id)["channel"] == "web"
+    visitor.call("POST", f"/api/v1/conversations/{id}/resolve", expect=403)
+    # An agent looks on while the visitor comes.
+    agent = Socket("", owner.contract.session(), office.server)
+    page = Socket("", owner.contract.session(), office.server)
+    try:
+        for line, token in ((agent, maria.token), (page, session["token"])):
+            line.say({"id": 1, "connect": {"token": token}})
+            assert line.wait(lambda: line.frames)
+            line.say({"id": 2, "subscribe": {"channel": f"conversation:{id}"}})
+        visitor.say(id, "alguém aí?")
+        for line, kind in ((agent, "visitor.presence"), (page, "message.created")):
+            assert line.wait(lambda: kind in json.dumps(line.frames)), kind
+            for frame in list(line.frames):
+                line.contract.heard(frame)
+    finally:
+        agent.close()
+        page.close()
 
 
 def _tour_of_whatsapp(owner, anybody):
@@ -399,7 +440,9 @@ def test_what_passes_in_a_live_session_is_as_described_and_nothing_is_described_
     anybody, owner = Checked(office.server, seen), Checked(office.server, seen).login(ADMIN_EMAIL, ADMIN_PASSWORD)
     viewer = _tour_of_identity(owner, anybody)
     _tour_of_consultores(owner, Checked(office.server, seen, api_key=API_KEY))
-    _tour_of_conversations(office, owner, office.hire("Maria", languages=("pt",)))
+    maria = office.hire("Maria", languages=("pt",))
+    _tour_of_conversations(office, owner, maria)
+    _tour_of_web_chat(office, owner, anybody, maria)
     _tour_of_whatsapp(owner, anybody)
     _tour_of_operators(owner, viewer, anybody)
     _subscribed_late(own_postgres, offices, seen)

@@ -87,7 +87,10 @@ struct World: Sendable {
         try await directory.login(identifier: email, password: password)
     }
 
-    func session(_ login: LoginResult) async throws -> LoginSessionID { try await tokens.verifyAccess(login.accessToken).session }
+    func session(_ login: LoginResult) async throws -> LoginSessionID {
+        guard let session = try await tokens.verifyAccess(login.accessToken).session else { throw TokenIssuer.invalid }
+        return session
+    }
 }
 
 func principal(_ user: User) -> Principal { Principal(tenant: user.tenant, user: user.id, role: user.role, name: user.name) }

@@ -94,7 +94,10 @@ import Testing
         // Everything that reads: waking, lists with each filter, history by page, a resolved conversation, a known contact, a message by each of its names.
         for filter in [
             ConversationFilter(), with { $0.states = ["active"] }, with { $0.states = ["active", "queued"] }, with { $0.assignee = .consultor(3) },
-            with { $0.assignee = ConversationFilter.Assignee.none }, with { $0.text = "contact 1" },
+            with { $0.assignee = ConversationFilter.Assignee.none }, with { $0.text = "contact 1" }, with { $0.messageText = "a message" },
+            with { $0.labels = ["vip"] }, with { $0.channel = "whatsapp" }, with { $0.order = .init(.created, isDescending: true) },
+            with { $0.order = .init(.queued, isDescending: false) }, with { $0.order = .init(.name, isDescending: false) },
+            with { $0.from = Timestamp(seconds: 1_700_000_000) },
         ] { _ = try await operations.conversations(filter, Page(number: 2, size: 50), for: agent) }
         let conversation = ConversationID(Self.id(3, 1003))
         let newest = try await operations.messages(of: conversation, before: nil, limit: 20, for: agent)

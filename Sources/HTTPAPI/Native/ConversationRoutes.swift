@@ -13,12 +13,15 @@ extension API {
             return .json(try await operations.conversations(try await filter(request, principal), try request.page(), for: principal))
         }
         router.get("\(base)/:id") { request, context -> Response in
-            let principal = try await principal(request, context)
-            return .json(try await operations.conversation(try context.identifier(.conversation), for: principal))
+            let principal = try await anybody(request, context)
+            let id: ConversationID = try context.identifier(.conversation)
+            if let visit = try visit(principal, id) { return .json(try await operations.conversation(of: visit, principal.tenant)) }
+            return .json(try await operations.conversation(id, for: principal))
         }
         router.get("\(base)/:id/messages") { request, context -> Response in
-            let principal = try await principal(request, context)
+            let principal = try await anybody(request, context)
             let id: ConversationID = try context.identifier(.conversation)
+            _ = try visit(principal, id)
             var before: MessageID?
             if let text = request.query("before") {
                 guard let message = MessageID(text) else {
@@ -30,8 +33,9 @@ extension API {
             return .json(try await operations.messages(of: id, before: before, limit: limit, for: principal))
         }
         router.post("\(base)/:id/typing") { request, context -> Response in
-            let principal = try await principal(request, context)
+            let principal = try await anybody(request, context)
             let id: ConversationID = try context.identifier(.conversation)
+            _ = try visit(principal, id)
             var fields = try await request.fields()
             let isTyping = fields.optionalBool("typing") ?? true
             try fields.check()
@@ -39,8 +43,12 @@ extension API {
         }
         for verb in AgentCommand.verbs {
             router.post("\(base)/:id/\(verb)") { request, context -> Response in
-                let principal = try await principal(request, context)
+                let principal = try await anybody(request, context)
                 let id: ConversationID = try context.identifier(.conversation)
+                if let visit = try visit(principal, id) {
+                    let answer = try await operations.act(verb, try await request.json(), on: visit, by: principal)
+                    return .json(answer.json, status: answer.isNew ? .created : .ok)
+                }
                 guard let command = try AgentCommand.read(verb: verb, try await request.json()) else { throw HTTPError(.notFound) }
                 let answer = try await operations.act(command, on: id, by: principal)
                 return .json(answer.json, status: answer.isNew ? .created : .ok)
@@ -48,36 +56,10 @@ extension API {
         }
     }
 
-    private func filter(_ request: Request, _ principal: Principal) async throws -> ConversationFilter {
-        var filter = ConversationFilter()
-        if let states = request.query("state") {
-            for state in states.split(separator: ",").map(String.init) {
-                if state == "open" {
-                    filter.states.formUnion(ConversationFilter.stateNames.filter { $0 != "resolved" })
-                } else if ConversationFilter.stateNames.contains(state) {
-                    filter.states.insert(state)
-                } else {
-                    throw Refusal.invalid([
-                        .init(["query", "state"], "deve ser um destes: open, \(ConversationFilter.stateNames.joined(separator: ", "))", type: "enum")
-                    ])
-                }
-            }
-        }
-        switch request.query("assignee") {
-        case nil: break
-        case "none"?: filter.assignee = ConversationFilter.Assignee.none
-        case "me"?:
-            filter.assignee = try await operations.consultorID(of: principal.user, principal.tenant).map { .consultor($0) } ?? .nobody
-        case let text?:
-            if let id = Int64(text) {
-                filter.assignee = .consultor(id)
-            } else if let user = UserID(text) {
-                filter.assignee = try await operations.consultorID(of: user, principal.tenant).map { .consultor($0) } ?? .nobody
-            } else {
-                throw Refusal.invalid([.init(["query", "assignee"], "deve ser o id de um consultor ou usuário, me ou none", type: "enum")])
-            }
-        }
-        if let text = request.query("q") { filter.text = String(text.prefix(100)) }
-        return filter
+    /// A visitor's web chat, if that is who asks. Any conversation but their own is refused, whether there is one or not.
+    private func visit(_ principal: Principal, _ id: ConversationID) throws(Refusal) -> Visit? {
+        guard let visit = Visit(principal) else { return nil }
+        guard visit.conversation == id else { throw .visitorOnly }
+        return visit
     }
 }

@@ -8,7 +8,8 @@ import Wire
 extension API {
     /// Register, login, refresh and logout, under the names of both contracts.
     func addIdentity(to router: Router<APIContext>) {
-        router.post("/api/auth/register") { request, _ -> Response in
+        router.post("/api/auth/register") { request, context -> Response in
+            let origin = origin(of: request, context)
             var fields = try await request.fields()
             let email = fields.text("email", max: 254)
             let password = fields.text("password", max: 256)
@@ -20,12 +21,13 @@ extension API {
                 slug: nil,
                 ownerEmail: email,
                 ownerName: name ?? business ?? email,
-                password: password
+                password: password,
+                from: origin
             )
-            return .json(Self.json(try await directory.login(identifier: email, password: password)), status: .created)
+            return .json(Self.json(try await directory.login(identifier: email, password: password, from: origin)), status: .created)
         }
         for path in ["/api/v1/auth", "/api/auth"] {
-            router.post("\(path)/login") { request, _ -> Response in
+            router.post("\(path)/login") { request, context -> Response in
                 let bytes = try await request.bytes(upTo: Request.maxBodyBytes)
                 var fields: RequestFields
                 // The OAuth2 password form of the ISP contract, or JSON, which `curl -d` calls a form as well.
@@ -38,19 +40,26 @@ extension API {
                 let identifier = fields.has("email") ? fields.text("email", max: 254) : fields.text("username", max: 254)
                 let password = fields.text("password", max: 256)
                 try fields.check()
-                return .json(Self.json(try await directory.login(identifier: identifier, password: password)))
+                return .json(
+                    Self.json(try await directory.login(identifier: identifier, password: password, from: origin(of: request, context)))
+                )
             }
-            router.post("\(path)/refresh") { request, _ -> Response in
+            router.post("\(path)/refresh") { request, context -> Response in
                 var fields = try await request.fields()
                 let token = fields.text("refresh_token", max: 4096)
                 try fields.check()
-                return .json(Self.json(try await directory.refresh(token)))
+                return .json(Self.json(try await directory.refresh(token, from: origin(of: request, context))))
             }
-            router.post("\(path)/logout") { request, _ -> Response in
-                try await directory.logout(try await claims(request).session)
+            router.post("\(path)/logout") { request, context -> Response in
+                guard let session = try await claims(request).session else { throw Refusal.visitorOnly }
+                try await directory.logout(session, from: origin(of: request, context))
                 return .json { $0.field("detail", "Sessão encerrada") }
             }
         }
+    }
+
+    func origin(of request: Request, _ context: APIContext) -> LoginOrigin {
+        LoginOrigin(address: address(of: request, context), agent: request.headers[.userAgent])
     }
 
     private static func json(_ login: LoginResult) -> [UInt8] {

@@ -9,7 +9,22 @@ extension API {
         router.get("/api/v1/users") { request, context -> Response in
             let principal = try await principal(request, context)
             let page = try request.page()
-            let users = try await directory.users(of: principal.tenant)
+            var users = try await directory.users(of: principal.tenant)
+            if let text = request.query("q")?.lowercased() {
+                users = users.filter { $0.name.lowercased().contains(text) || $0.email.contains(text) }
+            }
+            if let text = request.query("role") {
+                guard let role = Role.ofUsers.first(where: { $0.rawValue == text }) else {
+                    throw Refusal.invalid([.init(["query", "role"], "deve ser owner, admin, agent ou viewer", type: "enum")])
+                }
+                users = users.filter { $0.role == role }
+            }
+            if let text = request.query("is_active") {
+                guard let isActive = ["true": true, "1": true, "false": false, "0": false][text.lowercased()] else {
+                    throw Refusal.invalid([.init(["query", "is_active"], "deve ser true ou false", type: "bool_parsing")])
+                }
+                users = users.filter { $0.isActive == isActive }
+            }
             let start = min((page.number - 1) * page.size, users.count)
             return .json {
                 $0.list("items") { for user in users[start..<min(start + page.size, users.count)] { user.write(to: &$0) } }
@@ -29,6 +44,18 @@ extension API {
                 try await directory.createUser(by: principal, email: email, name: name, role: role, password: password).json,
                 status: .created
             )
+        }
+        // What a user keeps of lists: `{views: [{name, query}], selected}`. A whole, put in place of what was there.
+        router.get("/api/v1/users/me/views") { request, context -> Response in
+            let principal = try await principal(request, context)
+            guard let user = try await directory.user(principal.tenant, principal.user) else { throw TokenIssuer.invalid }
+            return .json(SavedViews.json(user.views))
+        }
+        router.put("/api/v1/users/me/views") { request, context -> Response in
+            let principal = try await principal(request, context)
+            let views = try SavedViews.read(try await request.json())
+            try await directory.keepViews(views, of: principal)
+            return .json(Array(views.utf8))
         }
         router.get("/api/v1/users/:id") { request, context -> Response in
             let principal = try await principal(request, context)
@@ -58,7 +85,7 @@ extension API {
     }
 
     private static func role(_ text: String, _ fields: inout RequestFields) -> Role {
-        if let role = Role(rawValue: text) { return role }
+        if let role = Role.ofUsers.first(where: { $0.rawValue == text }) { return role }
         if !text.isEmpty { fields.refuse("role", "deve ser owner, admin, agent ou viewer", type: "enum") }
         return .viewer
     }

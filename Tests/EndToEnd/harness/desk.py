@@ -96,10 +96,11 @@ class Desk:
 
     # MARK: Commands
 
-    def follow(self, channel, since=None, timeout=10.0):
+    def follow(self, channel, since=None, timeout=10.0, picture=None):
         """Subscribes, and waits for the snapshot. `since`: a position (epoch, offset) to recover from, in place of none. Gives the `Following`."""
         with self._changed:
             following = self.following[channel] = Following(channel)
+            following.picture = picture or following.picture
             if since:
                 following.epoch, following.offset = since
             self._subscribe(following)

@@ -1,0 +1,187 @@
+package import Kernel
+import Wire
+
+// Customers in a web chat. Each is bound to one conversation, by a token, and is a customer like any other: the bot answers them, they wait in the line, agents
+// have them. What differs is how they are reached: by the visitor's stream of their conversation (`Audience`), and not through the outbox.
+//
+// What a visitor sees has the shape that agents see, with null or empty for what is not theirs. It is chosen field by field: something new in a conversation is
+// kept from visitors until somebody writes it down here.
+
+/// A web chat: whose it is, and the conversation that it is bound to.
+package struct Visit: Sendable, Hashable {
+    package let conversation: ConversationID
+    package let contact: ContactID
+
+    package init(conversation: ConversationID, contact: ContactID) {
+        self.conversation = conversation
+        self.contact = contact
+    }
+
+    /// `nil` for whoever is no visitor.
+    package init?(_ principal: Principal) {
+        guard let conversation = principal.conversation else { return nil }
+        self.init(conversation: conversation, contact: ContactID(principal.user.value))
+    }
+}
+
+extension ConversationDesk {
+    package static func mark(_ visit: Visit, clientMessageID: String, tenant: TenantID) -> Mark.Key {
+        Mark.Key(tenant: tenant, scope: "visit:\(visit.conversation)", key: clientMessageID)
+    }
+
+    // MARK: Coming and coming back
+
+    /// Somebody opened the web chat.
+    package func visited(name: String, _ moment: Moment) throws(Refusal) -> (Visit, Change) {
+        guard openByContact.count < settings.maxOpenConversations else { throw Self.tooManyConversations }
+        var turn = Turn(moment)
+        var contact = Contact(id: moment.id(), name: name, waID: nil, bsuid: nil, at: moment.now)
+        turn.change.rows.append(contact.image(tenant: tenant))
+        index(contact)
+        lingeringContacts.touch(contact.id, at: moment.now)
+        let visit = begin(contact, &turn)
+        return (visit, finish(turn))
+    }
+
+    /// Somebody is back with what they were given before: to the same conversation, unless it is over.
+    /// - Precondition: the conversation is in memory, or does not exist.
+    package func returned(_ visit: Visit, _ moment: Moment) throws(Refusal) -> (Visit, Change) {
+        guard let conversation = sessions[visit.conversation]?.conversation, conversation.isWebChat, conversation.contact == visit.contact,
+            let contact = contacts[visit.contact]
+        else { throw .notFound(.conversation) }
+        if let open = openByContact[visit.contact] { return (Visit(conversation: open, contact: visit.contact), Change()) }
+        guard openByContact.count < settings.maxOpenConversations else { throw Self.tooManyConversations }
+        var turn = Turn(moment)
+        let begun = begin(contact, &turn)
+        return (begun, finish(turn))
+    }
+
+    private static let tooManyConversations = Refusal(
+        .unavailable,
+        "too_many_conversations",
+        "Há conversas abertas demais; tente novamente mais tarde.",
+        retryAfterSeconds: 60
+    )
+
+    private func begin(_ contact: Contact, _ turn: inout Turn) -> Visit {
+        let id: ConversationID = turn.moment.id()
+        sessions[id] = Session(
+            conversation: Conversation(
+                id: id,
+                contact: contact,
+                channel: Conversation.webChannel,
+                language: settings.defaultLanguage,
+                at: turn.moment.now
+            )
+        )
+        openByContact[contact.id] = id
+        turn.altered.append(id)
+        return Visit(conversation: id, contact: contact.id)
+    }
+
+    // MARK: Writing and reading
+
+    /// A visitor wrote.
+    /// - Parameter earlier: what the journal holds for the message's mark.
+    package func visitorWrote(_ text: String, clientMessageID: String, on visit: Visit, earlier: String?, _ moment: Moment) throws(Refusal) -> (
+        Answer, Change
+    ) {
+        guard let conversation = sessions[visit.conversation]?.conversation, conversation.contact == visit.contact else {
+            throw .notFound(.conversation)
+        }
+        let key = Self.mark(visit, clientMessageID: clientMessageID, tenant: tenant)
+        if let message = (marks[key] ?? earlier).flatMap({ MessageID($0) }) { return (.earlier(message), Change()) }
+        // One that was ended stays ended. The page asks for a new one with the token that it has.
+        guard !conversation.isResolved, openByContact[visit.contact] == visit.conversation else {
+            throw Refusal(.conflict, "conversation_resolved", "O atendimento foi encerrado; inicie uma nova conversa.")
+        }
+        var inbound = CustomerMessage(
+            channel: Conversation.webChannel,
+            externalID: clientMessageID,
+            from: ContactIdentity(waIDs: [], bsuid: nil),
+            name: nil,
+            kind: "text",
+            text: text,
+            content: nil,
+            replyTo: nil,
+            sentAt: moment.now
+        )
+        inbound.visit = visit
+        let (_, change) = try received(inbound, seenBefore: false, moment)
+        guard let message = marks[key].flatMap({ MessageID($0) }).flatMap({ messages[$0] }) else {
+            preconditionFailure("a message was taken without a mark")
+        }
+        return (.message(message.json(for: .visitor)), change)
+    }
+
+    /// A visitor has seen what was written to them, as far as it is in memory.
+    package func visitorRead(_ visit: Visit, _ moment: Moment) throws(Refusal) -> ([UInt8], Change) {
+        guard let session = sessions[visit.conversation], session.conversation.contact == visit.contact else { throw .notFound(.conversation) }
+        var turn = Turn(moment)
+        for id in session.recent {
+            guard var message = messages[id], message.reported(.read, externalID: nil) else { continue }
+            update(message, &turn)
+        }
+        return (visitorJSON(session.conversation), finish(turn))
+    }
+
+    /// A visitor came, or has been gone for the grace. Told to agents who look at the conversation; the tables know nothing of it.
+    package func visitor(_ contact: ContactID, isOnline: Bool) -> Change {
+        var change = Change()
+        guard let id = openByContact[contact], sessions[id]?.conversation.isWebChat == true else { return change }
+        change.events.append(event("conversation:\(id)", "visitor.presence") { $0.field("online", isOnline) })
+        return change
+    }
+
+    // MARK: What a visitor sees
+
+    /// The visitor's side of channel `conversation:<id>`. `nil` when there is no such conversation in memory, or it is no web chat.
+    package func visitorSnapshot(_ id: ConversationID, _ moment: Moment) -> [UInt8]? {
+        guard let session = sessions[id], session.conversation.isWebChat else { return nil }
+        lingeringSessions.touch(id, at: moment.now)
+        let seen = session.recent.compactMap { messages[$0] }.filter(\.isForVisitor)
+        var writer = JSONWriter(capacity: 8192)
+        writer.object {
+            $0.field("conversation", raw: visitorJSON(session.conversation))
+            $0.list("messages") { array in for message in seen { message.write(to: &array, for: .visitor) } }
+            $0.field("has_more", (session.recent.first.flatMap { messages[$0]?.seq } ?? 1) > 1)
+        }
+        return writer.bytes
+    }
+
+    package func visitorJSON(_ id: ConversationID) -> [UInt8]? { sessions[id].map { visitorJSON($0.conversation) } }
+
+    func visitorJSON(_ conversation: Conversation) -> [UInt8] {
+        let last = sessions[conversation.id]?.recent.last { messages[$0]?.isForVisitor == true }.flatMap { messages[$0] }
+        var writer = JSONWriter(capacity: 1024)
+        conversation.writeForVisitor(to: &writer, lastMessage: last.map(Conversation.LastMessage.init), attendant: pool.attendant)
+        return writer.bytes
+    }
+
+    func visitorsEvent(of conversation: Conversation) -> Event {
+        let json = visitorJSON(conversation)
+        return event("conversation:\(conversation.id)", "conversation.changed", for: .visitor) { $0.field("conversation", raw: json) }
+    }
+
+    /// `nil` where the conversation is no web chat, or the message not the visitor's to see.
+    func visitorsEvent(_ type: String, _ message: Message) -> Event? {
+        guard message.isForVisitor, sessions[message.conversation]?.conversation.isWebChat == true else { return nil }
+        return event("conversation:\(message.conversation)", type, for: .visitor) {
+            $0.key("message")
+            message.write(to: &$0, for: .visitor)
+        }
+    }
+}
+
+extension Conversation.LastMessage {
+    init(_ message: Message) {
+        self.init(
+            id: message.id,
+            seq: message.seq,
+            kind: message.kind,
+            direction: message.direction,
+            text: String(String.UnicodeScalarView(message.text.unicodeScalars.prefix(160))),
+            at: message.createdAt
+        )
+    }
+}

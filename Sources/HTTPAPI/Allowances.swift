@@ -1,0 +1,37 @@
+import Hummingbird
+import Kernel
+import Resilience
+import Synchronization
+
+/// What one address may ask for of the doors that need no credential.
+final class Allowances: Sendable {
+    private let chatSessions: Mutex<RateTable<String>>?
+
+    init(_ settings: API.Settings) { chatSessions = settings.chatSessions.map { Mutex(RateTable($0, maxKeys: 20_000)) } }
+
+    func takeChatSession(_ address: String, at now: Timestamp) throws(Refusal) {
+        guard let decision = chatSessions?.withLock({ $0.rate(of: address, at: now) }).take(at: now), decision.allowed == 0 else { return }
+        let seconds = max(1, Int((decision.retryAfter ?? .seconds(1)).inMilliseconds + 999) / 1000)
+        throw Refusal(
+            .tooMany,
+            "too_many_requests",
+            "Muitas conversas novas deste endereço; tente novamente em instantes.",
+            retryAfterSeconds: seconds
+        )
+    }
+}
+
+extension API {
+    /// Where a request comes from, as far as it can be believed.
+    func address(of request: Request, _ context: APIContext) -> String {
+        context.origin(request, trusting: settings.limits.trustedProxies).network.description
+    }
+}
+
+extension ClientAddress: CustomStringConvertible {
+    /// `192.0.2.1`, or of IPv6 the first four groups: `2001:db8:0:1::/64` of a network, and of an address as well, as one customer has all of one.
+    package var description: String {
+        if isIPv4 { return [24, 16, 8, 0].map { String(low >> $0 & 0xff) }.joined(separator: ".") }
+        return [48, 32, 16, 0].map { String(high >> $0 & 0xffff, radix: 16) }.joined(separator: ":") + "::/64"
+    }
+}
