@@ -120,7 +120,18 @@ struct Server {
             logger: logger
         )
         outlet.connect(runner: runner, tenants: tenants)
-        breakers.onClosed { tenant, dependency in if dependency == .whatsapp { runner.letGo(ConversationDesk.sendJobKind, of: tenant) } }
+        breakers.onMoved { tenant, dependency, before, now in
+            logger.log(
+                level: now.state.isOpen ? .warning : .notice,
+                "a circuit breaker is \(now.state.rawValue)",
+                metadata: [
+                    "tenant": "\(tenant)", "dependency": "\(dependency)", "was": "\(before.rawValue)", "cause": "\(now.cause?.rawValue ?? "-")",
+                    "until": "\(now.openUntil?.description ?? "-")",
+                ]
+            )
+            // What waits for it goes on at once.
+            if dependency == .whatsapp, now.state.isClosed { runner.letGo(ConversationDesk.sendJobKind, of: tenant) }
+        }
         try await breakers.restore(from: store)
 
         try await wakeThoseWhoWait(store, alarms)

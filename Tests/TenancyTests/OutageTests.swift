@@ -54,7 +54,7 @@ import Testing
             environment: house.clock.environment,
             logger: .silent
         )
-        board.onClosed { tenant, _ in runner.letGo(ConversationDesk.sendJobKind, of: tenant) }
+        board.onMoved { tenant, _, _, now in if now.state.isClosed { runner.letGo(ConversationDesk.sendJobKind, of: tenant) } }
         let breaker = board.breaker(.whatsapp, of: house.tenant)
         let running = Task { await runner.run() }
         var handedOver = 0
