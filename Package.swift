@@ -35,7 +35,7 @@ let package = Package(
             name: "Plantao",
             dependencies: [
                 "Telemetry",
-                "Client", "Conversations", "Consultores", "HTTPAPI", "Identity", "Integrations", "Jobs", "Kernel", "Realtime", "RedisBus",
+                "Client", "Conversations", "Consultores", "Fernet", "HTTPAPI", "Identity", "Integrations", "Jobs", "Kernel", "Realtime", "RedisBus",
                 "Resilience", "Storage",
                 "StoragePostgres", "Tenancy",
                 "Transports", "Wire",
@@ -183,6 +183,12 @@ let package = Package(
             swiftSettings: settings
         ),
 
+        .target(
+            name: "Fernet",
+            dependencies: [.product(name: "Crypto", package: "swift-crypto"), .product(name: "CryptoExtras", package: "swift-crypto")],
+            swiftSettings: settings
+        ),
+
         // MARK: Wire, without I/O
         .target(
             name: "Wire",
@@ -223,6 +229,7 @@ let package = Package(
             path: "Tests/TestSupport",
             swiftSettings: settings
         ),
+        .testTarget(name: "FernetTests", dependencies: ["Fernet"], swiftSettings: settings),
         .testTarget(name: "KernelTests", dependencies: ["Kernel"], swiftSettings: settings),
         .testTarget(
             name: "WireTests",

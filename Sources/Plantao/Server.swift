@@ -61,6 +61,10 @@ struct Server {
         let outlet = Junction(hub: hub, relay: relay, metrics: telemetry.metrics)
         let gate = Gate(journal: store, outlet: outlet, logger: logger, tracer: telemetry.tracer, activationEnded: { outlet.activationEnded($0) })
 
+        let seal = Vault.seal(try Vault.keys(settings), environment)
+        if settings.isProduction, settings.fernetKeys.isEmpty {
+            logger.warning("FERNET_KEYS is not set: what is sealed can be read by whoever has PLANTAO_DATA, where the key lies as well")
+        }
         let hasher = PasswordHasher(rounds: settings.bcryptRounds)
         let tokens = try await TokenIssuer(
             secret: try secretKey(),
@@ -74,7 +78,8 @@ struct Server {
             environment: environment,
             hasher: hasher,
             tokens: tokens,
-            guards: LoginGuard(settings.loginGuard)
+            guards: LoginGuard(settings.loginGuard),
+            seal: seal
         )
         try await directory.load()
         let welcome = try await firstTenant(directory)
@@ -99,7 +104,7 @@ struct Server {
             isWatched: { hub.hasSubscribers($0) || store.holdsBack($0) },
             flow: { id in await directory.tenant(id).map { .standard(businessName: $0.name) } }
         )
-        let operations = Operations(tenants: tenants, gate: gate, store: store, hub: hub, environment: environment)
+        let operations = Operations(tenants: tenants, gate: gate, store: store, hub: hub, environment: environment, seal: seal)
 
         let http = HTTPClient(eventLoopGroup: group, configuration: WhatsAppCloudClient.httpConfiguration)
         let statuses = SimulatedStatuses(operations: operations, logger: logger)

@@ -1,3 +1,4 @@
+import Fernet
 import Foundation
 import HTTPAPI
 import Identity
@@ -18,6 +19,8 @@ struct Settings {
     var environmentName: String
     var isProduction: Bool
     var secretKey: String?
+    /// The first encrypts, all of them decrypt. Empty: one is made up.
+    var fernetKeys: [FernetKey]
     var accessTokenMinutes: Int
     var bcryptRounds: Int
     var visitMinutes: Int
@@ -76,6 +79,14 @@ struct Settings {
         environmentName = try reader.choice("ENVIRONMENT", default: "development", among: ["development", "test", "production"])
         isProduction = environmentName == "production"
         secretKey = reader.text("SECRET_KEY")
+        fernetKeys = try (reader.list("FERNET_KEYS") ?? []).enumerated().map { index, text in
+            guard let key = FernetKey(text) else {
+                throw StartupError(
+                    "FERNET_KEYS: key \(index + 1) is none; a key is the base64url of 32 bytes. Make one: openssl rand -base64 32 | tr +/ -_"
+                )
+            }
+            return key
+        }
         accessTokenMinutes = try reader.integer("ACCESS_TOKEN_EXPIRE_MINUTES", default: 1440, in: 1...525_600)
         bcryptRounds = try reader.integer("BCRYPT_ROUNDS", default: 12, in: 4...16)
         visitMinutes = try reader.integer("CHAT_TOKEN_EXPIRE_MINUTES", default: 60, in: 1...1440)

@@ -14,11 +14,13 @@ package struct Operations: Sendable {
     package let gate: Gate
     package let store: any Store
     package let hub: StreamHub
-    let visitorPace = VisitorPace()
+    private let seal: Seal
     let environment: Environment
     package var telemetry: Telemetry { tenants.telemetry }
+    let visitorPace = VisitorPace()
 
-    package init(tenants: Tenants, gate: Gate, store: any Store, hub: StreamHub, environment: Environment) {
+    package init(tenants: Tenants, gate: Gate, store: any Store, hub: StreamHub, environment: Environment, seal: Seal = .none) {
+        self.seal = seal
         self.environment = environment
         self.tenants = tenants
         self.gate = gate
@@ -134,7 +136,7 @@ package struct Operations: Sendable {
             RowImage(
                 ConversationTables.setAside,
                 version: 1,
-                values: [.id(id), .timestamp(moment.now), .text(reason), .text(String(decoding: body, as: UTF8.self))]
+                values: [.id(id), .timestamp(moment.now), .text(reason), .text(seal.close(String(decoding: body, as: UTF8.self)))]
             )
         )
         try await gate.enqueue(change, Activation(tenant: TenantID(UniqueID(high: 0, low: 2)))).committed()
