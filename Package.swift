@@ -304,7 +304,7 @@ let package = Package(
         .testTarget(
             name: "TenancyTests",
             dependencies: [
-                "TestSupport", "Consultores", "Conversations", "Kernel", "Realtime", "Storage", "Tenancy", "Wire",
+                "TestSupport", "Consultores", "Conversations", "Jobs", "Kernel", "Realtime", "Storage", "Tenancy", "Wire",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
             ],

@@ -1,5 +1,5 @@
 package import Kernel
-package import Wire
+import Wire
 
 // What WhatsApp knows and a plain exchange of messages does not: reactions, edits and deletions, customers who change their number, the business's own
 // handset, and what an error code says about more than its message (research/conversations.md §5.2–5.6).
@@ -96,7 +96,7 @@ extension ConversationDesk {
     // MARK: Holding back
 
     /// Longest pause while nothing gets through: how late a message may go out once it does again.
-    static let longestHold = Duration.seconds(30)
+    package static let longestHold = Duration.seconds(30)
 
     /// How many of a job's attempts do not count, because nothing got through at the time.
     static func heldAttempts(of job: Job) -> Int { Int((try? JSON.parse(job.payload))?["held"]?.int ?? 0) }

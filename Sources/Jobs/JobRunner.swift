@@ -197,7 +197,10 @@ package final class JobRunner: Sendable {
     /// No attempt begins from now on.
     package func stop() { state.withLock { $0.isStopping = true } }
 
-    private func wakePostponed() {
+    /// Whether an attempt is under way, or about to begin.
+    var isBusy: Bool { state.withLock { $0.running > 0 || !$0.startable.isEmpty } }
+
+    func wakePostponed() {
         let now = environment.now()
         state.withLock { state in
             for (name, lane) in state.lanes where !lane.isRunning && lane.notBefore.map({ $0 <= now }) ?? true { list(name, &state) }

@@ -109,7 +109,8 @@ extension Server {
     /// Shown at once to everybody of the business: nothing goes out until somebody does something.
     static func tell(_ failure: Message.Failure, _ tenant: TenantID, _ operations: Operations) async {
         let server = Principal(tenant: tenant, user: UserID(UniqueID(high: 0, low: 1)), role: .owner, name: "Plantão")
-        let text = "O WhatsApp parou de aceitar mensagens desta conta: \(failure.message) (código \(failure.code)). As mensagens esperam até que isso seja resolvido."
+        let text =
+            "O WhatsApp parou de aceitar mensagens desta conta: \(failure.message) (código \(failure.code)). As mensagens esperam até que isso seja resolvido."
         _ = try? await operations.postNotice(text, clientMessageID: nil, by: server)
     }
 }

@@ -1,9 +1,9 @@
 package import Kernel
+import NIOPosix
 
 import struct Foundation.Data
 import class Foundation.FileHandle
 import class Foundation.FileManager
-import NIOPosix
 
 #if canImport(Glibc)
     import Glibc

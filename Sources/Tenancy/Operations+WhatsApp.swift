@@ -54,7 +54,8 @@ extension Operations {
     }
 
     package func file(of message: MessageID, in conversation: ConversationID, for principal: Principal) async throws(Refusal) -> MediaFile {
-        guard let found = try await ConversationDesk.message(message, tenant: principal.tenant, from: store), found.conversation == conversation else {
+        guard let found = try await ConversationDesk.message(message, tenant: principal.tenant, from: store), found.conversation == conversation
+        else {
             throw .notFound(.message)
         }
         guard let content = found.content.flatMap({ try? JSON.parse($0) }), let state = content["state"]?.string else {

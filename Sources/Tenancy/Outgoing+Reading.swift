@@ -59,7 +59,9 @@ extension Outgoing {
     }
 
     /// A member of an element, with what is wrong with it put under the element's own name.
-    private static func text(_ json: JSON, _ name: String, in field: String, max: Int, required: Bool = true, _ fields: inout RequestFields) -> String? {
+    private static func text(_ json: JSON, _ name: String, in field: String, max: Int, required: Bool = true, _ fields: inout RequestFields)
+        -> String?
+    {
         guard let value = json[name], !value.isNull else {
             if required { fields.refuse(field, "falta \(name)", type: "missing") }
             return nil

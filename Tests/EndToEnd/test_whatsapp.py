@@ -30,8 +30,8 @@ def ana(shared_office):
     return shared_office, maria, number, shared_office.attended_by(maria, number)["id"]
 
 
-def messages(office, id, **fields):
-    return [m for m in office.admin.all_messages(id) if all(m[name] == value for name, value in fields.items())]
+def messages(office, conversation, **fields):
+    return [m for m in office.admin.all_messages(conversation) if all(m[name] == value for name, value in fields.items())]
 
 
 def sends_file(office, number, kind, content, mime_type=None, **more):
@@ -402,7 +402,7 @@ def test_a_status_before_the_answer_to_the_send_counts(ana, with_our_id):
     office, maria, number, id = ana
     office.whatsapp.slow_next(1.0, to=number)
     maria.api.say(id, "quem chega antes?")
-    post = office.whatsapp.wait_for(lambda s: s.text == "quem chega antes?" and s.accepted, 20)
+    post = office.whatsapp.wait_for(lambda s: s.recipient == number and s.text == "quem chega antes?" and s.accepted, 20)
     office.deliver(status(post.wamid, "read", recipient=number, callback_data=post.callback_data if with_our_id else None))
     office.message(id, "quem chega antes?", status="read")
     assert len(office.posts(number, "quem chega antes?")) == 1

@@ -112,7 +112,9 @@ extension API {
 
     /// RFC 6266: the name in ASCII for old clients, and as it is for the others.
     private static func disposition(_ name: String) -> String {
-        let plain = String(name.unicodeScalars.map { $0.isASCII && $0.value >= 0x20 && $0.value != 0x7f && $0 != "\"" && $0 != "\\" ? Character($0) : "_" })
+        let plain = String(
+            name.unicodeScalars.map { $0.isASCII && $0.value >= 0x20 && $0.value != 0x7f && $0 != "\"" && $0 != "\\" ? Character($0) : "_" }
+        )
         let encoded = name.utf8.map { byte -> String in
             let isPlain =
                 (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) || (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte)

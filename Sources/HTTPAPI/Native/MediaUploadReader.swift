@@ -57,7 +57,9 @@ enum MediaUploadReader {
         }
         var sink = Sink(draft: draft, maxBytes: maxBytes)
         var mimeType = type
-        if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > maxBytes + MultipartForm.maxOverhead { throw tooLarge(maxBytes) }
+        if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > maxBytes + MultipartForm.maxOverhead {
+            throw tooLarge(maxBytes)
+        }
         if MediaRules.essence(of: type) == "multipart/form-data" {
             guard let boundary = MultipartForm.boundary(in: type) else { throw Self.noForm }
             var form = MultipartForm(boundary: boundary)
@@ -99,7 +101,11 @@ enum MediaUploadReader {
             if !MediaRules.agrees(sink.head, with: mimeType) {
                 fields.refuse("file", "o conteúdo não é do tipo \(essence)", type: "media_type_mismatch")
             } else if sink.size > MediaRules.limit(of: kind) {
-                fields.refuse("file", "o WhatsApp aceita no máximo \(MediaRules.limit(of: kind)) bytes para \(kind.rawValue)", type: "media_too_large")
+                fields.refuse(
+                    "file",
+                    "o WhatsApp aceita no máximo \(MediaRules.limit(of: kind)) bytes para \(kind.rawValue)",
+                    type: "media_too_large"
+                )
             }
         } else if kind == nil {
             fields.refuse("file", "o WhatsApp não aceita arquivos do tipo \(essence.isEmpty ? "desconhecido" : essence)", type: "media_type")

@@ -69,9 +69,7 @@ extension API {
                 throw Refusal.invalid("access_token", message: "o WhatsApp não aceita este token para este número (\(reason))")
             case .unreachable: throw Refusal(.unavailable, "whatsapp_unreachable", "O WhatsApp não respondeu; tente de novo.", retryAfterSeconds: 30)
             }
-            guard let sealed = try? token.map(office.seal) else {
-                throw Refusal(.unavailable, "token_not_sealed", "O token não pôde ser guardado em segurança.", retryAfterSeconds: 30)
-            }
+            let sealed = try token.map(office.seal)
             let number = WhatsAppNumber(
                 tenant: principal.tenant,
                 phoneNumberID: id,

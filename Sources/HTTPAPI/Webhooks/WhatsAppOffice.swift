@@ -1,7 +1,7 @@
 package import Kernel
 package import Storage
-package import Tenancy
 import Synchronization
+package import Tenancy
 
 /// Everything the doors need to look after WhatsApp: whose numbers there are, the files, and what stops an account.
 package final class WhatsAppOffice: Sendable {

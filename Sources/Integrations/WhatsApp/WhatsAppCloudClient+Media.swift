@@ -50,7 +50,8 @@ extension WhatsAppCloudClient: WhatsAppMedia, WhatsAppSignals {
         let code = json?["error"]?.optional("code").flatMap { Int($0) }
         if let code, let rule = WhatsAppErrorRule.rule(for: code) {
             // An account that is stopped may be put in order before the id dies.
-            return rule.action.isTransient || rule.action == .stopTenant ? .again(reason: "error \(code)") : .impossible("A mídia não existe mais no WhatsApp (erro \(code))")
+            return rule.action.isTransient || rule.action == .stopTenant
+                ? .again(reason: "error \(code)") : .impossible("A mídia não existe mais no WhatsApp (erro \(code))")
         }
         return status.code >= 500 || status.code == 429 || status.code == 401
             ? .again(reason: "HTTP \(status.code)") : .impossible("A mídia não existe mais no WhatsApp (HTTP \(status.code))")
@@ -114,7 +115,8 @@ extension WhatsAppCloudClient: WhatsAppMedia, WhatsAppSignals {
     private static func isPlain(_ id: String) -> Bool { !id.isEmpty && id.utf8.allSatisfy { (0x30...0x39).contains($0) } }
 
     private static func isUsable(_ credentials: WhatsAppCredentials) -> Bool {
-        isPlain(credentials.phoneNumberID) && !credentials.accessToken.isEmpty && credentials.accessToken.utf8.allSatisfy { (0x21...0x7e).contains($0) }
+        isPlain(credentials.phoneNumberID) && !credentials.accessToken.isEmpty
+            && credentials.accessToken.utf8.allSatisfy { (0x21...0x7e).contains($0) }
     }
 }
 
