@@ -296,6 +296,7 @@ let package = Package(
             dependencies: ["TestSupport", "Consultores", "Conversations", "Kernel", "Storage", "Wire"],
             swiftSettings: settings
         ),
+        .testTarget(name: "HTTPAPITests", dependencies: ["HTTPAPI", "Kernel"], swiftSettings: settings),
         .testTarget(
             name: "JobsTests",
             dependencies: ["TestSupport", "Jobs", "Kernel", "Storage", .product(name: "Logging", package: "swift-log")],

@@ -138,6 +138,9 @@ extension ConversationDesk {
 
     // MARK: What the customer sees of us
 
+    /// `nil` when it is not in memory.
+    package func message(_ id: MessageID) -> Message? { messages[id] }
+
     /// The last thing the customer wrote, and the number they wrote to.
     package func lastInbound(_ id: ConversationID) -> (externalID: String, phoneNumberID: String?)? {
         guard let session = sessions[id] else { return nil }

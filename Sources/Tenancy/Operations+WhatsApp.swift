@@ -54,10 +54,11 @@ extension Operations {
     }
 
     package func file(of message: MessageID, in conversation: ConversationID, for principal: Principal) async throws(Refusal) -> MediaFile {
-        guard let found = try await ConversationDesk.message(message, tenant: principal.tenant, from: store), found.conversation == conversation
-        else {
-            throw .notFound(.message)
-        }
+        // Those in memory can be had while the database is away.
+        let live = try await tenants.use(principal.tenant) { cell throws(Refusal) in try await cell.message(message).committed() }
+        var known = live
+        if known == nil { known = try await ConversationDesk.message(message, tenant: principal.tenant, from: store) }
+        guard let found = known, found.conversation == conversation else { throw .notFound(.message) }
         guard let content = found.content.flatMap({ try? JSON.parse($0) }), let state = content["state"]?.string else {
             throw Refusal(.notFound, "no_media", "A mensagem não tem arquivo.")
         }

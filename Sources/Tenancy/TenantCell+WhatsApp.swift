@@ -10,5 +10,8 @@ extension TenantCell {
         return onDesk { $0.mediaEnded(job, result, moment) }
     }
 
+    /// `nil` when it is not in memory.
+    package func message(_ id: MessageID) -> Pending<Message?> { onDesk { ($0.message(id), Change()) } }
+
     package func lastInbound(_ id: ConversationID) -> (externalID: String, phoneNumberID: String?)? { desk.assumeIsolated { $0.lastInbound(id) } }
 }

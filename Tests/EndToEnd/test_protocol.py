@@ -457,6 +457,7 @@ def test_what_passes_in_a_live_session_is_as_described_and_nothing_is_described_
     maria = office.hire("Maria", languages=("pt",))
     _tour_of_conversations(office, owner, maria)
     _tour_of_web_chat(office, owner, anybody, maria)
+    office.whatsapp.numbers["110200300400999"] = "1"
     _tour_of_whatsapp(owner, anybody)
     _tour_of_operators(owner, viewer, anybody)
     _subscribed_late(own_postgres, offices, seen)
