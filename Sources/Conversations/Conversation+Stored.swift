@@ -95,6 +95,7 @@ extension Conversation {
             $0.field("state", state.name)
             $0.field("owner", owner.rawValue)
             $0.field("channel", channel)
+            if let phoneNumberID { $0.field("phone_number_id", phoneNumberID) }
             $0.field("contact") { contact in
                 contact.field("id", self.contact.description)
                 contact.field("name", contactName)

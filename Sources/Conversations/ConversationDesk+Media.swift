@@ -1,5 +1,5 @@
 package import Kernel
-package import Wire
+import Wire
 
 // A customer's file on its way in. The message is there at once with `state: pending`; a job fetches the file and the message says what became of it.
 //

@@ -1,5 +1,5 @@
 package import Kernel
-package import Wire
+import Wire
 
 /// What became of a message besides its delivery: reactions to it, and what its author made of it later.
 package struct MessageAnnotations: Sendable, Equatable {

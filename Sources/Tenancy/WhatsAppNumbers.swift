@@ -7,7 +7,7 @@ package import Wire
 package struct WhatsAppNumber: Sendable, Equatable {
     package static let table = Table(
         "whatsapp_numbers",
-        since: 5,
+        since: 6,
         key: ["tenant_id", "phone_number_id"],
         columns: [
             Column("tenant_id", .uuid), Column("phone_number_id", .text), .optional("waba_id", .text), .optional("display_number", .text),

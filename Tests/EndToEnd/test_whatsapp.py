@@ -492,6 +492,7 @@ def test_one_callback_serves_many_businesses_and_many_numbers(office):
         assert ana in mine and caio in mine and bia not in mine
         for number, sender in ((ana, PHONE_NUMBER_ID), (bia, theirs), (caio, ours)):
             assert eventually(f"the bot's answer to {number}", lambda n=number: office.posts(n))[0].number == sender
+        assert [c["phone_number_id"] for c in other.conversations()["items"]] == [theirs] * len(other.conversations()["items"])
 
     serves()
     office.server.restart()
