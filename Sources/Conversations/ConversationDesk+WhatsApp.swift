@@ -10,7 +10,7 @@ extension ConversationDesk {
     /// What begins no conversation: somebody who has none open reacts to, edits or deletes an earlier message of theirs, or gets another number.
     /// - Returns: `nil` when it is to be taken in as a message.
     func note(_ inbound: CustomerMessage, _ key: Mark.Key, _ moment: Moment) -> Change? {
-        let hasOpen = find(inbound.from).flatMap { openByContact[$0] } != nil
+        let hasOpen = find(inbound).flatMap { openByContact[$0] } != nil
         if inbound.isEcho {
             // What we sent through the API ourselves.
             guard messagesByExternalID[inbound.externalID] != nil else { return nil }
