@@ -41,6 +41,7 @@ let package = Package(
                 "Transports", "Wire",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Hummingbird", package: "hummingbird"),
@@ -61,6 +62,7 @@ let package = Package(
             dependencies: [
                 "Telemetry",
                 "Conversations", "Consultores", "Identity", "Integrations", "Kernel", "Realtime", "Resilience", "Storage", "Tenancy", "Wire",
+                .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"),
@@ -134,7 +136,8 @@ let package = Package(
             dependencies: [
                 "Telemetry",
                 "Kernel", "Wire", .product(name: "DequeModule", package: "swift-collections"), .product(name: "GRDB", package: "GRDB.swift"),
-                .product(name: "Logging", package: "swift-log"), .product(name: "OrderedCollections", package: "swift-collections"),
+                .product(name: "Logging", package: "swift-log"), .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "OrderedCollections", package: "swift-collections"),
             ],
             swiftSettings: settings
         ),
@@ -300,6 +303,7 @@ let package = Package(
             dependencies: ["TestSupport", "Consultores", "Conversations", "Kernel", "Storage", "Wire"],
             swiftSettings: settings
         ),
+        .testTarget(name: "HTTPAPITests", dependencies: ["HTTPAPI", "Kernel"], swiftSettings: settings),
         .testTarget(
             name: "JobsTests",
             dependencies: ["TestSupport", "Jobs", "Kernel", "Storage", .product(name: "Logging", package: "swift-log")],

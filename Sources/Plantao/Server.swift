@@ -29,6 +29,7 @@ import Wire
 struct Server {
     static let schema = Schema(
         StorageTables.all + IdentityTables.all + ConsultorTables.all + ConversationTables.all + NoticeTables.all + BreakerTables.all
+            + [WhatsAppNumber.table]
     )
 
     let settings: Settings
@@ -104,9 +105,11 @@ struct Server {
             isWatched: { hub.hasSubscribers($0) || store.holdsBack($0) },
             flow: { id in await directory.tenant(id).map { .standard(businessName: $0.name) } }
         )
-        let operations = Operations(tenants: tenants, gate: gate, store: store, hub: hub, environment: environment, seal: seal)
+        var operations = Operations(tenants: tenants, gate: gate, store: store, hub: hub, environment: environment, seal: seal)
 
         let http = HTTPClient(eventLoopGroup: group, configuration: WhatsAppCloudClient.httpConfiguration)
+        let desk = try await whatsAppParts(store, gate, directory, http, operations, environment)
+        operations.signals = desk.signals
         let statuses = SimulatedStatuses(operations: operations, logger: logger)
         let simulator = WhatsAppSimulator(environment: environment) { statuses.put($0) }
         let runner = JobRunner(
@@ -114,11 +117,20 @@ struct Server {
                 ConversationDesk.sendJobKind: OutboxWorker(
                     tenants: tenants,
                     store: store,
-                    sender: bridge(directory, http, simulator),
+                    sender: desk.bridge(simulator, logger: logger),
                     guarding: SendGuard(board: breakers, dependency: .whatsapp, verdict: WhatsAppBridge.verdict, rateLimit: WhatsAppBridge.rateLimit),
+                    stops: desk.stops,
+                    accountStopped: { [operations] in await Self.tell($1, $0, operations) },
                     environment: environment,
                     logger: logger
-                )
+                ),
+                ConversationDesk.mediaJobKind: MediaWorker(
+                    tenants: tenants,
+                    store: store,
+                    fetcher: desk.fetcher(maxBytes: settings.maxMediaBytes, logger: logger),
+                    environment: environment,
+                    logger: logger
+                ),
             ],
             store: store,
             environment: environment,
@@ -151,6 +163,7 @@ struct Server {
         apiSettings.jobs = { (runner.waiting, runner.held) }
         apiSettings.startedAt = environment.now()
         apiSettings.operatorTenant = await directory.tenants.first?.id
+        apiSettings.whatsapp = desk.office(runner, maxBytes: settings.maxMediaBytes)
         if let key = settings.apiKey, let tenant = await directory.tenants.first { apiSettings.apiKey = (key, tenant.id) }
         var socketSettings = SocketSettings()
         socketSettings.handshakeTimeout = settings.handshakeTimeout
@@ -205,7 +218,7 @@ struct Server {
             environment: environment,
             logger: logger
         )
-        var members: [any Service] = [housekeeping, JobService(runner: runner)]
+        var members: [any Service] = [housekeeping, JobService(runner: runner), SignalService(signals: desk.signals)]
         if let relay { members.append(relay) }
         if let tracer = telemetry.tracer, let tracing = settings.tracing {
             members.append(TraceExporter(configuration: tracing, tracer: tracer, http: http, version: Version.current, logger: logger))
@@ -297,25 +310,8 @@ struct Server {
         return api
     }
 
-    private func bridge(_ directory: Directory, _ http: HTTPClient, _ simulator: WhatsAppSimulator) -> WhatsAppBridge {
-        guard let whatsapp = settings.whatsapp else {
-            return WhatsAppBridge(
-                sender: simulator,
-                credentials: { WhatsAppCredentials(phoneNumberID: $0.description, accessToken: "") },
-                logger: logger
-            )
-        }
-        return WhatsAppBridge(
-            sender: WhatsAppCloudClient(http: http, configuration: whatsapp.client),
-            credentials: { tenant in
-                await directory.tenant(tenant)?.phoneNumberID.map { WhatsAppCredentials(phoneNumberID: $0, accessToken: whatsapp.token) }
-            },
-            logger: logger
-        )
-    }
-
     /// Outside production a key is made up once and kept with the data, so that tokens outlive a restart.
-    private func secretKey() throws -> String {
+    func secretKey() throws -> String {
         if let key = settings.secretKey { return key }
         let path = settings.dataDirectory + "/secret.key"
         if let kept = try? String(contentsOfFile: path, encoding: .utf8), kept.utf8.count >= 32 { return kept }

@@ -60,6 +60,7 @@ struct Settings {
     var whatsapp: WhatsApp?
     var whatsappAppSecret: String?
     var whatsappVerifyToken: String?
+    var maxMediaBytes: Int
 
     struct WhatsApp {
         var client: WhatsAppCloudClient.Configuration
@@ -120,6 +121,7 @@ struct Settings {
         logLevel = try reader.choice("LOG_LEVEL", default: "info", among: ["trace", "debug", "info", "notice", "warning", "error", "critical"])
         whatsappAppSecret = reader.text("WHATSAPP_APP_SECRET")
         whatsappVerifyToken = reader.text("WHATSAPP_VERIFY_TOKEN")
+        maxMediaBytes = try reader.integer("PLANTAO_MEDIA_MAX_MB", default: 100, in: 1...1000) << 20
 
         if isProduction {
             guard !isEchoOpen else {

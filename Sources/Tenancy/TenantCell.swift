@@ -15,10 +15,10 @@ package actor TenantCell {
     package let activation: Activation
     private let turn: TenantTurn
     private let queue: ConsultorQueue
-    private let desk: ConversationDesk
+    let desk: ConversationDesk
     private var board: NoticeBoard
     private let gate: Gate
-    private let environment: Environment
+    let environment: Environment
     private let alarms: AlarmClock
     private let breakers: BreakerBoard?
     private let tracer: Tracer?
@@ -116,7 +116,7 @@ package actor TenantCell {
     }
 
     /// Runs a turn's decision on the desk. They share the executor, so this is a plain call.
-    private func onDesk<T: Sendable>(_ body: @Sendable (isolated ConversationDesk) throws(Refusal) -> (T, Change)) -> Pending<T> {
+    func onDesk<T: Sendable>(_ body: @Sendable (isolated ConversationDesk) throws(Refusal) -> (T, Change)) -> Pending<T> {
         let span = turnBegins("desk")
         defer { turnEnds(span) }
         return settle(
