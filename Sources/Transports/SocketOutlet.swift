@@ -45,8 +45,6 @@ final class SocketOutlet {
     }
 
     var hasUnflushed: Bool { frame != nil }
-    /// Bytes that wait here for the client to read.
-    var queuedBytes: Int { queue?.bytes ?? 0 }
 
     // MARK: In
 
@@ -172,6 +170,7 @@ final class SocketOutlet {
         frame = nil
         moreFrames = []
         queue = nil
+        waitingPong = nil
     }
 }
 

@@ -128,9 +128,9 @@ def office(offices):
 
 @pytest.fixture(scope="module")
 def shared_office(tmp_path_factory, request):
-    """One server for all tests of a file, where they cannot disturb one another."""
+    """One server for all tests of a file, where they cannot disturb one another. An agent who had a socket in one of them is not put offline in the next."""
     opened = _offices(lambda: tmp_path_factory.mktemp("office"), request)
-    yield next(opened)()
+    yield next(opened)(PRESENCE_GRACE_SECONDS=3600)
     next(opened, None)
 
 
