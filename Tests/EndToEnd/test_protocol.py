@@ -405,7 +405,7 @@ def _tour_of_operators(owner, viewer, anybody):
 
 def _subscribed_late(own_postgres, offices, contract):
     """Whoever connects while their business cannot be read is subscribed by the server later, in a push."""
-    office = offices(DATABASE_URL=own_postgres.create_database().url)
+    office = offices(DATABASE_URL=own_postgres.create_database().url, DATABASE_BREAKER_SECONDS=1)
     token = office.admin.token
     office.server.restart()
     own_postgres.stop()
