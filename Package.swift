@@ -97,7 +97,10 @@ let package = Package(
         ),
         .target(
             name: "Conversations",
-            dependencies: ["Kernel", "Storage", "Wire", .product(name: "DequeModule", package: "swift-collections")],
+            dependencies: [
+                "Kernel", "Storage", "Wire", .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "OrderedCollections", package: "swift-collections"),
+            ],
             swiftSettings: settings
         ),
         .target(name: "Consultores", dependencies: ["Kernel", "Storage", "Wire"], swiftSettings: settings),
@@ -290,7 +293,10 @@ let package = Package(
         .testTarget(name: "ConsultoresTests", dependencies: ["TestSupport", "Consultores", "Kernel", "Storage", "Wire"], swiftSettings: settings),
         .testTarget(
             name: "ConversationsTests",
-            dependencies: ["TestSupport", "Consultores", "Conversations", "Kernel", "Storage", "Wire"],
+            dependencies: [
+                "TestSupport", "Consultores", "Conversations", "Kernel", "Storage", "Wire",
+                .product(name: "OrderedCollections", package: "swift-collections"),
+            ],
             swiftSettings: settings
         ),
         .testTarget(
@@ -301,7 +307,7 @@ let package = Package(
         .testTarget(
             name: "TenancyTests",
             dependencies: [
-                "TestSupport", "Consultores", "Conversations", "Kernel", "Realtime", "Storage", "Tenancy", "Wire",
+                "TestSupport", "Consultores", "Conversations", "Kernel", "Realtime", "Resilience", "Storage", "Tenancy", "Wire",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
             ],

@@ -81,6 +81,13 @@ struct Server {
 
         var deskSettings = ConversationDesk.Settings()
         deskSettings.offerTimeout = settings.offerTimeout
+        deskSettings.burst = settings.burst
+        let http = HTTPClient(eventLoopGroup: group, configuration: WhatsAppCloudClient.httpConfiguration)
+        let assistant = settings.gemini.map { GeminiParts($0, http: http, hub: hub, breakers: breakers, environment: environment, logger: logger) }
+        if let assistant {
+            deskSettings.canConsult = { breakers.wouldAllow(.gemini, of: $0) }
+            deskSettings.consultationTimeout = assistant.deadline
+        }
         let alarms = AlarmClock()
         let presence = PresenceBook(grace: settings.presenceGrace, environment: environment)
         let tenants = Tenants(
@@ -92,7 +99,8 @@ struct Server {
                 settings: deskSettings,
                 breakers: breakers,
                 telemetry: telemetry,
-                isConnected: { presence.isPresent(.init(tenant: $0, user: $1)) }
+                isConnected: { presence.isPresent(.init(tenant: $0, user: $1)) },
+                consulting: assistant?.turns
             ),
             logger: logger,
             // Who could not be read back as they were stay awake.
@@ -101,7 +109,8 @@ struct Server {
         )
         let operations = Operations(tenants: tenants, gate: gate, store: store, hub: hub, environment: environment)
 
-        let http = HTTPClient(eventLoopGroup: group, configuration: WhatsAppCloudClient.httpConfiguration)
+        assistant?.turns.connect(tenants, store)
+
         let statuses = SimulatedStatuses(operations: operations, logger: logger)
         let simulator = WhatsAppSimulator(environment: environment) { statuses.put($0) }
         let runner = JobRunner(
@@ -123,7 +132,7 @@ struct Server {
         breakers.onClosed { tenant, dependency in if dependency == .whatsapp { runner.letGo(ConversationDesk.sendJobKind, of: tenant) } }
         try await breakers.restore(from: store)
 
-        try await wakeThoseWhoWait(store, alarms)
+        try await wakeThoseWhoWait(store, alarms, environment)
         try await countConversations(store, telemetry.metrics)
         try await expectThoseWhoWereThere(store, presence)
 
@@ -135,6 +144,7 @@ struct Server {
         apiSettings.jobs = { (runner.waiting, runner.held) }
         apiSettings.startedAt = environment.now()
         apiSettings.operatorTenant = await directory.tenants.first?.id
+        if let assistant { apiSettings.assistantMetrics = { assistant.counters.prometheus } }
         if let key = settings.apiKey, let tenant = await directory.tenants.first { apiSettings.apiKey = (key, tenant.id) }
         var socketSettings = SocketSettings()
         socketSettings.handshakeTimeout = settings.handshakeTimeout
@@ -194,6 +204,7 @@ struct Server {
         if let tracer = telemetry.tracer, let tracing = settings.tracing {
             members.append(TraceExporter(configuration: tracing, tracer: tracer, http: http, version: Version.current, logger: logger))
         }
+        if let assistant { members.append(BotTurnService(turns: assistant.turns)) }
         if settings.whatsapp == nil { members.append(SimulatorService(simulator: simulator, statuses: statuses)) }
         var configuration = ServiceGroupConfiguration(
             services: members + [
@@ -358,12 +369,14 @@ struct Server {
         return Welcome(tenant: tenant.name, email: settings.adminEmail, password: madeUp)
     }
 
-    /// Sets the alarm of every tenant that has somebody waiting, on offer, or snoozed: time goes on while the server is down.
-    private func wakeThoseWhoWait(_ store: any Store, _ alarms: AlarmClock) async throws {
+    /// Sets the alarm of every tenant that has somebody waiting, on offer, or snoozed, or whom the bot may owe an answer: time goes on while the server is
+    /// down.
+    private func wakeThoseWhoWait(_ store: any Store, _ alarms: AlarmClock, _ environment: Kernel.Environment) async throws {
         let rows = try await store.rows(
             Query(
-                "SELECT tenant_id, MIN(COALESCE(snoozed_until, ?)) FROM conversations WHERE state IN ('queued', 'offered', 'snoozed') GROUP BY tenant_id",
-                [.timestamp(Timestamp(seconds: 0))],
+                "SELECT tenant_id, MIN(COALESCE(snoozed_until, ?)) FROM conversations WHERE state IN ('queued', 'offered', 'snoozed') OR (state = 'bot' AND updated_at > ?) GROUP BY tenant_id",
+                // After a day WhatsApp would let the bot answer no more.
+                [.timestamp(Timestamp(seconds: 0)), .timestamp(environment.now() + .seconds(-86_400))],
                 kinds: [.uuid, .timestamp]
             )
         )
