@@ -418,6 +418,7 @@ struct Server {
               login     \(welcome.email)  senha \(password)
               dados     \(settings.dataDirectory)
               WhatsApp  \(mode)
+              bot       \(settings.gemini.map { "fluxo da empresa e \($0.client.model)" } ?? "só o fluxo da empresa (defina GEMINI_API_KEY)")
 
             Experimente:
               curl \(url)/health

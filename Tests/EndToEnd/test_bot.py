@@ -79,10 +79,10 @@ def test_an_answer_is_seen_as_it_comes_and_stored_once(bureau, gemini):
     assert [f["name"] for f in asked.body["tools"][0]["functionDeclarations"]] == ["hand_off", "lookup_protocol"]
 
     screen.wait("the first words", lambda: picture.streaming)
-    assert (picture.streaming[-1]["state"], picture.streaming[-1]["text"]) == ("writing", "Vamos ")
+    assert (picture.streaming[-1]["state"], picture.streaming[-1]["text"]) == ("writing", "Vamos")
     assert len(texts(bureau, ana)) == 1, "nothing is sent before it is whole"
     gemini.go_on()
-    screen.wait("more words", lambda: picture.streaming[-1]["text"] == "Vamos ver isso, não é? ")
+    screen.wait("more words", lambda: picture.streaming[-1]["text"] == "Vamos ver isso, não é?")
     gemini.go_on()
     screen.wait("the message", lambda: picture.texts[-1] == "Vamos ver isso, não é? 🛰️ Já!")
     message = picture.ordered[-1]
@@ -278,6 +278,28 @@ def test_a_burst_is_answered_once_and_a_crash_within_it_does_not_lose_it(offices
     eventually("the answer after the crash", lambda: len(texts(office, bia)) == 1, timeout=20)
     office.settled(office.conversation(bia)["id"])
     never("a second answer", lambda: len(texts(office, bia)) + len(texts(office, ana)) != 2, during=2)
+
+
+@pytest.mark.parametrize("end", ["kill", "stop"])
+def test_a_turn_that_the_servers_end_has_cut_is_taken_again_after_the_start(bureau, gemini, end):
+    ana, id = greeted(bureau)
+    gemini.then(say("Vamos ", "ver ", "isso.", wait=True), say("Depois do reinício."))
+    bureau.says(ana, QUESTION)
+    gemini.wait_for(1)
+    getattr(bureau.server, end)()
+    bureau.server.start()
+    eventually("one answer", lambda: texts(bureau, ana)[1:] == ["Depois do reinício."], timeout=20)
+    bureau.settled(id)
+
+
+def test_the_deadline_of_a_hand_off_is_kept(office):
+    office.admin.put("/api/v1/bot/flow", FLOW | {"hand_off": {"deadline_seconds": 1, "deadline_text": "Ainda não, {{nome}}.", "then": "bot"}})
+    ana = new_number()
+    office.says(ana, "atendente", name="Ana")
+    office.conversation(ana, "queued")
+    conversation = office.conversation(ana, "bot")
+    eventually("the words", lambda: texts(office, ana)[-1:] == ["Ainda não, Ana."])
+    assert conversation["protocol"] == "#00001"
 
 
 # MARK: The flow as data
