@@ -105,7 +105,8 @@ package final class BotTurns: Consulting {
         do throws(Refusal) { try await beginning.ticket.committed() } catch { return }
         guard begin(tenant) else { return await settle(request, .failed, tenant, tenants) }
         defer { end(request.turn, tenant) }
-        guard case .allowed(generation: let generation) = breaker.callRequested(tenant) else {
+        let breaker = breakers.breaker(.gemini, of: tenant)
+        guard case .allowed(let generation) = breaker.callRequested() else {
             return await settle(request, .failed, tenant, tenants)
         }
 
