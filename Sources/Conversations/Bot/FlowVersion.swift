@@ -15,7 +15,7 @@ package struct FlowVersion: Sendable {
 
     package static let table = Table(
         "bot_flows",
-        since: 5,
+        since: 6,
         key: ["tenant_id", "number"],
         columns: [
             Column("tenant_id", .uuid), Column("number", .integer), Column("flow", .text), Column("author_id", .uuid), Column("author_name", .text),
