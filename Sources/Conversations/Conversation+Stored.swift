@@ -53,6 +53,7 @@ extension Conversation {
         self.lastSeq = lastSeq
         readBot(bot)
         self.lastMessage = lastMessage.flatMap(LastMessage.init(json:))
+        phoneNumberID = row.optionalText()
         version = row.integer()
     }
 
@@ -76,7 +77,7 @@ extension Conversation {
                 .optional(resolvedAt),
                 .optional(protocolo), .optional(protocolo.map(protocolText)), .text(language), .json(botJSON), .integer(Int64(unread)),
                 .textArray(labels), .optional(windowExpiresAt), .integer(lastSeq), lastMessage.map { .json($0.json) } ?? .null, .timestamp(createdAt),
-                .timestamp(updatedAt),
+                .timestamp(updatedAt), .optional(phoneNumberID),
             ]
         )
     }
@@ -94,6 +95,7 @@ extension Conversation {
             $0.field("state", state.name)
             $0.field("owner", owner.rawValue)
             $0.field("channel", channel)
+            if let phoneNumberID { $0.field("phone_number_id", phoneNumberID) }
             $0.field("contact") { contact in
                 contact.field("id", self.contact.description)
                 contact.field("name", contactName)

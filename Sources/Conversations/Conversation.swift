@@ -59,6 +59,8 @@ package struct Conversation: Sendable, Equatable {
     package let contact: ContactID
     package internal(set) var contactName: String
     package internal(set) var contactNumber: String?
+    /// The number of the business that the customer wrote to last, as Meta names it: what answers go out from. `nil` where there is only one.
+    package internal(set) var phoneNumberID: String?
     package let channel: String
     package internal(set) var state: State = .bot
     package internal(set) var protocolo: Int64?
@@ -171,11 +173,12 @@ package struct Conversation: Sendable, Equatable {
 
     /// - Parameter providerTime: when the customer sent it, which the 24 hours count from.
     /// - Returns: whether a snoozed conversation woke by it.
-    mutating func customerWrote(providerTime: Timestamp, _ moment: Moment) -> Bool {
+    /// - Parameter isNews: whether it is to be counted as unread.
+    mutating func customerWrote(providerTime: Timestamp, isNews: Bool = true, _ moment: Moment) -> Bool {
         precondition(!isResolved, "a resolved conversation takes no more messages from its customer; they begin a new one")
         let expires = min(providerTime, moment.now) + Self.window
         if !isWebChat { windowExpiresAt = windowExpiresAt.map { max($0, expires) } ?? expires }
-        unread += 1
+        if isNews { unread += 1 }
         updatedAt = moment.now
         if case .snoozed(let consultor, _) = state {
             state = .active(consultor: consultor)
@@ -190,6 +193,13 @@ package struct Conversation: Sendable, Equatable {
         self.protocolo = protocolo
         isLateTold = false
         state = .queued(since: moment.now)
+        updatedAt = moment.now
+    }
+
+    /// WhatsApp says that it takes nothing but templates for this customer now.
+    mutating func windowClosed(_ moment: Moment) {
+        guard isWindowOpen(at: moment.now) else { return }
+        windowExpiresAt = moment.now
         updatedAt = moment.now
     }
 

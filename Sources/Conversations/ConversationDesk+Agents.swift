@@ -14,10 +14,14 @@ package enum AgentCommand: Sendable, Equatable {
     case snooze(until: Timestamp)
     case read
     case label([String])
+    /// Anything but plain words.
+    case send(Outgoing, clientMessageID: String?)
+    /// `nil` takes the reaction back.
+    case react(to: MessageID, emoji: String?)
 
     package var clientMessageID: String? {
         switch self {
-        case .write(_, let id), .note(_, let id): id
+        case .write(_, let id), .note(_, let id), .send(_, let id): id
         default: nil
         }
     }
@@ -58,7 +62,7 @@ extension ConversationDesk {
             }
             var draft: MessageDraft
             if case .write = command {
-                try takeOverToWrite(session.conversation, principal, &turn)
+                try takeOverToWrite(session.conversation, principal, needsWindow: true, &turn)
                 draft = MessageDraft(.outbound, from: author, text: text)
             } else {
                 draft = MessageDraft(.internal, from: author, text: text)
@@ -70,6 +74,32 @@ extension ConversationDesk {
                 let key = Self.mark(id, clientMessageID: clientMessageID, tenant: tenant)
                 remember(Mark(key, at: moment.now, result: message.id.description), &turn)
             }
+            return (.message(message.json), finish(turn))
+
+        case .send(let outgoing, let clientMessageID):
+            if let clientMessageID {
+                let key = Self.mark(id, clientMessageID: clientMessageID, tenant: tenant)
+                if let message = (marks[key] ?? earlier).flatMap({ MessageID($0) }) { return (.earlier(message), Change()) }
+            }
+            let quoted = try outgoing.replyTo.map { reply throws(Refusal) in try externalID(of: reply, in: id) }
+            try takeOverToWrite(session.conversation, principal, needsWindow: outgoing.kind != Outgoing.template, &turn)
+            var draft = MessageDraft(.outbound, from: author, text: outgoing.text)
+            draft.kind = outgoing.kind
+            draft.content = outgoing.content
+            draft.replyTo = quoted
+            draft.clientMessageID = clientMessageID
+            let message = append(draft, to: id, &turn)
+            if let clientMessageID {
+                let key = Self.mark(id, clientMessageID: clientMessageID, tenant: tenant)
+                remember(Mark(key, at: moment.now, result: message.id.description), &turn)
+            }
+            return (.message(message.json), finish(turn))
+
+        case .react(let target, let emoji):
+            let externalID = try externalID(of: target, in: id)
+            try takeOverToWrite(session.conversation, principal, needsWindow: true, &turn)
+            let message = append(reaction(emoji, to: externalID, by: author), to: id, &turn)
+            annotate(target, .reaction(emoji), byCustomer: false, &turn)
             return (.message(message.json), finish(turn))
 
         case .claim: try claim(id, principal, &turn)
@@ -162,9 +192,14 @@ extension ConversationDesk {
     }
 
     /// Who writes to a conversation of the bot or of the line takes it over: a person's word ends the bot's.
-    private func takeOverToWrite(_ conversation: Conversation, _ principal: Principal, _ turn: inout Turn) throws(Refusal) {
+    private func takeOverToWrite(
+        _ conversation: Conversation,
+        _ principal: Principal,
+        needsWindow: Bool,
+        _ turn: inout Turn
+    ) throws(Refusal) {
         if conversation.isResolved { throw Refusal(.conflict, "conversation_resolved", "A conversa já foi encerrada; reabra-a para escrever.") }
-        guard conversation.isWindowOpen(at: turn.moment.now) else {
+        guard !needsWindow || conversation.isWindowOpen(at: turn.moment.now) else {
             throw Refusal(
                 .conflict,
                 "outside_window",

@@ -16,6 +16,16 @@ package struct CustomerMessage: Sendable {
     package let sentAt: Timestamp
     /// Whose web chat it came through; `nil` for other channels. Its `externalID` is then the visitor's own `client_message_id`.
     package var visit: Visit?
+    /// The number of the business that it came to, or for an echo went out from.
+    package var phoneNumberID: String?
+    /// It says something about another message, of this provider's id.
+    package var annotation: (externalID: String, Annotation)?
+    /// The business wrote it on its own handset: `from` is then who it was written to.
+    package var isEcho = false
+    /// There is a file to fetch.
+    package var hasMedia = false
+    /// The customer is known by other ids from now on.
+    package var newIdentity: ContactIdentity?
 
     package init(
         channel: String,
@@ -50,6 +60,8 @@ extension ConversationDesk {
         case taken(ConversationID)
         /// It was here before: nothing happened.
         case duplicate
+        /// It told something about a contact or an earlier message, and began no conversation.
+        case noted
     }
 
     /// A customer wrote. The contact is the unit that makes a conversation: the first message of somebody who has none open begins one.
@@ -57,6 +69,7 @@ extension ConversationDesk {
     package func received(_ inbound: CustomerMessage, seenBefore: Bool, _ moment: Moment) throws(Refusal) -> (Reception, Change) {
         let key = inbound.mark(tenant: tenant)
         if seenBefore || marks[key] != nil { return (.duplicate, Change()) }
+        if let noted = note(inbound, key, moment) { return (.noted, noted) }
         // Before anything is altered.
         guard find(inbound).flatMap({ openByContact[$0] }) != nil || openByContact.count < settings.maxOpenConversations else {
             throw Refusal(.unavailable, "too_many_conversations", "Há conversas abertas demais; encerre algumas.", retryAfterSeconds: 60)
@@ -79,6 +92,10 @@ extension ConversationDesk {
             openByContact[contact.id] = id
             turn.altered.append(id)
         }
+        if let number = inbound.phoneNumberID, sessions[id]?.conversation.phoneNumberID != number {
+            alter(id, &turn) { $0.phoneNumberID = number }
+        }
+
         var draft = MessageDraft(.inbound, from: .customer, text: inbound.text)
         draft.kind = inbound.kind
         draft.authorName = contact.name
@@ -86,16 +103,24 @@ extension ConversationDesk {
         if inbound.visit == nil { draft.externalID = inbound.externalID } else { draft.clientMessageID = inbound.externalID }
         draft.replyTo = inbound.replyTo
         draft.providerAt = inbound.sentAt
+        if inbound.isEcho {
+            remember(Mark(key, at: moment.now), &turn)
+            echoed(inbound, contact, id, &turn)
+            return (.taken(id), finish(turn))
+        }
         let message = append(draft, to: id, &turn)
         remember(Mark(key, at: moment.now, result: message.id.description), &turn)
-        if alter(id, &turn, { $0.customerWrote(providerTime: inbound.sentAt, moment) }) {
+        if inbound.hasMedia { turn.change.jobs.append(mediaJob(message, moment)) }
+        annotate(inbound, &turn)
+        let isNews = inbound.annotation == nil
+        if alter(id, &turn, { $0.customerWrote(providerTime: inbound.sentAt, isNews: isNews, moment) }) {
             record("O cliente voltou a escrever; a pausa terminou", by: .system, id, &turn)
         }
         if Self.kindsThatSpeak.contains(inbound.kind) { customerSpoke(inbound.kind, inbound.text, id, &turn) }
         return (.taken(id), finish(turn))
     }
 
-    private func meet(_ inbound: CustomerMessage, _ turn: inout Turn) -> Contact {
+    func meet(_ inbound: CustomerMessage, _ turn: inout Turn) -> Contact {
         let now = turn.moment.now
         guard let id = find(inbound), var contact = contacts[id] else {
             let name = inbound.name ?? inbound.from.waIDs.first ?? "Cliente"
@@ -111,6 +136,7 @@ extension ConversationDesk {
         // An identity that another contact has stays theirs: two people's histories are not joined by a delivery.
         if let waID = inbound.from.waIDs.first, contactsByWaID[waID] ?? id == id { contact.waID = waID }
         if let bsuid = inbound.from.bsuid, contactsByBSUID[bsuid] ?? id == id { contact.bsuid = bsuid }
+        if let new = inbound.newIdentity { identify(&contact, as: new) }
         if contact != before {
             contact.updatedAt = now
             turn.change.rows.append(contact.image(tenant: tenant))

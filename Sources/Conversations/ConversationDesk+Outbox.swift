@@ -15,8 +15,13 @@ package struct SendOrder: Sendable {
     package let message: MessageID
     package let toWaID: String?
     package let toBSUID: String?
+    package let kind: String
     package let text: String
+    /// What a kind other than text carries, as JSON.
+    package let content: String?
     package let replyTo: String?
+    /// The number of the business to send from; `nil` for its only one.
+    package let phoneNumberID: String?
 }
 
 /// How an attempt ended.
@@ -25,6 +30,10 @@ package enum SendResult: Sendable {
     case refused(Message.Failure)
     /// Certainly not sent; to be tried again, not before `after`, unless it was the last attempt.
     case again(after: Duration?, Message.Failure)
+    /// Certainly not sent, and for no reason of its own: nothing gets through now. To be tried again for as long as it may be sent at all.
+    case held(after: Duration?, Message.Failure)
+    /// Certainly not sent: the account is stopped until a person does something about it. The message waits for that.
+    case stopped(after: Duration, Message.Failure)
     case unknown
 }
 
@@ -109,7 +118,7 @@ extension ConversationDesk {
             turn.change.endedJobs.append(job)
             return (.ended, finish(turn))
         }
-        guard conversation.isWindowOpen(at: moment.now) else {
+        guard message.kind == Outgoing.template || conversation.isWindowOpen(at: moment.now) else {
             let failure = Message.Failure(code: "131047", message: "A janela de 24 horas fechou antes do envio")
             _ = message.reported(.failed, externalID: nil, failure: failure)
             update(message, &turn)
@@ -122,7 +131,16 @@ extension ConversationDesk {
         turn.change.jobs.append(job)
         _ = message.reported(.sending, externalID: nil)
         update(message, &turn)
-        let order = SendOrder(message: id, toWaID: contact.waID, toBSUID: contact.bsuid, text: message.text, replyTo: message.replyTo)
+        let order = SendOrder(
+            message: id,
+            toWaID: contact.waID,
+            toBSUID: contact.bsuid,
+            kind: message.kind,
+            text: message.text,
+            content: message.content,
+            replyTo: message.replyTo,
+            phoneNumberID: conversation.phoneNumberID
+        )
         return (.send(order, job), finish(turn))
     }
 
@@ -132,20 +150,32 @@ extension ConversationDesk {
         var turn = Turn(moment)
         var next: Job?
         switch result {
-        case .sent(let externalID): if message.reported(.sent, externalID: externalID) { update(message, &turn) }
-        case .refused(let failure): if message.reported(.failed, externalID: nil, failure: failure) { update(message, &turn) }
+        case .sent(let externalID):
+            var isNews = message.reported(.sent, externalID: externalID)
+            // Statuses may have been quicker than the answer that says whose they are.
+            for early in earlyReports.take(externalID) {
+                if message.reported(early.status, externalID: externalID, failure: early.failure) { isNews = true }
+            }
+            if isNews { update(message, &turn) }
+        case .refused(let failure):
+            if message.reported(.failed, externalID: nil, failure: failure) { update(message, &turn) }
+            wasRefused(message, failure, &turn)
         case .unknown: if message.reported(.unknown, externalID: nil) { update(message, &turn) }
         case .again(let after, let failure):
-            if job.attempts >= Self.maxAttempts {
+            if job.attempts - Self.heldAttempts(of: job) >= Self.maxAttempts {
                 if message.reported(.failed, externalID: nil, failure: failure) { update(message, &turn) }
             } else {
-                if message.requeued() { update(message, &turn) }
+                if message.requeued(failure) { update(message, &turn) }
                 var again = job
                 again.state = .ready
                 again.runAt = moment.now + max(after ?? .zero, Self.pause(afterAttempt: job.attempts))
                 turn.change.jobs.append(again)
                 next = again
             }
+        case .held(let after, let failure):
+            let pause = max(after ?? .zero, min(Self.pause(afterAttempt: job.attempts), Self.longestHold))
+            next = hold(job, &message, failure, for: pause, &turn)
+        case .stopped(let after, let failure): next = hold(job, &message, failure, for: after, &turn)
         }
         if let next { return (.again(next), finish(turn)) }
         turn.change.endedJobs.append(job)
@@ -157,9 +187,15 @@ extension ConversationDesk {
     package func reported(_ report: StatusReport, _ moment: Moment) -> Change {
         guard let id = report.message.flatMap({ messages[$0] == nil ? nil : $0 }) ?? messagesByExternalID[report.externalID],
             var message = messages[id]
-        else { return Change() }
+        else {
+            earlyReports.put(report)
+            return Change()
+        }
         var turn = Turn(moment)
-        if message.reported(report.status, externalID: report.externalID, failure: report.failure) { update(message, &turn) }
+        if message.reported(report.status, externalID: report.externalID, failure: report.failure) {
+            update(message, &turn)
+            if let failure = report.failure { wasRefused(message, failure, &turn) }
+        }
         return finish(turn)
     }
 

@@ -84,6 +84,9 @@ package actor ConversationDesk {
     var begunConsultations: [ConsultationRequest] = []
     var cancelledConsultations: [(BotTurnID, ConversationID)] = []
 
+    /// What a provider told of messages that nobody here knows yet: our own answer may still be on its way.
+    var earlyReports = EarlyReports()
+
     var lingeringSessions = Lingering<ConversationID>()
     var lingeringContacts = Lingering<ContactID>()
     var lingeringMessages = Lingering<MessageID>()
@@ -313,10 +316,12 @@ package actor ConversationDesk {
 
     /// Puts a message at the end of a conversation, and hands it to the outbox when it goes out.
     @discardableResult
-    func append(_ draft: MessageDraft, to id: ConversationID, _ turn: inout Turn) -> Message {
+    func append(_ draft: MessageDraft, to id: ConversationID, wasSentElsewhere: Bool = false, _ turn: inout Turn) -> Message {
         let moment = turn.moment
         var message = alter(id, &turn) { $0.appended(draft, moment) }
-        if message.direction == .outbound {
+        if wasSentElsewhere {
+            message.wasSentElsewhere()
+        } else if message.direction == .outbound {
             // In a web chat the stream that tells of the message is its delivery.
             if sessions[id]?.conversation.isWebChat == true {
                 _ = message.reported(.sent, externalID: nil)

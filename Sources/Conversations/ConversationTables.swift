@@ -27,7 +27,7 @@ package enum ConversationTables {
             .optional("protocolo_id", .integer), .optional("protocolo", .text), Column("language", .text), Column("bot", .json),
             Column("unread", .integer),
             Column("labels", .textArray), .optional("window_expires_at", .timestamp), Column("last_seq", .integer), .optional("last_message", .json),
-            Column("created_at", .timestamp), Column("updated_at", .timestamp),
+            Column("created_at", .timestamp), Column("updated_at", .timestamp), Column("phone_number_id", .text, since: 6),
         ],
         indexes: [
             Index("conversations_by_update", on: ["tenant_id", "updated_at"]),
@@ -48,7 +48,7 @@ package enum ConversationTables {
             Column("text", .text), .optional("content", .json), Column("status", .text), .optional("error_code", .text),
             .optional("error_message", .text),
             .optional("client_message_id", .text), .optional("external_id", .text), .optional("reply_to", .text), Column("created_at", .timestamp),
-            .optional("provider_at", .timestamp),
+            .optional("provider_at", .timestamp), Column("annotations", .json, since: 6),
         ],
         indexes: [
             Index("messages_by_id", on: ["tenant_id", "id"], isUnique: true),

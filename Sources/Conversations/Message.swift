@@ -57,7 +57,8 @@ package struct Message: Sendable, Equatable {
     package let authorName: String?
     package let text: String
     /// What a kind other than text carries, as JSON.
-    package let content: String?
+    package private(set) var content: String?
+    package internal(set) var annotations = MessageAnnotations()
     package private(set) var status: Status
     package private(set) var failure: Failure?
     package let clientMessageID: String?
@@ -119,6 +120,7 @@ package struct Message: Sendable, Equatable {
         replyTo = row.optionalText()
         createdAt = row.timestamp()
         providerAt = row.optionalTimestamp()
+        annotations = row.optionalText().map(MessageAnnotations.init(json:)) ?? MessageAnnotations()
         version = row.integer()
     }
 
@@ -131,7 +133,7 @@ package struct Message: Sendable, Equatable {
                 .id(tenant), .id(conversation), .integer(seq), .id(id), .text(kind), .text(direction.rawValue), .text(authorKind), .id(authorID),
                 .optional(authorName), .text(text), content.map { .json($0) } ?? .null, .text(status.rawValue), .optional(failure?.code),
                 .optional(failure?.message), .optional(clientMessageID), .optional(externalID), .optional(replyTo), .timestamp(createdAt),
-                .optional(providerAt),
+                .optional(providerAt), annotations.json.map { .json($0) } ?? .null,
             ]
         )
     }
@@ -149,18 +151,26 @@ package struct Message: Sendable, Equatable {
         }
         if status.rank > self.status.rank {
             self.status = status
-            if status == .failed { self.failure = failure }
+            self.failure = status == .failed ? failure : nil
             changed = true
         }
         return changed
     }
 
     /// A transient refusal: it was certainly not sent, and waits for its next attempt.
-    package mutating func requeued() -> Bool {
+    /// - Parameter failure: why, shown while it waits.
+    package mutating func requeued(_ failure: Failure? = nil) -> Bool {
         guard status == .sending else { return false }
         status = .queued
+        self.failure = failure
         return true
     }
+
+    /// It was never given to a provider and never will be by itself; the desk knows what became of it in another way (an echo of the business's handset).
+    mutating func wasSentElsewhere() { status = .sent }
+
+    /// What its file has come to.
+    mutating func carries(_ content: String) { self.content = content }
 
     // MARK: Wire
 
@@ -183,6 +193,7 @@ package struct Message: Sendable, Equatable {
             }
             $0.field("text", text)
             if let content { $0.field("content", raw: content) }
+            annotations.write(to: &$0)
             $0.field("status", status.rawValue)
             if let failure, isWhole {
                 $0.field("error") { error in

@@ -20,6 +20,8 @@ package struct API: Sendable {
         /// Messages go to the built-in simulator, and may be made up through it.
         package var isSimulated = false
         package var limits = RequestLimits()
+        /// How the businesses' numbers, files and accounts are looked after; `nil` where nothing is served.
+        package var whatsapp: WhatsAppOffice?
         package var version = ""
         /// Of those who run the server: what is everybody's may be stopped by them alone.
         package var operatorTenant: TenantID?
@@ -121,6 +123,7 @@ package struct API: Sendable {
         addRealtime(door, to: router)
         addMetrics(to: router)
         addWhatsApp(to: router)
+        addMedia(to: router)
         if settings.isSimulated { addSimulator(to: router) }
         return router
     }

@@ -40,7 +40,8 @@ struct CrossOrigin: RouterMiddleware {
     private static let methods = "GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS"
     private static let requestHeaders = "Authorization, Content-Type, Accept, api-key, Idempotency-Key, Last-Event-ID, X-Request-ID"
     /// Of the answer's headers, those that a page may read.
-    private static let exposed = "X-Process-Time, X-Request-ID, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, RateLimit-Policy, ETag"
+    private static let exposed =
+        "X-Process-Time, X-Request-ID, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, RateLimit-Policy, ETag"
 
     func handle(_ request: Request, context: APIContext, next: @concurrent (Request, APIContext) async throws -> Response) async throws -> Response {
         guard let origin = request.headers[.origin] else {

@@ -16,6 +16,8 @@ package struct LoginResult: Sendable {
 /// When a change could not be stored, the roster is loaded again by whoever comes next.
 package actor Directory {
     let store: any Store
+    /// For where logins come from, which is written down sealed and shown as it was.
+    nonisolated let seal: Seal
     private let gate: Gate
     private let environment: Environment
     private let hasher: PasswordHasher
@@ -42,8 +44,10 @@ package actor Directory {
         environment: Environment,
         hasher: PasswordHasher,
         tokens: TokenIssuer,
-        guards: LoginGuard = LoginGuard()
+        guards: LoginGuard = LoginGuard(),
+        seal: Seal = .none
     ) {
+        self.seal = seal
         self.guards = guards
         self.store = store
         self.gate = gate
@@ -267,22 +271,23 @@ package actor Directory {
             guards.failed(account, from: origin.address, at: environment.now(), random: environment.randomBits().0)
         }
         let lifetime = tokens.sessionLifetime
+        let sealed = origin.closed(seal)
         let outcome = try await perform { roster, moment -> Turn<Result<(User, LoginSession, Moment), Refusal>> in
             // The password may have been changed while it was being checked.
             guard fits, let known, roster.users[known.id]?.passwordHash == known.passwordHash,
                 let (session, user, ended, made) = roster.loggedIn(
                     known.id,
-                    from: origin,
+                    from: sealed,
                     refreshID: Self.newTokenID(moment),
                     lifetime: lifetime,
                     moment
                 )
             else {
                 let reason: LoginRecord.Outcome = known == nil ? .unknownAccount : fits ? .inactive : .wrongPassword
-                return Turn(answer: .failure(Self.wrong), change: Self.record(known, account, origin, reason, roster, moment))
+                return Turn(answer: .failure(Self.wrong), change: Self.record(known, account, sealed, reason, roster, moment))
             }
             var change = made
-            change.append(Self.record(user, account, origin, .success, roster, moment))
+            change.append(Self.record(user, account, sealed, .success, roster, moment))
             return Turn(answer: .success((user, session, moment)), change: change, begun: session.id, ended: ended)
         }
         guard case .success(let (user, session, moment)) = outcome else { throw Self.wrong }
@@ -300,8 +305,9 @@ package actor Directory {
         let now = environment.now()
         guard let wait = guards.wait(account, from: origin.address, at: now) else { return }
         if guards.isWorthRecording(account, from: origin.address, at: now) {
+            let sealed = origin.closed(seal)
             try await perform { roster, moment in
-                Turn(answer: (), change: Self.record(roster.user(email: account), account, origin, .locked, roster, moment))
+                Turn(answer: (), change: Self.record(roster.user(email: account), account, sealed, .locked, roster, moment))
             }
         }
         throw Self.locked(wait)
@@ -325,10 +331,11 @@ package actor Directory {
     package func refresh(_ token: String, from origin: LoginOrigin = .inside) async throws(Refusal) -> LoginResult {
         let (_, id, refreshID) = try await tokens.verifyRefresh(token)
         let lifetime = tokens.sessionLifetime
+        let sealed = origin.closed(seal)
         let (outcome, moment) = try await perform { roster, moment throws(Refusal) in
             let (outcome, changed) = roster.refreshed(
                 id,
-                from: origin,
+                from: sealed,
                 with: refreshID,
                 next: Self.newTokenID(moment),
                 lifetime: lifetime,
@@ -336,7 +343,7 @@ package actor Directory {
             )
             guard case .reused(let user, let ended) = outcome else { return Turn(answer: (outcome, moment), change: changed) }
             var change = changed
-            change.append(Self.record(user, user?.email ?? "", origin, .refreshReused, roster, moment))
+            change.append(Self.record(user, user?.email ?? "", sealed, .refreshReused, roster, moment))
             return Turn(answer: (outcome, moment), change: change, ended: ended)
         }
         switch outcome {
@@ -349,7 +356,13 @@ package actor Directory {
 
     // MARK: One's own logins
 
-    package func sessions(of user: UserID) async throws(Refusal) -> [LoginSession] { try await reading { $0.sessions(of: user) } }
+    package func sessions(of user: UserID) async throws(Refusal) -> [LoginSession] {
+        try await reading { $0.sessions(of: user) }.map { session in
+            var session = session
+            session.origin = session.origin.opened(seal)
+            return session
+        }
+    }
 
     /// - Parameter one: that one; `nil` for all but `current`.
     /// - Returns: how many ended.
@@ -378,21 +391,23 @@ package actor Directory {
         }
         try PasswordStrength.check(new, email: user.email, field: "new_password")
         let hash = try await hasher.hash(new)
+        let sealed = origin.closed(seal)
         try await perform { roster, moment throws(Refusal) in
             // Somebody else may have set another meanwhile.
             guard roster.users[user.id]?.passwordHash == user.passwordHash else { throw TokenIssuer.invalid }
             let (ended, changed) = try roster.passwordChanged(user.id, to: hash, keeping: session, moment)
             var change = changed
-            change.append(Self.record(user, user.email, origin, .passwordChanged, roster, moment))
+            change.append(Self.record(user, user.email, sealed, .passwordChanged, roster, moment))
             return Turn(answer: (), change: change, ended: ended)
         }
     }
 
     package func logout(_ session: LoginSessionID, from origin: LoginOrigin = .inside) async throws(Refusal) {
+        let sealed = origin.closed(seal)
         try await perform { roster, moment throws(Refusal) in
             let user = roster.sessions[session].flatMap { roster.users[$0.user] }
             var (ended, change) = roster.loggedOut(session)
-            if let user { change.append(Self.record(user, user.email, origin, .logout, roster, moment)) }
+            if let user { change.append(Self.record(user, user.email, sealed, .logout, roster, moment)) }
             return Turn(answer: (), change: change, ended: ended)
         }
     }

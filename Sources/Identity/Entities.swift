@@ -142,7 +142,7 @@ package struct LoginSession: Sendable, Equatable {
         refreshID = row.text()
         createdAt = row.timestamp()
         expiresAt = row.timestamp()
-        origin = LoginOrigin(address: row.optionalText(), agent: row.optionalText())
+        origin = LoginOrigin(storedAddress: row.optionalText(), agent: row.optionalText())
         lastUsedAt = row.optionalTimestamp() ?? createdAt
         version = row.integer()
     }

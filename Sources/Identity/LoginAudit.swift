@@ -13,6 +13,15 @@ package struct LoginOrigin: Sendable, Hashable {
         self.agent = agent.map { String($0.filter { $0.isASCII && $0 >= " " }.prefix(200)) }
     }
 
+    /// As it is stored.
+    init(storedAddress: String?, agent: String?) {
+        address = storedAddress
+        self.agent = agent
+    }
+
+    func closed(_ seal: Seal) -> LoginOrigin { LoginOrigin(storedAddress: address.map(seal.close), agent: agent.map(seal.close)) }
+    func opened(_ seal: Seal) -> LoginOrigin { LoginOrigin(storedAddress: address.flatMap(seal.open), agent: agent.flatMap(seal.open)) }
+
     package static let inside = LoginOrigin(address: nil, agent: nil)
 }
 
@@ -39,7 +48,7 @@ package struct LoginRecord: Sendable, Equatable {
     package let at: Timestamp
     package let user: UserID?
     package let email: String
-    package let origin: LoginOrigin
+    package internal(set) var origin: LoginOrigin
     package let outcome: Outcome
 
     init(tenant: TenantID, user: UserID?, email: String, _ origin: LoginOrigin, _ outcome: Outcome, _ moment: Moment) {
@@ -60,7 +69,7 @@ package struct LoginRecord: Sendable, Equatable {
         at = row.timestamp()
         user = row.optionalID()
         email = row.text()
-        origin = LoginOrigin(address: row.optionalText(), agent: row.optionalText())
+        origin = LoginOrigin(storedAddress: row.optionalText(), agent: row.optionalText())
         outcome = Outcome(rawValue: row.text()) ?? .wrongPassword
     }
 
@@ -107,6 +116,11 @@ extension Directory {
                 tenant: tenant
             )
         )
-        return (rows.map(LoginRecord.init), Int(counted?.integer() ?? 0))
+        let records = rows.map { row in
+            var record = LoginRecord(row)
+            record.origin = record.origin.opened(seal)
+            return record
+        }
+        return (records, Int(counted?.integer() ?? 0))
     }
 }

@@ -141,6 +141,26 @@ package final class JobRunner: Sendable {
         }
     }
 
+    /// How many of a tenant's jobs wait, of those in memory.
+    package func waiting(_ tenant: TenantID) -> Int {
+        state.withLock { $0.lanes.values.reduce(0) { $0 + $1.jobs.lazy.filter { $0.tenant == tenant }.count } }
+    }
+
+    /// What kept a tenant's jobs waiting is over: those that were to be tried later are tried now.
+    package func hasten(_ tenant: TenantID) {
+        let now = environment.now()
+        state.withLock { state in
+            for (name, lane) in state.lanes where !lane.isRunning {
+                guard lane.notBefore != nil, let first = lane.jobs.first, first.tenant == tenant else { continue }
+                state.lanes[name]?.notBefore = nil
+                state.lanes[name]?.isHeld = false
+                state.lanes[name]?.jobs[0].runAt = min(first.runAt, now)
+                list(name, &state)
+            }
+            pump(&state)
+        }
+    }
+
     // MARK: Running
 
     /// Carries out jobs until stopped, then lets the attempts under way end.
@@ -177,7 +197,10 @@ package final class JobRunner: Sendable {
     /// No attempt begins from now on.
     package func stop() { state.withLock { $0.isStopping = true } }
 
-    private func wakePostponed() {
+    /// Whether an attempt is under way, or about to begin.
+    var isBusy: Bool { state.withLock { $0.running > 0 || !$0.startable.isEmpty } }
+
+    func wakePostponed() {
         let now = environment.now()
         state.withLock { state in
             for (name, lane) in state.lanes where !lane.isRunning && lane.notBefore.map({ $0 <= now }) ?? true { list(name, &state) }

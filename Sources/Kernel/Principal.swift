@@ -54,6 +54,8 @@ package enum Author: Sendable, Hashable {
     case bot
     case system
     case customer
+    /// A person of the business, who wrote on its own telephone: which one is not known.
+    case handset
     case user(UserID, name: String)
 
     package var kind: String {
@@ -61,7 +63,7 @@ package enum Author: Sendable, Hashable {
         case .bot: "bot"
         case .system: "system"
         case .customer: "customer"
-        case .user: "agent"
+        case .user, .handset: "agent"
         }
     }
 }

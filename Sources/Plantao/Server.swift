@@ -29,6 +29,7 @@ import Wire
 struct Server {
     static let schema = Schema(
         StorageTables.all + IdentityTables.all + ConsultorTables.all + ConversationTables.all + NoticeTables.all + BreakerTables.all
+            + [WhatsAppNumber.table]
     )
 
     let settings: Settings
@@ -61,6 +62,10 @@ struct Server {
         let outlet = Junction(hub: hub, relay: relay, metrics: telemetry.metrics)
         let gate = Gate(journal: store, outlet: outlet, logger: logger, tracer: telemetry.tracer, activationEnded: { outlet.activationEnded($0) })
 
+        let seal = Vault.seal(try Vault.keys(settings), environment)
+        if settings.isProduction, settings.fernetKeys.isEmpty {
+            logger.warning("FERNET_KEYS is not set: what is sealed can be read by whoever has PLANTAO_DATA, where the key lies as well")
+        }
         let hasher = PasswordHasher(rounds: settings.bcryptRounds)
         let tokens = try await TokenIssuer(
             secret: try secretKey(),
@@ -74,7 +79,8 @@ struct Server {
             environment: environment,
             hasher: hasher,
             tokens: tokens,
-            guards: LoginGuard(settings.loginGuard)
+            guards: LoginGuard(settings.loginGuard),
+            seal: seal
         )
         try await directory.load()
         let welcome = try await firstTenant(directory)
@@ -107,8 +113,10 @@ struct Server {
             isWatched: { hub.hasSubscribers($0) || store.holdsBack($0) },
             flow: { id in await directory.tenant(id).map { .standard(businessName: $0.name) } }
         )
-        let operations = Operations(tenants: tenants, gate: gate, store: store, hub: hub, environment: environment)
+        var operations = Operations(tenants: tenants, gate: gate, store: store, hub: hub, environment: environment, seal: seal)
 
+        let desk = try await whatsAppParts(store, gate, directory, http, operations, environment)
+        operations.signals = desk.signals
         assistant?.turns.connect(tenants, store)
 
         let statuses = SimulatedStatuses(operations: operations, logger: logger)
@@ -118,18 +126,38 @@ struct Server {
                 ConversationDesk.sendJobKind: OutboxWorker(
                     tenants: tenants,
                     store: store,
-                    sender: bridge(directory, http, simulator),
+                    sender: desk.bridge(simulator, logger: logger),
                     guarding: SendGuard(board: breakers, dependency: .whatsapp, verdict: WhatsAppBridge.verdict, rateLimit: WhatsAppBridge.rateLimit),
+                    stops: desk.stops,
+                    accountStopped: { [operations] in await Self.tell($1, $0, operations) },
                     environment: environment,
                     logger: logger
-                )
+                ),
+                ConversationDesk.mediaJobKind: MediaWorker(
+                    tenants: tenants,
+                    store: store,
+                    fetcher: desk.fetcher(maxBytes: settings.maxMediaBytes, logger: logger),
+                    environment: environment,
+                    logger: logger
+                ),
             ],
             store: store,
             environment: environment,
             logger: logger
         )
         outlet.connect(runner: runner, tenants: tenants)
-        breakers.onClosed { tenant, dependency in if dependency == .whatsapp { runner.letGo(ConversationDesk.sendJobKind, of: tenant) } }
+        breakers.onMoved { tenant, dependency, before, now in
+            logger.log(
+                level: now.state.isOpen ? .warning : .notice,
+                "a circuit breaker is \(now.state.rawValue)",
+                metadata: [
+                    "tenant": "\(tenant)", "dependency": "\(dependency)", "was": "\(before.rawValue)", "cause": "\(now.cause?.rawValue ?? "-")",
+                    "until": "\(now.openUntil?.description ?? "-")",
+                ]
+            )
+            // What waits for it goes on at once.
+            if dependency == .whatsapp, now.state.isClosed { runner.letGo(ConversationDesk.sendJobKind, of: tenant) }
+        }
         try await breakers.restore(from: store)
 
         try await wakeThoseWhoWait(store, alarms, environment)
@@ -145,6 +173,7 @@ struct Server {
         apiSettings.startedAt = environment.now()
         apiSettings.operatorTenant = await directory.tenants.first?.id
         if let assistant { apiSettings.assistantMetrics = { assistant.counters.prometheus } }
+        apiSettings.whatsapp = desk.office(runner, maxBytes: settings.maxMediaBytes)
         if let key = settings.apiKey, let tenant = await directory.tenants.first { apiSettings.apiKey = (key, tenant.id) }
         var socketSettings = SocketSettings()
         socketSettings.handshakeTimeout = settings.handshakeTimeout
@@ -199,7 +228,7 @@ struct Server {
             environment: environment,
             logger: logger
         )
-        var members: [any Service] = [housekeeping, JobService(runner: runner)]
+        var members: [any Service] = [housekeeping, JobService(runner: runner), SignalService(signals: desk.signals)]
         if let relay { members.append(relay) }
         if let tracer = telemetry.tracer, let tracing = settings.tracing {
             members.append(TraceExporter(configuration: tracing, tracer: tracer, http: http, version: Version.current, logger: logger))
@@ -292,25 +321,8 @@ struct Server {
         return api
     }
 
-    private func bridge(_ directory: Directory, _ http: HTTPClient, _ simulator: WhatsAppSimulator) -> WhatsAppBridge {
-        guard let whatsapp = settings.whatsapp else {
-            return WhatsAppBridge(
-                sender: simulator,
-                credentials: { WhatsAppCredentials(phoneNumberID: $0.description, accessToken: "") },
-                logger: logger
-            )
-        }
-        return WhatsAppBridge(
-            sender: WhatsAppCloudClient(http: http, configuration: whatsapp.client),
-            credentials: { tenant in
-                await directory.tenant(tenant)?.phoneNumberID.map { WhatsAppCredentials(phoneNumberID: $0, accessToken: whatsapp.token) }
-            },
-            logger: logger
-        )
-    }
-
     /// Outside production a key is made up once and kept with the data, so that tokens outlive a restart.
-    private func secretKey() throws -> String {
+    func secretKey() throws -> String {
         if let key = settings.secretKey { return key }
         let path = settings.dataDirectory + "/secret.key"
         if let kept = try? String(contentsOfFile: path, encoding: .utf8), kept.utf8.count >= 32 { return kept }

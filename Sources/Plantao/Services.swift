@@ -89,6 +89,12 @@ struct JobService: Service {
     }
 }
 
+struct SignalService: Service {
+    let signals: CustomerSignals
+
+    func run() async throws { await cancelWhenGracefulShutdown { await signals.run() } }
+}
+
 struct SimulatorService: Service {
     let simulator: WhatsAppSimulator
     let statuses: SimulatedStatuses

@@ -1,4 +1,5 @@
 import Conversations
+import Fernet
 import Foundation
 import HTTPAPI
 import Identity
@@ -19,6 +20,8 @@ struct Settings {
     var environmentName: String
     var isProduction: Bool
     var secretKey: String?
+    /// The first encrypts, all of them decrypt. Empty: one is made up.
+    var fernetKeys: [FernetKey]
     var accessTokenMinutes: Int
     var bcryptRounds: Int
     var visitMinutes: Int
@@ -67,6 +70,7 @@ struct Settings {
         var timeout: Duration
         var prices: GeminiCounters.Prices
     }
+    var maxMediaBytes: Int
 
     struct WhatsApp {
         var client: WhatsAppCloudClient.Configuration
@@ -86,6 +90,14 @@ struct Settings {
         environmentName = try reader.choice("ENVIRONMENT", default: "development", among: ["development", "test", "production"])
         isProduction = environmentName == "production"
         secretKey = reader.text("SECRET_KEY")
+        fernetKeys = try (reader.list("FERNET_KEYS") ?? []).enumerated().map { index, text in
+            guard let key = FernetKey(text) else {
+                throw StartupError(
+                    "FERNET_KEYS: key \(index + 1) is none; a key is the base64url of 32 bytes. Make one: openssl rand -base64 32 | tr +/ -_"
+                )
+            }
+            return key
+        }
         accessTokenMinutes = try reader.integer("ACCESS_TOKEN_EXPIRE_MINUTES", default: 1440, in: 1...525_600)
         bcryptRounds = try reader.integer("BCRYPT_ROUNDS", default: 12, in: 4...16)
         visitMinutes = try reader.integer("CHAT_TOKEN_EXPIRE_MINUTES", default: 60, in: 1...1440)
@@ -123,6 +135,7 @@ struct Settings {
         burst.quiet = .milliseconds(try reader.integer("BOT_QUIET_MILLISECONDS", default: 1500, in: 0...60_000))
         burst.atMost = .milliseconds(try reader.integer("BOT_BURST_MAX_MILLISECONDS", default: 10_000, in: 0...600_000))
         gemini = try Self.gemini(reader)
+        maxMediaBytes = try reader.integer("PLANTAO_MEDIA_MAX_MB", default: 100, in: 1...1000) << 20
 
         if isProduction {
             guard !isEchoOpen else {

@@ -32,9 +32,9 @@ package final class TenantBreaker: BreakerControl {
     private let state: Mutex<CircuitBreaker>
     private let environment: Environment
     /// Called outside the lock, after what people see of it has changed.
-    private let changed: @Sendable (_ wasClosed: Bool) -> Void
+    private let changed: @Sendable (_ before: CircuitBreaker.State, _ now: CircuitBreaker) -> Void
 
-    init(_ settings: CircuitBreaker.Settings, environment: Environment, changed: @escaping @Sendable (Bool) -> Void) {
+    init(_ settings: CircuitBreaker.Settings, environment: Environment, changed: @escaping @Sendable (CircuitBreaker.State, CircuitBreaker) -> Void) {
         state = Mutex(CircuitBreaker(settings))
         self.environment = environment
         self.changed = changed
@@ -56,12 +56,12 @@ package final class TenantBreaker: BreakerControl {
     package func carryOut(_ order: BreakerOrder) { update { $0.carryOut(order) } }
 
     private func update<T: Sendable>(_ body: (inout CircuitBreaker) -> T) -> T {
-        let (result, isChanged, isClosed) = state.withLock { breaker in
-            let (before, wasOpen) = (breaker.face, breaker.state != .closed && breaker.state != .forcedClosed)
+        let (result, before, now) = state.withLock { breaker in
+            let before = breaker
             let result = body(&breaker)
-            return (result, before != breaker.face, wasOpen && (breaker.state == .closed || breaker.state == .forcedClosed))
+            return (result, before, breaker)
         }
-        if isChanged { changed(isClosed) }
+        if before.face != now.face { changed(before.state, now) }
         return result
     }
 }
@@ -103,15 +103,17 @@ package final class BreakerBoard: Sendable {
     private let state = Mutex(State())
     private let settings: [Dependency: CircuitBreaker.Settings]
     private let environment: Environment
-    /// A business's breaker has closed: what waits for the dependency may go on.
-    private let closed: Mutex<(@Sendable (TenantID, Dependency) -> Void)?> = Mutex(nil)
+    /// A business's breaker has come into another state.
+    private let moved: Mutex<(@Sendable (TenantID, Dependency, _ from: CircuitBreaker.State, _ to: CircuitBreaker) -> Void)?> = Mutex(nil)
 
     package init(settings: [Dependency: CircuitBreaker.Settings] = [:], environment: Environment) {
         self.settings = settings
         self.environment = environment
     }
 
-    package func onClosed(_ body: @escaping @Sendable (TenantID, Dependency) -> Void) { closed.withLock { $0 = body } }
+    package func onMoved(_ body: @escaping @Sendable (TenantID, Dependency, _ from: CircuitBreaker.State, _ to: CircuitBreaker) -> Void) {
+        moved.withLock { $0 = body }
+    }
 
     /// A dependency of the whole server, whose breaker lives elsewhere.
     package func guards(_ dependency: Dependency, _ control: any BreakerControl) {
@@ -133,8 +135,8 @@ package final class BreakerBoard: Sendable {
         let key = Key(tenant: tenant, dependency: dependency)
         return state.withLock { state in
             if let breaker = state.own[key] { return breaker }
-            let breaker = TenantBreaker(settings(of: dependency), environment: environment) { [weak self] hasClosed in
-                self?.hasChanged(tenant, dependency, hasClosed)
+            let breaker = TenantBreaker(settings(of: dependency), environment: environment) { [weak self] before, now in
+                self?.hasChanged(tenant, dependency, before, now)
             }
             state.own[key] = breaker
             return breaker
@@ -151,9 +153,9 @@ package final class BreakerBoard: Sendable {
         }
     }
 
-    private func hasChanged(_ tenant: TenantID, _ dependency: Dependency, _ hasClosed: Bool) {
+    private func hasChanged(_ tenant: TenantID, _ dependency: Dependency, _ before: CircuitBreaker.State, _ now: CircuitBreaker) {
         state.withLock { _ = $0.changed.insert(tenant) }
-        if hasClosed, let closed = closed.withLock({ $0 }) { closed(tenant, dependency) }
+        if before != now.state, let moved = moved.withLock({ $0 }) { moved(tenant, dependency, before, now) }
     }
 
     /// As a business sees them: its own, and the server's.

@@ -29,6 +29,8 @@ package struct CircuitBreaker: Sendable {
 
         /// Nobody gets through, whatever they say.
         package var isOpen: Bool { self == .open || self == .forcedOpen }
+        /// Everybody gets through.
+        package var isClosed: Bool { self == .closed || self == .forcedClosed }
     }
 
     package enum Admission: Sendable, Equatable {

@@ -8,7 +8,7 @@ extension AgentCommand {
 
     /// The last part of REST's path, and of the RPC method's name.
     package static let verbs = [
-        "messages", "notes", "claim", "decline", "transfer", "return-to-bot", "resolve", "reopen", "snooze", "read", "labels",
+        "messages", "reactions", "notes", "claim", "decline", "transfer", "return-to-bot", "resolve", "reopen", "snooze", "read", "labels",
     ]
 
     /// The command that a verb of REST's path or of an RPC method's name stands for, with its fields from the body (protocol/README.md "Conversations").
@@ -18,10 +18,22 @@ extension AgentCommand {
         let command: AgentCommand
         switch verb {
         case "messages":
-            command = .write(
-                text: fields.text("text", max: maxTextCharacters),
-                clientMessageID: fields.optionalText("client_message_id", min: 1, max: 128)
-            )
+            let clientMessageID = fields.optionalText("client_message_id", min: 1, max: 128)
+            if let outgoing = try Outgoing.read(body, &fields) {
+                command = .send(outgoing, clientMessageID: clientMessageID)
+            } else {
+                command = .write(text: fields.text("text", max: maxTextCharacters), clientMessageID: clientMessageID)
+            }
+        case "reactions":
+            let target = fields.text("message_id", max: 64)
+            // One emoji may be many scalars: flags, skin tones, families.
+            let emoji = fields.optionalText("emoji", max: 32)
+            guard let id = MessageID(target) else {
+                if !target.isEmpty { fields.refuse("message_id", "deve ser o id de uma mensagem desta conversa", type: "uuid_parsing") }
+                try fields.check()
+                return nil
+            }
+            command = .react(to: id, emoji: emoji.flatMap { $0.isEmpty ? nil : $0 })
         case "notes":
             command = .note(
                 text: fields.text("text", max: maxTextCharacters),

@@ -82,8 +82,8 @@ extension Operations {
         guard let board = tenants.breakers else { return }
         let changed = board.takeChanged()
         for tenant in tenants.awake where changed?.contains(tenant) ?? true {
-            // The next change tells it again.
-            _ = try? await tenants.use(tenant) { cell throws(Refusal) in try await cell.breakersChanged().committed() }
+            // Not waited for: it changes nothing that could be lost, and whoever calls has others to tell.
+            _ = try? await tenants.use(tenant) { cell throws(Refusal) in await cell.breakersChanged() }
         }
     }
 }

@@ -14,11 +14,15 @@ package struct Operations: Sendable {
     package let gate: Gate
     package let store: any Store
     package let hub: StreamHub
-    let visitorPace = VisitorPace()
+    private let seal: Seal
     let environment: Environment
     package var telemetry: Telemetry { tenants.telemetry }
+    let visitorPace = VisitorPace()
+    /// What customers see of us beside messages; `nil` where nobody is to see anything.
+    package var signals: CustomerSignals?
 
-    package init(tenants: Tenants, gate: Gate, store: any Store, hub: StreamHub, environment: Environment) {
+    package init(tenants: Tenants, gate: Gate, store: any Store, hub: StreamHub, environment: Environment, seal: Seal = .none) {
+        self.seal = seal
         self.environment = environment
         self.tenants = tenants
         self.gate = gate
@@ -46,6 +50,7 @@ package struct Operations: Sendable {
         let start = ContinuousClock.now
         let answer = try await tenants.use(principal.tenant) { cell throws(Refusal) in
             try await bringIn(id, cell)
+            if let other = command.otherMessage { try await bringIn(other, cell) }
             // Asked while the tenant is held awake: what is marked from here on is in its memory, what was marked before is in the store.
             var earlier: String?
             if let clientMessageID = command.clientMessageID {
@@ -54,6 +59,7 @@ package struct Operations: Sendable {
             }
             return try await cell.perform(command, on: id, by: principal, earlier: earlier).committed()
         }
+        if case .read = command { await showRead(id, principal.tenant) }
         switch answer {
         case .conversation(let json): return Answer(json)
         case .message(let json):
@@ -66,12 +72,14 @@ package struct Operations: Sendable {
     }
 
     package func typing(_ isTyping: Bool, on id: ConversationID, by principal: Principal) async throws(Refusal) -> [UInt8] {
-        try await tenants.use(principal.tenant) { cell throws(Refusal) in
+        let json = try await tenants.use(principal.tenant) { cell throws(Refusal) in
             try await bringIn(id, cell)
             for event in try await cell.typing(isTyping, on: id, by: principal) { hub.publishUnstored(event, tenant: principal.tenant) }
             if let visit = Visit(principal) { return try await cell.conversation(of: visit).committed() }
             return try await cell.conversation(id).committed()
         }
+        if isTyping { await showTyping(id, principal.tenant) }
+        return json
     }
 
     package func conversation(_ id: ConversationID, for principal: Principal) async throws(Refusal) -> [UInt8] {
@@ -99,6 +107,7 @@ package struct Operations: Sendable {
             let seen = try await store.marks(messages.map { $0.mark(tenant: tenant) })
             let missing = await cell.missing(messages.map(\.from))
             if !missing.isEmpty { await cell.adopt(try await ConversationDesk.contacts(missing, tenant: tenant, from: store)) }
+            for message in messages { if let other = message.otherMessage { try await bringIn(externalID: other, cell) } }
             var pending: [Pending<ConversationDesk.Reception>] = []
             for message in messages {
                 pending.append(await cell.received(message, seenBefore: seen[message.mark(tenant: tenant)] != nil))
@@ -136,7 +145,7 @@ package struct Operations: Sendable {
             RowImage(
                 ConversationTables.setAside,
                 version: 1,
-                values: [.id(id), .timestamp(moment.now), .text(reason), .text(String(decoding: body, as: UTF8.self))]
+                values: [.id(id), .timestamp(moment.now), .text(reason), .text(seal.close(String(decoding: body, as: UTF8.self)))]
             )
         )
         try await gate.enqueue(change, Activation(tenant: TenantID(UniqueID(high: 0, low: 2)))).committed()

@@ -17,6 +17,9 @@ package struct OutboxWorker: JobWorker {
     private let store: any Store
     private let sender: any MessageSender
     private let guarding: SendGuard?
+    private let stops: AccountStops
+    /// An account was stopped: people are to be told.
+    private let accountStopped: @Sendable (TenantID, Message.Failure) async -> Void
     private let environment: Environment
     private let logger: Logger
 
@@ -25,9 +28,13 @@ package struct OutboxWorker: JobWorker {
         store: any Store,
         sender: any MessageSender,
         guarding: SendGuard? = nil,
+        stops: AccountStops = AccountStops(),
+        accountStopped: @escaping @Sendable (TenantID, Message.Failure) async -> Void = { _, _ in },
         environment: Environment,
         logger: Logger
     ) {
+        self.stops = stops
+        self.accountStopped = accountStopped
         self.tenants = tenants
         self.store = store
         self.sender = sender
@@ -47,6 +54,7 @@ package struct OutboxWorker: JobWorker {
         }
         // Whichever way this ends, the permit is given back: a probe that is forgotten would hold everybody up until its lease ends.
         defer { permit?.abandon() }
+        if let until = stops.holds(job.tenant, at: environment.now()) { return .held(until: until) }
         do throws(Refusal) {
             let attempt = try await tenants.use(job.tenant) { cell throws(Refusal) in
                 try await bringIn(job, cell)
@@ -59,6 +67,7 @@ package struct OutboxWorker: JobWorker {
                 count(result, took: .now - start)
                 permit?.report(result)
                 permit = nil
+                await learn(from: result, job.tenant)
                 return await settle(begun, result)
             case .ended: return .ended
             case .missing: return .again(later(job, seconds: 1))
@@ -75,12 +84,23 @@ package struct OutboxWorker: JobWorker {
             switch result {
             case .sent: ("sent", "sent")
             case .refused: ("refused", "failed")
-            case .again: ("retry", nil)
+            case .again, .held: ("retry", nil)
+            case .stopped: ("refused", nil)
             case .unknown: ("unknown", "unknown")
             }
         metrics.whatsappCalls.observe(took, LabelValues("messages", outcome.call))
         if let message = outcome.message { metrics.messagesSent.add(1, LabelValues("whatsapp", message)) }
         if let scope = guarding?.rateLimit(result) { metrics.whatsappRateLimits.add(1, LabelValues(scope)) }
+    }
+
+    /// What one message's fate says about the whole account.
+    private func learn(from result: SendResult, _ tenant: TenantID) async {
+        switch result {
+        case .stopped(_, let failure):
+            if stops.refused(tenant, failure, at: environment.now()) { await accountStopped(tenant, failure) }
+        case .sent, .refused: if stops.lift(tenant) { logger.notice("an account sends again", metadata: ["tenant": "\(tenant)"]) }
+        case .again, .held, .unknown: break
+        }
     }
 
     private func later(_ job: Job, seconds: Int64) -> Job {

@@ -46,7 +46,10 @@ package final class Tenants: Sendable {
     }
 
     package var awakeCount: Int { entries.withLock { $0.count } }
-    package var awake: [TenantID] { entries.withLock { Array($0.keys) } }
+    /// Those that are in memory, and not those that are only being loaded.
+    package var awake: [TenantID] {
+        entries.withLock { entries in entries.compactMap { if case .awake = $0.value { $0.key } else { nil } } }
+    }
     package var breakers: BreakerBoard? { surroundings.breakers }
     package var telemetry: Telemetry { surroundings.telemetry }
 

@@ -228,6 +228,56 @@ import Wire
         #expect(try await message(id).status == .read, "known by the provider's id from then on")
     }
 
+    @Test func aStatusWithoutOurIDWaitsForTheAnswerThatSaysWhoseItIs() async throws {
+        let (id, job) = try await written()
+        let next = await began(job).job
+        #expect(await told(.read, externalID: "wamid.out").isDurablyEmpty)
+        _ = await ended(next, .sent(externalID: "wamid.out"))
+        #expect(try await message(id).status == .read)
+    }
+
+    @Test func whatIsHeldBackIsTriedForAsLongAsItMayBeSentAndItsOtherAttemptsStillCount() async throws {
+        let (id, first) = try await written()
+        let failure = Message.Failure(code: "unavailable", message: "fora do ar")
+        var job = first
+        for _ in 0..<40 {
+            job = try #require(await ended(await began(job).job, .held(after: nil, failure)))
+            #expect(job.runAt - bench.clock.now <= ConversationDesk.longestHold)
+            #expect(try await message(id).status == .queued)
+            #expect(try await message(id).failure == failure, "shown why it waits")
+            bench.clock.advance(by: job.runAt - bench.clock.now)
+        }
+        for _ in 1..<ConversationDesk.maxAttempts {
+            job = try #require(await ended(await began(job).job, .again(after: nil, failure)))
+            bench.clock.advance(by: job.runAt - bench.clock.now)
+        }
+        #expect(await ended(await began(job).job, .again(after: nil, failure)) == nil)
+        #expect(try await message(id).status == .failed)
+    }
+
+    @Test func aStoppedAccountsMessageWaitsAndSaysWhy() async throws {
+        let (id, job) = try await written()
+        let next = try #require(await ended(await began(job).job, .stopped(after: .seconds(60), .init(code: "190", message: "token"))))
+        #expect(next.runAt == bench.clock.now + .seconds(60))
+        #expect(try await message(id).failure?.code == "190")
+        bench.clock.advance(by: .seconds(60))
+        _ = await ended(await began(next).job, .sent(externalID: "wamid.out"))
+        #expect(try await message(id).status == .sent)
+        #expect(try await message(id).failure == nil)
+    }
+
+    @Test func aRefusalForTheWindowEndsItAndATemplateGoesAllTheSame() async throws {
+        let (_, job) = try await written()
+        let conversation = try #require(ConversationDesk.conversation(of: job))
+        _ = await ended(await began(job).job, .refused(.init(code: "131047", message: "janela")))
+        #expect(try await bench.conversation(conversation).windowExpiresAt == bench.clock.now)
+        let refusal = try await bench.refusal(.write(text: "oi", clientMessageID: nil), on: conversation, by: maria)
+        #expect(refusal.code == "outside_window")
+        let template = Outgoing(kind: "template", text: "[Modelo]", content: "{}")
+        let (_, change) = try await bench.perform(.send(template, clientMessageID: nil), on: conversation, by: maria)
+        #expect(await began(try #require(change.jobs.first)).order?.kind == "template")
+    }
+
     @Test func aStatusAlreadyThereKeepsATransientRefusalFromSendingAgain() async throws {
         let (id, job) = try await written()
         let next = await began(job).job

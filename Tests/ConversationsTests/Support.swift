@@ -109,7 +109,9 @@ struct Ledger {
         for event in change.events {
             let json = try? JSON.parse(String(decoding: event.payload, as: UTF8.self))
             #expect(json?["type"]?.string?.isEmpty == false, comment, sourceLocation: sourceLocation)
-            if json?["type"]?.string == "message.created", let message = json?["message"], message["direction"]?.string == "out" {
+            if json?["type"]?.string == "message.created", let message = json?["message"], message["direction"]?.string == "out",
+                message["status"]?.string == "queued"
+            {
                 outbound.append(message["id"]?.string ?? "?")
             }
         }
@@ -127,14 +129,13 @@ struct Ledger {
             }
             rows[key] = row
         }
-        let new = change.jobs.filter { jobs[$0.id] == nil }
+        let new = change.jobs.filter { jobs[$0.id] == nil && $0.kind == ConversationDesk.sendJobKind }
         #expect(
             new.compactMap { ConversationDesk.message(of: $0)?.description } == outbound,
             "one job for each message that goes out",
             sourceLocation: sourceLocation
         )
         for job in new {
-            #expect(job.kind == ConversationDesk.sendJobKind, comment, sourceLocation: sourceLocation)
             #expect(job.lane == ConversationDesk.conversation(of: job)?.description, comment, sourceLocation: sourceLocation)
             #expect(job.order > lastOrders[job.lane] ?? 0, "the order within a lane grows", sourceLocation: sourceLocation)
             lastOrders[job.lane] = job.order

@@ -26,7 +26,7 @@ from harness.contract import METHODS, PROTOCOL, Broken, Contract, document, ever
 from harness.golden import Player, Socket
 from harness.http import Reply
 from harness.office import new_number
-from harness.process import ADMIN_EMAIL, ADMIN_PASSWORD, API_KEY, APP_SECRET, VERIFY_TOKEN, run
+from harness.process import ADMIN_EMAIL, ADMIN_PASSWORD, API_KEY, APP_SECRET, VERIFY_TOKEN, WHATSAPP_TOKEN, run
 from harness.rawsocket import RawSocket
 from harness.waiting import PATIENCE, eventually
 
@@ -268,6 +268,12 @@ def _tour_of_conversations(office, owner, maria):
     said = agent.say(id, "Bom dia!", client_message_id="k1")
     assert agent.say(id, "Bom dia!", client_message_id="k1")["id"] == said["id"]
     agent.note(id, "só entre nós")
+    office.settled(id)
+    agent.call("POST", f"{base}/reactions", json={"message_id": said["id"], "emoji": "👍"}, expect=201)
+    agent.call("POST", f"{base}/reactions", json={"message_id": "x"}, is_sane=False, expect=422)
+    pdf = b"%PDF-1.4 conta"
+    sent = agent.call("POST", f"{base}/media", body=pdf, headers={"Content-Type": "application/pdf"}, filename="conta.pdf", is_sane=False, expect=201).json()
+    assert agent.call("GET", f"{base}/messages/{sent['id']}/media", expect=200).body == pdf
     agent.messages(id, limit=2, before=said["id"])
     agent.call("GET", f"{base}/messages", before="x", expect=422)
     for verb, body in {"claim": None, "read": None, "typing": {"typing": False}, "labels": {"labels": ["a"]}, "transfer": {"consultor_id": maria.id}}.items():
@@ -331,6 +337,14 @@ def _tour_of_whatsapp(owner, anybody):
         signature = {"X-Hub-Signature-256": "sha256=" + hmac.new(key.encode(), body, hashlib.sha256).hexdigest()} if key else {}
         anybody.call("POST", "/api/webhooks/whatsapp", body=body, headers=signature, is_sane=False, expect=expect)
     owner.get("/api/v1/whatsapp/status")
+    assert owner.post("/api/v1/whatsapp/resume") == {"resumed": False}
+    owner.call("POST", "/api/v1/whatsapp/numbers", json={"phone_number_id": "x"}, is_sane=False, expect=422)
+    number = {"phone_number_id": "110200300400999", "waba_id": "1", "access_token": WHATSAPP_TOKEN}
+    owner.call("POST", "/api/v1/whatsapp/numbers", json=number, expect=201)
+    owner.call("POST", "/api/v1/whatsapp/numbers", json=number, expect=200)
+    assert [n["phone_number_id"] for n in owner.get("/api/v1/whatsapp/numbers")["items"]][1:] == ["110200300400999"]
+    owner.call("DELETE", "/api/v1/whatsapp/numbers/110200300400999", expect=204)
+    owner.call("DELETE", "/api/v1/whatsapp/numbers/110200300400999", expect=404)
 
 
 def _listens_only(owner):
@@ -470,6 +484,7 @@ def test_what_passes_in_a_live_session_is_as_described_and_nothing_is_described_
     maria = office.hire("Maria", languages=("pt",))
     _tour_of_conversations(office, owner, maria)
     _tour_of_web_chat(office, owner, anybody, maria)
+    office.whatsapp.numbers["110200300400999"] = "1"
     _tour_of_whatsapp(owner, anybody)
     _tour_of_the_bot(offices, seen)
     _tour_of_operators(owner, viewer, anybody)

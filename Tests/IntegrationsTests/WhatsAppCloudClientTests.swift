@@ -6,11 +6,11 @@ import Wire
 
 @Suite struct WhatsAppCloudClientTests {
     private let credentials = WhatsAppCredentials(phoneNumberID: "110", accessToken: "token-secreto")
-    private let message = OutboundText(to: .waID("5511987654321"), body: "Olá, \"Ana\"", callbackData: "job-1")
+    private let message = OutboundMessage(to: .waID("5511987654321"), body: "Olá, \"Ana\"", callbackData: "job-1")
 
     /// Sends through a client of its own to `url`.
     private func send(
-        _ message: OutboundText? = nil,
+        _ message: OutboundMessage? = nil,
         to url: String,
         credentials: WhatsAppCredentials? = nil,
         timeout: Duration = .seconds(10)
@@ -55,7 +55,7 @@ import Wire
 
     @Test func aReplyQuotesAndABusinessScopedIDIsARecipient() async throws {
         let graph = try await FakeGraph.start(.answer(status: 200, body: Self.accepted))
-        let message = OutboundText(to: .bsuid("BR.9"), body: "oi", replyingTo: "wamid.Q", previewsLink: true, callbackData: "job-2")
+        let message = OutboundMessage(to: .bsuid("BR.9"), body: "oi", replyingTo: "wamid.Q", previewsLink: true, callbackData: "job-2")
         _ = try await send(message, to: graph.url + "/v18.0")
         try await graph.stop()
         #expect(graph.requests[0].path == "/v18.0/110/messages")

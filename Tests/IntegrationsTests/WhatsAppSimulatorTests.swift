@@ -21,7 +21,7 @@ import Testing
         var wamids: [String] = []
         for number in 1...3 {
             let outcome = await simulator.send(
-                OutboundText(to: .waID("551198765432\(number)"), body: "oi", callbackData: "job-\(number)"),
+                OutboundMessage(to: .waID("551198765432\(number)"), body: "oi", callbackData: "job-\(number)"),
                 credentials: credentials
             )
             guard case .sent(let wamid, let waID) = outcome else {
@@ -49,7 +49,7 @@ import Testing
 
     @Test func aBusinessScopedRecipientHasNoNumber() async {
         let simulator = WhatsAppSimulator { _ in }
-        let outcome = await simulator.send(OutboundText(to: .bsuid("BR.9"), body: "oi", callbackData: "job"), credentials: credentials)
+        let outcome = await simulator.send(OutboundMessage(to: .bsuid("BR.9"), body: "oi", callbackData: "job"), credentials: credentials)
         guard case .sent(_, nil) = outcome else {
             Issue.record("\(outcome)")
             return

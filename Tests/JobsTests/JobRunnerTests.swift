@@ -70,6 +70,25 @@ import Testing
         }
     }
 
+    @Test(.timeLimit(.minutes(1))) func whatIsHastenedIsTriedAtOnceAndInItsOrder() async throws {
+        let runner = runner()
+        let later = clock.manual.now + .seconds(600)
+        worker.state.change { state in for lane in ["a", "b"] { state.postponements["\(lane)-1"] = [later] } }
+        store.put([job("a", 1), job("a", 2), job("b", 1)])
+        try await running(runner) {
+            await worker.state.until { $0.begun.count == 2 && $0.running.isEmpty }
+            #expect(runner.waiting(tenant) == 3)
+            runner.hasten(TenantID(UniqueID(high: 7, low: 7)))
+            #expect(runner.waiting(TenantID(UniqueID(high: 7, low: 7))) == 0)
+            // A lane that has only just been postponed may not be marked so yet.
+            while worker.state.value.ended.count < 3 {
+                runner.hasten(tenant)
+                await Task.yield()
+            }
+        }
+        #expect(worker.state.value.begun.filter { $0.hasPrefix("a") } == ["a-1", "a-1", "a-2"])
+    }
+
     @Test(.timeLimit(.minutes(1))) func aPostponedJobHoldsUpItsLaneUntilItsTimeAndNoOther() async throws {
         let runner = runner()
         let time = clock.manual.now + .seconds(60)

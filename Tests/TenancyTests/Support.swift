@@ -1,6 +1,7 @@
 import Consultores
 import Conversations
 import Foundation
+import Jobs
 import Kernel
 import Logging
 import NIOEmbedded
@@ -45,7 +46,11 @@ final class House: Sendable {
         let jobs = Mutex<[Job]>([])
         init(hub: StreamHub) { self.hub = hub }
         func publish(_ events: [Event], tenant: TenantID) { hub.publish(events, tenant: tenant) }
-        func runnable(_ jobs: [Job]) { self.jobs.withLock { $0 += jobs } }
+        let runner = Mutex<JobRunner?>(nil)
+        func runnable(_ jobs: [Job]) {
+            self.jobs.withLock { $0 += jobs }
+            runner.withLock { $0 }?.add(jobs)
+        }
         func batchReleased() { hub.wake() }
     }
 
@@ -89,6 +94,9 @@ final class House: Sendable {
         let made = tenants
         junction.tenants.withLock { $0 = made }
     }
+
+    /// Jobs go to the runner from now on.
+    func connect(_ runner: JobRunner) { junction.runner.withLock { $0 = runner } }
 
     var jobs: [Job] { junction.jobs.withLock { $0 } }
 

@@ -35,21 +35,18 @@ extension API {
             do throws(WhatsAppDelivery.Failure) { items = try WhatsAppDelivery.items(in: bytes) } catch {
                 throw Refusal(.malformed, "not_a_delivery", "O corpo não é uma entrega do WhatsApp.")
             }
+            settings.whatsapp?.delivered(at: environment.now())
             try await take(items, from: bytes, context)
             return .json { $0.field("status", "ok") }
         }
 
-        router.get("/api/v1/whatsapp/status") { request, context -> Response in
-            let principal = try await principal(request, context)
-            let tenant = await directory.tenant(principal.tenant)
-            let setAside = try await operations.setAsideCount()
-            return .json {
-                $0.field("mode", settings.isSimulated ? "simulator" : "cloud_api")
-                $0.field("phone_number_id", tenant?.phoneNumberID)
-                $0.field("webhook", settings.whatsappSignature == nil ? "closed" : "open")
-                $0.field("deliveries_set_aside", setAside)
-            }
-        }
+        addWhatsAppNumbers(to: router)
+    }
+
+    /// Whose number it is: a registered one's, or the one the server is configured with.
+    private func tenant(of phoneNumberID: String?) async -> TenantID? {
+        if let id = phoneNumberID.flatMap({ settings.whatsapp?.numbers.tenant(of: $0) }) { return id }
+        return await directory.tenant(phoneNumberID: phoneNumberID)?.id
     }
 
     /// Hands each item to the business whose number it is for. An element that cannot be read hurts nobody but itself.
@@ -59,18 +56,20 @@ extension API {
         var unreadable = 0
         var unknownNumber = 0
         for item in items {
-            guard let tenant = await directory.tenant(phoneNumberID: item.phoneNumberID) else {
+            guard let tenant = await tenant(of: item.phoneNumberID) else {
                 unknownNumber += 1
                 continue
             }
             switch item.content {
-            case .message(let message): messages[tenant.id, default: []].append(CustomerMessage(message))
-            case .status(let update): reports[tenant.id, default: []].append(StatusReport(update))
+            case .message(let message): messages[tenant, default: []].append(CustomerMessage(message, phoneNumberID: item.phoneNumberID))
+            case .echo(let message):
+                messages[tenant, default: []].append(CustomerMessage(message, phoneNumberID: item.phoneNumberID, isEcho: true))
+            case .status(let update): reports[tenant, default: []].append(StatusReport(update))
             case .unreadable(let reason, _):
                 unreadable += 1
                 context.logger.warning("an element of a delivery could not be read", metadata: ["reason": "\(reason)"])
-            // What the business wrote on its own handset, and account notices, are not taken in yet.
-            case .echo, .notification: break
+            // Of accounts and templates, not of conversations.
+            case .notification(let field, _): context.notes.note("notification", field)
             }
         }
         context.notes.note("messages", messages.values.reduce(0) { $0 + $1.count })
@@ -89,75 +88,6 @@ extension API {
             do throws(Refusal) { try await operations.report(reports, tenant: tenant) } catch { refused = error }
         }
         if let refused { throw refused }
-    }
-}
-
-extension CustomerMessage {
-    init(_ message: InboundMessage) {
-        self.init(
-            channel: "whatsapp",
-            externalID: message.wamid,
-            from: ContactIdentity(waIDs: message.customer.waID.map(BrazilianPhone.variants(of:)) ?? [], bsuid: message.customer.bsuid),
-            name: message.profileName ?? message.username,
-            kind: message.type,
-            text: message.text,
-            content: message.contentJSON,
-            replyTo: message.context.quotedWamid,
-            sentAt: message.providerTimestamp
-        )
-    }
-}
-
-extension InboundMessage {
-    /// What the customer said, where they said it in words; else one line on what they sent.
-    fileprivate var text: String {
-        switch content {
-        case .text(let body): body
-        case .interactiveReply(_, let title): title
-        case .button(_, let text): text
-        default: summary
-        }
-    }
-
-    /// What a bot or a screen needs beside the text.
-    fileprivate var contentJSON: String? {
-        var writer = JSONWriter()
-        switch content {
-        case .text, .unsupported, .flowReply, .order, .contacts, .system, .edit, .revoke: return nil
-        case .media(let media):
-            writer.object {
-                $0.field("media_id", media.id)
-                $0.field("mime_type", media.mimeType)
-                $0.field("sha256", media.sha256)
-                $0.field("caption", media.caption)
-                $0.field("filename", media.filename)
-                $0.field("voice", media.isVoice)
-            }
-        case .location(let location):
-            writer.object {
-                $0.field("latitude", .double(location.latitude))
-                $0.field("longitude", .double(location.longitude))
-                $0.field("name", location.name)
-                $0.field("address", location.address)
-            }
-        case .reaction(let message, let emoji):
-            writer.object {
-                $0.field("message_id", message)
-                $0.field("emoji", emoji)
-            }
-        case .interactiveReply(let id, let title):
-            writer.object {
-                $0.field("id", id)
-                $0.field("title", title)
-            }
-        case .button(let payload, let text):
-            writer.object {
-                $0.field("payload", payload)
-                $0.field("text", text)
-            }
-        case .unknown(let raw): return raw
-        }
-        return String(decoding: writer.bytes, as: UTF8.self)
     }
 }
 

@@ -1,6 +1,6 @@
 extension InboundContent {
     /// One line to show in a list, in Portuguese.
-    var summary: String {
+    package var summary: String {
         switch self {
         case .text(let body): body
         case .media(let media): media.summary

@@ -31,7 +31,7 @@ package struct WhatsAppCloudClient: WhatsAppSender {
         }
     }
 
-    private let http: HTTPClient
+    let http: HTTPClient
     private let configuration: Configuration
 
     /// - Parameter http: with `httpConfiguration`, or one as strict about redirects.
@@ -53,7 +53,7 @@ package struct WhatsAppCloudClient: WhatsAppSender {
         return configuration
     }
 
-    package func send(_ message: OutboundText, credentials: WhatsAppCredentials) async -> SendOutcome {
+    package func send(_ message: OutboundMessage, credentials: WhatsAppCredentials) async -> SendOutcome {
         await post(message.requestBody, credentials: credentials)
     }
 
@@ -98,7 +98,8 @@ package struct WhatsAppCloudClient: WhatsAppSender {
         case timedOut
     }
 
-    private static let maxAnswerBytes = 64 * 1024
+    static let maxAnswerBytes = 64 * 1024
+    var baseAddress: String { "\(configuration.baseURL)/\(configuration.version)" }
 
     private func post(_ json: [UInt8], credentials: WhatsAppCredentials) async -> SendOutcome {
         guard !credentials.phoneNumberID.isEmpty, credentials.phoneNumberID.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else {

@@ -40,15 +40,18 @@ package struct OutboundEnvelope: Sendable, Hashable {
     }
 }
 
-package struct OutboundText: Sendable, Hashable {
-    /// The API refuses longer ones with error 100.
-    package static let maxCharacters = 4096
-
+/// One message to a customer, whatever its type.
+package struct OutboundMessage: Sendable, Hashable {
     package var envelope: OutboundEnvelope
-    package var body: String
-    /// Show a preview of the first link.
-    package var previewsLink: Bool
+    package var content: OutboundContent
 
+    package init(_ content: OutboundContent, in envelope: OutboundEnvelope) {
+        self.content = content
+        self.envelope = envelope
+    }
+
+    /// A text.
+    /// - Parameter previewsLink: show a preview of the first link.
     package init(
         to recipient: OutboundEnvelope.Recipient,
         body: String,
@@ -56,15 +59,9 @@ package struct OutboundText: Sendable, Hashable {
         previewsLink: Bool = false,
         callbackData: String
     ) {
-        self.envelope = OutboundEnvelope(to: recipient, replyingTo: replyingTo, callbackData: callbackData)
-        self.body = body
-        self.previewsLink = previewsLink
+        envelope = OutboundEnvelope(to: recipient, replyingTo: replyingTo, callbackData: callbackData)
+        content = .text(body: body, previewsLink: previewsLink)
     }
 
-    var requestBody: [UInt8] {
-        envelope.requestBody(type: "text") {
-            $0.field("body", body)
-            $0.field("preview_url", previewsLink)
-        }
-    }
+    var requestBody: [UInt8] { envelope.requestBody(type: content.type) { content.write(to: &$0) } }
 }

@@ -1,7 +1,7 @@
 /// Sends messages on behalf of a business: the Cloud API, or the simulator that stands in for it.
 package protocol WhatsAppSender: Sendable {
     /// One attempt, bounded in time. At most one may be in flight per conversation: the API does not keep the order of parallel ones.
-    func send(_ message: OutboundText, credentials: WhatsAppCredentials) async -> SendOutcome
+    func send(_ message: OutboundMessage, credentials: WhatsAppCredentials) async -> SendOutcome
 }
 
 /// What became of one attempt.

@@ -7,7 +7,7 @@ package import Kernel
 package struct WhatsAppSimulator: WhatsAppSender {
     private struct Sent: Sendable {
         let wamid: String
-        let message: OutboundText
+        let message: OutboundMessage
         let phoneNumberID: String
         let reportAt: ContinuousClock.Instant
     }
@@ -31,7 +31,7 @@ package struct WhatsAppSimulator: WhatsAppSender {
         (pending, continuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingOldest(Self.maxPendingReports))
     }
 
-    package func send(_ message: OutboundText, credentials: WhatsAppCredentials) async -> SendOutcome {
+    package func send(_ message: OutboundMessage, credentials: WhatsAppCredentials) async -> SendOutcome {
         let bits = environment.randomBits()
         let id = UniqueID(at: environment.now(), random: bits)
         let wamid = "wamid.SIM" + id.description.filter { $0 != "-" }.uppercased()

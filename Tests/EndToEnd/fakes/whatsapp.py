@@ -16,9 +16,12 @@ In a test::
         whatsapp.fail_next(131056)
         whatsapp.drop_after_accept()
 
-By hand (each line typed, ``5511987654321 oi, tudo bem?``, arrives as a message; what the server sends is printed)::
+By hand (each line typed, ``5511987654321 oi, tudo bem?``, arrives as a message, ``/fail 131056 3`` makes the next three sends fail, ``/help`` tells the rest; what
+the server sends is printed)::
 
     python3 whatsapp.py --port 9000 --webhook http://127.0.0.1:8080/api/webhooks/whatsapp --app-secret s
+
+docs/fakes.md has the settings of a server beside it.
 
 What is deliberately as awkward as the original: the answer's ``wa_id`` may lack the ninth digit the request had; ids and timestamps are
 strings; statuses repeat, overtake one another and may come before the answer to the send; and there is no idempotency key, so a send whose
@@ -28,11 +31,14 @@ answer is lost has happened.
 from __future__ import annotations
 
 import argparse
+import email
+import email.policy
 import hashlib
 import heapq
 import http.client
 import itertools
 import json
+import mimetypes
 import os
 import random
 import re
@@ -55,8 +61,10 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from whatsapp_payloads import (  # noqa: E402, F401 - tests take the builders from here
     batch,
     button_reply,
+    contacts,
     DEFAULT_NUMBER,
     DEFAULT_WABA,
+    digest_of,
     echo,
     edit,
     Item,
@@ -66,12 +74,15 @@ from whatsapp_payloads import (  # noqa: E402, F401 - tests take the builders fr
     message,
     meta_json,
     new_wamid,
+    order,
     person,
     poison,
     reaction,
     revoke,
     sign,
     status,
+    system,
+    template_button,
     text,
     unsupported,
     wa_id_of,
@@ -115,6 +126,15 @@ class Sent:
     def text(self) -> str | None:
         found = self.body.get("text") if isinstance(self.body, dict) else None
         return found.get("body") if isinstance(found, dict) else None
+
+    @property
+    def kind(self) -> str | None:
+        return self.body.get("type", "text") if isinstance(self.body, dict) else None
+
+    @property
+    def content(self) -> Any:
+        """What stands under the name of its type."""
+        return self.body.get(self.kind) if isinstance(self.body, dict) and self.kind else None
 
     @property
     def callback_data(self) -> str | None:
@@ -178,8 +198,71 @@ TITLES = {
     131047: "Re-engagement message",
     131048: "Spam rate limit hit",
     131051: "Unsupported message type",
+    131030: "Recipient phone number not in allowed list",
+    131031: "Business Account locked",
+    131042: "Business eligibility payment issue",
+    131052: "Media download error",
+    131053: "Media upload error",
     131056: "(Business Account, Consumer Account) pair rate limit hit",
+    131057: "Business account is in maintenance mode",
+    132000: "Number of parameters does not match the expected number of params",
+    132001: "Template name does not exist in the translation",
+    80007: "Rate limit issues",
 }
+
+
+def refuse_content(kind: str, content: Any, whatsapp: FakeWhatsApp) -> None:
+    """The limits that the real API holds messages of each type to."""
+
+    def need(condition: Any, details: str, code: int = 131009) -> None:
+        if not condition:
+            raise Refused(code, 400, details)
+
+    def is_text(value: Any, most: int, least: int = 1) -> bool:
+        return isinstance(value, str) and least <= len(value) <= most
+
+    if kind == "text":
+        return
+    need(isinstance(content, dict) or kind == "contacts", f"Parameter '{kind}' is not an object", 100)
+    if kind in ("image", "video", "audio", "document", "sticker"):
+        need(content.get("id") in whatsapp.uploads or content.get("link"), "Media ID is not one of this account's", 131053)
+        need("caption" not in content or kind in ("image", "video", "document"), f"{kind} takes no caption", 100)
+        need(is_text(content.get("caption", ""), 1024, 0), "caption is longer than 1024 characters")
+        mime = whatsapp.uploads.get(content.get("id"), (b"", "", ""))[1]
+        families = {"image": "image/", "video": "video/", "audio": "audio/", "sticker": "image/webp"}
+        need(mime.startswith(families.get(kind, "")), f"{mime} cannot be sent as {kind}", 131053)
+    elif kind == "reaction":
+        need(is_text(content.get("message_id"), 512), "message_id is required", 131008)
+        need(isinstance(content.get("emoji"), str) and len(content["emoji"]) <= 32, "emoji is required", 131008)
+    elif kind == "location":
+        need(all(isinstance(content.get(name), (int, float)) for name in ("latitude", "longitude")), "latitude and longitude are required", 131008)
+    elif kind == "template":
+        name, language = content.get("name"), content.get("language")
+        need(is_text(name, 512) and isinstance(language, dict) and language.get("code"), "name and language are required", 131008)
+        if whatsapp.templates is not None:
+            need(name in whatsapp.templates, f"template name ({name}) does not exist in {language['code']}", 132001)
+            given = sum(len(part.get("parameters", [])) for part in content.get("components", []) if part.get("type") == "body")
+            need(given == whatsapp.templates[name], f"number of localizable_params ({given}) does not match", 132000)
+    elif kind == "interactive":
+        action = content.get("action") or {}
+        need(is_text((content.get("body") or {}).get("text"), 1024), "body must have 1 to 1024 characters")
+        for part in ("header", "footer"):
+            need(part not in content or is_text(content[part].get("text"), 60), f"{part} must have 1 to 60 characters")
+        if content.get("type") == "button":
+            replies = [button.get("reply", {}) for button in action.get("buttons", []) if button.get("type") == "reply"]
+            need(1 <= len(replies) <= 3, "1 to 3 buttons")
+            need(all(is_text(reply.get("title"), 20) and is_text(reply.get("id"), 256) for reply in replies), "button title or id")
+            need(len({reply["id"] for reply in replies}) == len(replies), "button ids must differ")
+        elif content.get("type") == "list":
+            sections = action.get("sections", [])
+            rows = [row for section in sections for row in section.get("rows", [])]
+            need(is_text(action.get("button"), 20), "button must have 1 to 20 characters")
+            need(1 <= len(rows) <= 10 and 1 <= len(sections) <= 10, "1 to 10 rows in all")
+            need(len(sections) == 1 or all(is_text(section.get("title"), 24) for section in sections), "each section needs a title")
+            need(all(is_text(row.get("title"), 24) and is_text(row.get("id"), 200) for row in rows), "row title or id")
+            need(all(is_text(row.get("description", ""), 72, 0) for row in rows), "row description")
+        else:
+            need(False, "interactive type must be button or list")
 
 
 def graph_error(code: int, details: str = "") -> dict[str, Any]:
@@ -245,6 +328,15 @@ class FakeWhatsApp:
         self._window_by_webhook = False
         self._last_inbound: dict[tuple[str, str], float] = {}
         self._clock_offset = 0.0
+        #: Templates that exist, with how many variables their body has; ``None``: any name is one.
+        self.templates: dict[str, int] | None = None
+        #: Uploaded by the server: media id -> (content, type, file name).
+        self.uploads: dict[str, tuple[bytes, str, str]] = {}
+        #: How often files were fetched: media id -> times.
+        self.fetched: dict[str, int] = {}
+        #: Seconds an address of a file lives.
+        self.media_url_life = 300.0
+        self._media_faults: list[str] = []
         self._media: dict[str, tuple[bytes, str]] = {}
         self._media_urls: dict[str, tuple[str, float]] = {}
         self._scheduled: list[tuple[float, int, Delivery]] = []
@@ -467,9 +559,24 @@ class FakeWhatsApp:
         """The next sends are read and forgotten, and the connection closes without an answer."""
         self._add(Fault(times, to, drop="before"))
 
+    def fail_media(self, *faults: str) -> None:
+        """What happens to the next fetches of files, one each: ``expired`` (the address is no longer good), ``cut`` (the connection ends in the middle),
+        ``altered`` (other bytes than were announced), ``error`` (HTTP 500), ``upload`` (the next upload gets HTTP 503)."""
+        with self._changed:
+            self._media_faults.extend(faults)
+
+    def take_media_fault(self, *kinds: str) -> str | None:
+        with self._changed:
+            for fault in self._media_faults:
+                if fault in kinds:
+                    self._media_faults.remove(fault)
+                    return fault
+        return None
+
     def clear_faults(self) -> None:
         with self._changed:
             self._faults.clear()
+            self._media_faults.clear()
 
     def expire_token(self) -> None:
         """Every send is refused with 190 until ``renew_token``."""
@@ -533,6 +640,7 @@ class FakeWhatsApp:
             raise Refused(131008, 400, f"Parameter '{kind}' is required")
         if kind == "text" and not (isinstance(sent.text, str) and 0 < len(sent.text) <= 4096):
             raise Refused(100, 400, "Param text['body'] must be 1 to 4096 characters long")
+        refuse_content(kind, body[kind], self)
         if len(sent.callback_data or "") > 512:
             raise Refused(131009, 400, "biz_opaque_callback_data is longer than 512 characters")
 
@@ -623,6 +731,12 @@ class FakeWhatsApp:
 
     # Media
 
+    def number_record(self, number: str) -> dict[str, Any] | None:
+        """What ``GET /{phone_number_id}`` answers, for one of ours."""
+        if number not in self.numbers:
+            return None
+        return {"id": number, "display_phone_number": f"+55 11 9{number[-8:-4]}-{number[-4:]}", "verified_name": "Empresa"}
+
     def add_media(self, content: bytes, mime_type: str) -> str:
         """Something a customer sent, to be fetched: its media id."""
         media_id = str(self._random.randrange(10**14, 10**15))
@@ -637,7 +751,7 @@ class FakeWhatsApp:
                 raise Refused(100, 400, f"Object with ID '{media_id}' does not exist")
             content, mime_type = self._media[media_id]
             key = uuid.uuid4().hex
-            self._media_urls[key] = (media_id, self._now() + 300)
+            self._media_urls[key] = (media_id, self._now() + self.media_url_life)
         digest = hashlib.sha256(content).hexdigest()
         found = {"url": f"{self.url}/whatsapp_business/attachments/{key}", "mime_type": mime_type, "sha256": digest}
         return found | {"file_size": len(content), "id": media_id, "messaging_product": "whatsapp"}
@@ -645,7 +759,29 @@ class FakeWhatsApp:
     def media_content(self, key: str) -> tuple[bytes, str] | None:
         with self._changed:
             media_id, until = self._media_urls.get(key, ("", 0.0))
+            self.fetched[media_id] = self.fetched.get(media_id, 0) + 1
             return self._media.get(media_id) if self._now() < until else None
+
+    def take_upload(self, content: bytes, content_type: str) -> dict[str, Any]:
+        """``POST /{number}/media``: a form with ``messaging_product``, ``type`` and ``file``."""
+        form = email.message_from_bytes(b"Content-Type: " + content_type.encode() + b"\r\n\r\n" + content, policy=email.policy.HTTP)
+        fields = {}
+        for part in form.iter_parts() if form.is_multipart() else ():
+            fields[part.get_param("name", header="content-disposition")] = part
+        if "file" not in fields or "messaging_product" not in fields:
+            raise Refused(100, 400, "The form must have messaging_product and file")
+        if self.take_media_fault("upload"):
+            raise Refused(131016, 503)
+        part = fields["file"]
+        # As it stands between the boundaries: the parser is for text and would alter line ends.
+        boundary = b"--" + form.get_boundary().encode()
+        raw = next(piece for piece in content.split(boundary) if b'name="file"' in piece[:2048])
+        body = raw.split(b"\r\n\r\n", 1)[1].removesuffix(b"\r\n")
+        media_id = self.add_media(body, part.get_content_type())
+        with self._changed:
+            self.uploads[media_id] = (body, part.get_content_type(), part.get_filename() or "")
+            self._changed.notify_all()
+        return {"id": media_id}
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -670,16 +806,26 @@ class _Handler(BaseHTTPRequestHandler):
         if re.fullmatch(r"/v\d+\.\d+/[^/]+/messages/?", path):
             self._message(path, content)
         elif re.fullmatch(r"/v\d+\.\d+/[^/]+/media/?", path):
-            self._guarded(lambda: {"id": self.whatsapp.add_media(content, "application/octet-stream")})
+            self._guarded(lambda: self.whatsapp.take_upload(content, self.headers.get("Content-Type") or ""))
         else:
             self._answer(404, graph_error(100, "Unknown path components"))
 
     def do_GET(self) -> None:
         path = urllib.parse.urlsplit(self.path).path
         if found := re.fullmatch(r"/v\d+\.\d+/(\d+)/?", path):
-            self._guarded(lambda: self.whatsapp.media_address(found[1]))
+            self._guarded(lambda: self.whatsapp.number_record(found[1]) or self.whatsapp.media_address(found[1]))
         elif found := re.fullmatch(r"/whatsapp_business/attachments/(\w+)", path):
             content = self.whatsapp.media_content(found[1])
+            fault = self.whatsapp.take_media_fault("expired", "cut", "altered", "error")
+            if fault == "error":
+                self._answer(500, None)
+                return
+            if fault == "altered" and content is not None:
+                content = (content[0][:-1] + bytes([content[0][-1] ^ 1]), content[1])
+            if fault == "cut" and content is not None:
+                self._cut_short(content[0])
+                return
+            content = None if fault == "expired" else content
             # The token is needed here too, and its absence shows as "not found".
             if content is None or not self.headers.get("Authorization"):
                 self._answer(404, None)
@@ -746,27 +892,115 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    def _cut_short(self, content: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content[: len(content) // 2])
+        self.wfile.flush()
+        self.close_connection = True
+        self.connection.shutdown(socket.SHUT_RDWR)
+
     def log_message(self, format: str, *args: Any) -> None:
         """Silent: what matters is recorded."""
 
 
 # --- By hand -------------------------------------------------------------------------------------------------------------------------
 
+BY_HAND = """\
+<number> <text>             a customer writes
+/image|/audio|/video|/document|/sticker <number> <file>   a customer sends a file
+/react <number> <wamid> [emoji]    a customer reacts, or takes it back
+/button <number> <id> <title>      a customer taps a button
+/echo <number> <text>       the business answers on its own handset
+/fail <code> [times] [to]   the next sends are refused with a Graph error (190, 131000, 131016, 131026, 131047, 131056, ...)
+/later <code> [times] [to]  the next sends are accepted, and reported as failed by webhook
+/drop before|after [times]  the connection ends before or after the next sends are accepted, without an answer
+/slow <seconds> [times]     the next sends are answered late
+/media expired|cut|altered|error|upload   what happens to the next file
+/expire, /renew             the access token is no longer good, is good again
+/pair [burst] [seconds]     limit messages per recipient (131056)
+/window                     enforce the 24-hour window (131047)
+/clock <seconds>            let this much time pass for windows, limits and addresses
+/down, /up                  nothing answers on the port, and again
+/again                      the last delivery once more
+/clear                      forget all faults to come
+/help                       this
+"""
+
+
+def obey(whatsapp: FakeWhatsApp, line: str) -> str:
+    """Carries out one typed line. What to print."""
+    word, *rest = line.strip().split()
+    numbers = [part for part in rest if part.isdigit()]
+    if not word.startswith("/"):
+        return f"<- answered {whatsapp.deliver(text(word, line.strip().partition(' ')[2])).answers[-1]}"
+    command = word[1:]
+    if command in ("image", "audio", "video", "document", "sticker"):
+        with open(rest[1], "rb") as file:
+            content = file.read()
+        mime_type = mimetypes.guess_type(rest[1])[0] or "application/octet-stream"
+        item = media(rest[0], command, whatsapp.add_media(content, mime_type), content={"mime_type": mime_type, "sha256": digest_of(content)})
+        return f"<- answered {whatsapp.deliver(item).answers[-1]}"
+    if command == "react":
+        return f"<- answered {whatsapp.deliver(reaction(rest[0], rest[1], rest[2] if len(rest) > 2 else None)).answers[-1]}"
+    if command == "button":
+        return f"<- answered {whatsapp.deliver(button_reply(rest[0], rest[1], ' '.join(rest[2:]))).answers[-1]}"
+    if command == "echo":
+        return f"<- answered {whatsapp.deliver(echo(rest[0], ' '.join(rest[1:]))).answers[-1]}"
+    if command in ("fail", "later"):
+        times = int(rest[1]) if len(rest) > 1 else 1
+        whatsapp.fail_next(int(rest[0]), times=times, to=rest[2] if len(rest) > 2 else None, by_webhook=command == "later")
+    elif command == "drop":
+        (whatsapp.drop_before_accept if rest[0] == "before" else whatsapp.drop_after_accept)(int(numbers[0]) if numbers else 1)
+    elif command == "slow":
+        whatsapp.slow_next(float(rest[0]), int(rest[1]) if len(rest) > 1 else 1)
+    elif command == "media":
+        whatsapp.fail_media(*rest)
+    elif command == "expire":
+        whatsapp.expire_token()
+    elif command == "renew":
+        whatsapp.renew_token()
+    elif command == "pair":
+        whatsapp.limit_pair_rate(int(rest[0]) if rest else 45, float(rest[1]) if len(rest) > 1 else 6.0)
+    elif command == "window":
+        whatsapp.enforce_window()
+    elif command == "clock":
+        whatsapp.advance_clock(float(rest[0]))
+    elif command == "down":
+        whatsapp.stop()
+    elif command == "up":
+        whatsapp.start()
+    elif command == "again":
+        return f"<- answered {whatsapp.redeliver(whatsapp.deliveries[-1]).answers[-1]}"
+    elif command == "clear":
+        whatsapp.clear_faults()
+    else:
+        return BY_HAND
+    return "ok"
+
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="A stand-in for the WhatsApp Cloud API.")
+    parser = argparse.ArgumentParser(
+        description="A stand-in for the WhatsApp Cloud API: takes what a server sends, and calls its webhook. Type into it:",
+        epilog=BY_HAND,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--port", type=int, default=9000)
     parser.add_argument("--webhook", help="where deliveries go, e.g. http://127.0.0.1:8080/api/webhooks/whatsapp")
-    parser.add_argument("--app-secret", default="segredo-de-teste")
+    parser.add_argument("--app-secret", default="segredo-de-teste", help="signs deliveries: the server's WHATSAPP_APP_SECRET")
     parser.add_argument("--token", help="the only access token accepted (any when left out)")
-    parser.add_argument("--number", default=DEFAULT_NUMBER, help="phone_number_id")
+    parser.add_argument("--number", action="append", help=f"phone_number_id, {DEFAULT_NUMBER} when left out; may be given several times")
     parser.add_argument("--waba", default=DEFAULT_WABA, help="WhatsApp Business Account id")
+    parser.add_argument("--template", action="append", help="name:variables of a template that exists; any name is one when left out")
     options = parser.parse_args()
 
-    whatsapp = FakeWhatsApp(
-        options.webhook, options.app_secret, port=options.port, token=options.token, numbers={options.number: options.waba}
-    ).start()
-    print(f"listening on {whatsapp.url}; type: <number> <text>", flush=True)
+    numbers = {number: options.waba for number in options.number or [DEFAULT_NUMBER]}
+    whatsapp = FakeWhatsApp(options.webhook, options.app_secret, port=options.port, token=options.token, numbers=numbers)
+    if options.template:
+        whatsapp.templates = {name: int(count or 0) for name, _, count in (entry.partition(":") for entry in options.template)}
+    whatsapp.start()
+    print(f"listening on {whatsapp.url}; type /help", flush=True)
 
     def show() -> None:
         shown = 0
@@ -774,14 +1008,17 @@ def main() -> None:
             whatsapp.wait_for(lambda _: True, timeout=None, count=shown + 1)
             sent = whatsapp.sent[shown]
             shown += 1
-            print(f"-> {sent.recipient}: {sent.text or sent.body}", flush=True)
+            became = sent.wamid or f"refused with {sent.error}"
+            print(f"-> {sent.recipient}: {sent.text or json.dumps(sent.body, ensure_ascii=False)} ({became})", flush=True)
 
     threading.Thread(target=show, daemon=True).start()
     try:
         for line in sys.stdin:
-            number, _, body = line.strip().partition(" ")
-            if number and body and options.webhook:
-                print(f"<- answered {whatsapp.deliver(text(number, body)).answers[-1]}", flush=True)
+            if line.strip():
+                try:
+                    print(obey(whatsapp, line), flush=True)
+                except (IndexError, ValueError, OSError) as error:
+                    print(f"{type(error).__name__}: {error}; type /help", flush=True)
         threading.Event().wait()
     except KeyboardInterrupt:
         whatsapp.stop()

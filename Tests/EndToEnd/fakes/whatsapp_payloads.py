@@ -98,6 +98,11 @@ def text(from_: str | None, body: str, wamid: str | None = None, name: str = "Cl
     return message("text", {"body": body}, from_, wamid=wamid, name=name, **options)
 
 
+def digest_of(content: bytes) -> str:
+    """As webhooks write it."""
+    return base64.b64encode(hashlib.sha256(content).digest()).decode()
+
+
 def media(
     from_: str | None, kind: str, media_id: str = "700000000000001", *, content: dict[str, Any] | None = None, **options: Any
 ) -> Item:
@@ -135,6 +140,26 @@ def edit(from_: str, original: str, body: str, **options: Any) -> Item:
 
 def revoke(from_: str, original: str, **options: Any) -> Item:
     return message("revoke", {"original_message_id": original}, from_, **options)
+
+
+def system(from_: str, new: str, **options: Any) -> Item:
+    """The customer has another number."""
+    body = {"type": "user_changed_number", "wa_id": new, "body": f"User A changed from {from_} to {new}"}
+    return message("system", body, from_, **options)
+
+
+def contacts(from_: str, *people: tuple[str, str], **options: Any) -> Item:
+    cards = [{"name": {"formatted_name": name, "first_name": name}, "phones": [{"phone": f"+{phone}", "wa_id": phone, "type": "CELL"}]} for name, phone in people]
+    return message("contacts", cards, from_, **options)
+
+
+def order(from_: str, *products: tuple[str, int, float], **options: Any) -> Item:
+    items = [{"product_retailer_id": id, "quantity": count, "item_price": price, "currency": "BRL"} for id, count, price in products]
+    return message("order", {"catalog_id": "900", "text": "", "product_items": items}, from_, **options)
+
+
+def template_button(from_: str, payload: str, body: str, **options: Any) -> Item:
+    return message("button", {"payload": payload, "text": body}, from_, **options)
 
 
 def echo(to: str, body: str, wamid: str | None = None, number: str | None = None) -> Item:
