@@ -87,20 +87,16 @@ struct SecurityHeaders: RouterMiddleware {
         response.headers[Self.frameOptions] = "DENY"
         response.headers[Self.referrerPolicy] = "no-referrer"
         response.headers[Self.resourcePolicy] = "cross-origin"
-        // A page brings its own, or gets this; what is no page may do nothing at all, whatever it is taken for.
-        if response.headers[.contentSecurityPolicy] == nil {
-            let isPage = response.headers[.contentType]?.hasPrefix("text/html") == true
-            response.headers[.contentSecurityPolicy] =
-                isPage
-                ? "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-                : "default-src 'none'; frame-ancestors 'none'"
-        }
+        // A page brings its own, or gets this. So does what is no page: opened in a browser, an answer may still talk to us, as developers' consoles do.
+        if response.headers[.contentSecurityPolicy] == nil { response.headers[.contentSecurityPolicy] = Self.ownOnly }
         if policy.strictTransportSeconds > 0 {
             response.headers[.strictTransportSecurity] = "max-age=\(policy.strictTransportSeconds); includeSubDomains"
         }
         return response
     }
 
+    private static let ownOnly =
+        "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     private static let frameOptions = HTTPField.Name("X-Frame-Options")!
     private static let referrerPolicy = HTTPField.Name("Referrer-Policy")!
     private static let resourcePolicy = HTTPField.Name("Cross-Origin-Resource-Policy")!
