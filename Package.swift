@@ -99,7 +99,10 @@ let package = Package(
         ),
         .target(
             name: "Conversations",
-            dependencies: ["Kernel", "Storage", "Wire", .product(name: "DequeModule", package: "swift-collections")],
+            dependencies: [
+                "Kernel", "Storage", "Wire", .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "OrderedCollections", package: "swift-collections"),
+            ],
             swiftSettings: settings
         ),
         .target(name: "Consultores", dependencies: ["Kernel", "Storage", "Wire"], swiftSettings: settings),
@@ -300,7 +303,10 @@ let package = Package(
         .testTarget(name: "ConsultoresTests", dependencies: ["TestSupport", "Consultores", "Kernel", "Storage", "Wire"], swiftSettings: settings),
         .testTarget(
             name: "ConversationsTests",
-            dependencies: ["TestSupport", "Consultores", "Conversations", "Kernel", "Storage", "Wire"],
+            dependencies: [
+                "TestSupport", "Consultores", "Conversations", "Kernel", "Storage", "Wire",
+                .product(name: "OrderedCollections", package: "swift-collections"),
+            ],
             swiftSettings: settings
         ),
         .testTarget(name: "HTTPAPITests", dependencies: ["HTTPAPI", "Kernel"], swiftSettings: settings),

@@ -47,11 +47,11 @@ extension Conversation {
             default: .bot
             }
         self.protocolo = protocolo
-        self.bot = BotFlow.position(fromJSON: bot)
         self.unread = Int(unread)
         self.labels = labels
         self.windowExpiresAt = windowExpiresAt
         self.lastSeq = lastSeq
+        readBot(bot)
         self.lastMessage = lastMessage.flatMap(LastMessage.init(json:))
         phoneNumberID = row.optionalText()
         version = row.integer()
@@ -75,7 +75,7 @@ extension Conversation {
                 .id(tenant), .id(id), .id(contact), .text(contactName), .optional(contactNumber), .text(channel), .text(state.name),
                 .optional(assignee ?? offer?.consultor), .optional(waitingSince), .optional(offerExpiresAt), .optional(snoozedUntil),
                 .optional(resolvedAt),
-                .optional(protocolo), .optional(protocolo.map(protocolText)), .text(language), .json(BotFlow.json(of: bot)), .integer(Int64(unread)),
+                .optional(protocolo), .optional(protocolo.map(protocolText)), .text(language), .json(botJSON), .integer(Int64(unread)),
                 .textArray(labels), .optional(windowExpiresAt), .integer(lastSeq), lastMessage.map { .json($0.json) } ?? .null, .timestamp(createdAt),
                 .timestamp(updatedAt), .optional(phoneNumberID),
             ]

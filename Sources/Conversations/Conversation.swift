@@ -66,6 +66,10 @@ package struct Conversation: Sendable, Equatable {
     package internal(set) var protocolo: Int64?
     package internal(set) var language: String
     package internal(set) var bot = BotFlow.Position()
+    /// The last message of the customer that the bot has answered.
+    package internal(set) var botAnsweredSeq: Int64 = 0
+    /// Whether the customer was told that the line takes longer than it should.
+    package internal(set) var isLateTold = false
     package internal(set) var unread = 0
     package internal(set) var labels: [String] = []
     package internal(set) var windowExpiresAt: Timestamp?
@@ -187,6 +191,7 @@ package struct Conversation: Sendable, Equatable {
     mutating func handedOff(protocolo: Int64, _ moment: Moment) {
         guard case .bot = state else { preconditionFailure("only a conversation of the bot is handed off, not one that is \(state.name)") }
         self.protocolo = protocolo
+        isLateTold = false
         state = .queued(since: moment.now)
         updatedAt = moment.now
     }
@@ -249,6 +254,8 @@ package struct Conversation: Sendable, Equatable {
         let present = assignee ?? offer?.consultor
         state = .bot
         bot = BotFlow.Position()
+        // What was written to people is not the bot's to answer.
+        botAnsweredSeq = lastSeq
         updatedAt = moment.now
         return present
     }

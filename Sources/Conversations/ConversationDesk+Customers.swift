@@ -116,15 +116,9 @@ extension ConversationDesk {
         if alter(id, &turn, { $0.customerWrote(providerTime: inbound.sentAt, isNews: isNews, moment) }) {
             record("O cliente voltou a escrever; a pausa terminou", by: .system, id, &turn)
         }
-        if case .bot = sessions[id]?.conversation.state, Self.kindsThatSpeak.contains(inbound.kind) { botAnswers(inbound, id, &turn) }
+        if Self.kindsThatSpeak.contains(inbound.kind) { customerSpoke(inbound.kind, inbound.text, id, &turn) }
         return (.taken(id), finish(turn))
     }
-
-    /// Kinds to which a bot owes an answer. A reaction, an edit or a system notice is not one.
-    private static let kindsThatSpeak: Set<String> = [
-        "text", "interactive", "button", "image", "video", "audio", "document", "sticker", "location", "contacts", "order",
-    ]
-    private static let kindsWithWords: Set<String> = ["text", "interactive", "button"]
 
     func meet(_ inbound: CustomerMessage, _ turn: inout Turn) -> Contact {
         let now = turn.moment.now
@@ -157,27 +151,30 @@ extension ConversationDesk {
         return contact
     }
 
-    private func botAnswers(_ inbound: CustomerMessage, _ id: ConversationID, _ turn: inout Turn) {
-        guard var position = sessions[id]?.conversation.bot else { return }
-        let reply = Self.kindsWithWords.contains(inbound.kind) ? flow.answer(to: inbound.text, at: &position) : flow.answerToMedia(at: &position)
-        alter(id, &turn) {
-            $0.bot = position
-            if let language = reply.language { $0.language = language }
-        }
-        for text in reply.texts { botSays(text, id, &turn) }
-        if reply.handsOff { handOff(id, by: .customer, &turn) }
-    }
-
     /// To the line of those who wait for a person, with a protocol number from that moment on.
-    func handOff(_ id: ConversationID, by author: Author, _ turn: inout Turn) {
+    /// - Parameter summary: what an agent should know who has not read the conversation.
+    func handOff(_ id: ConversationID, by author: Author, reason: String? = nil, summary: String? = nil, _ turn: inout Turn) {
         let number = protocolNumber(of: id, &turn)
         let moment = turn.moment
         alter(id, &turn) { $0.handedOff(protocolo: number, moment) }
         line.enter(.init(since: turn.moment.now, protocolo: number, conversation: id))
         record("Atendimento humano solicitado, protocolo \(protocolText(number))", by: author, id, &turn)
         let language = sessions[id]?.conversation.language ?? settings.defaultLanguage
+        brief(id, reason, summary, language, &turn)
         let position = line.position(of: id) ?? 1
-        botSays(BotFlow.handOffNotice(protocolo: protocolText(number), position: position, language: language), id, &turn)
+        botSays(BotFlow.handOffNotice(protocolo: protocolText(number), position: position, language: language), id, in: nil, &turn)
+    }
+
+    /// A private note to whoever will attend: why, in which language, and what the bot has learnt.
+    private func brief(_ id: ConversationID, _ reason: String?, _ summary: String?, _ language: String, _ turn: inout Turn) {
+        let answers = sessions[id]?.conversation.bot.variables ?? [:]
+        guard summary != nil || !answers.isEmpty else { return }
+        var lines = [reason.map { "Motivo: \($0)" }, "Idioma: \(language)", summary.map { "Resumo: \($0)" }].compactMap(\.self)
+        for (name, value) in answers.sorted(by: { $0.key < $1.key }) { lines.append("\(name): \(value)") }
+        var note = MessageDraft(.internal, from: .bot, text: lines.joined(separator: "\n"))
+        note.kind = "note"
+        note.authorName = "Bot"
+        append(note, to: id, &turn)
     }
 
     /// The number of an attendance by people, issued when the first of them comes in sight.
@@ -187,14 +184,6 @@ extension ConversationDesk {
         turn.change.append(change)
         alter(id, &turn) { $0.protocolo = issued }
         return issued
-    }
-
-    /// Unless WhatsApp no longer lets us write: a message that was long on its way finds the window closed.
-    private func botSays(_ text: String, _ id: ConversationID, _ turn: inout Turn) {
-        guard sessions[id]?.conversation.isWindowOpen(at: turn.moment.now) == true else { return }
-        var draft = MessageDraft(.outbound, from: .bot, text: text)
-        draft.authorName = "Bot"
-        append(draft, to: id, &turn)
     }
 
     func remember(_ mark: Mark, _ turn: inout Turn) {

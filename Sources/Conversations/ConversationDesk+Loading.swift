@@ -9,6 +9,7 @@ extension ConversationDesk {
         package var conversations: [Conversation] = []
         package var contacts: [Contact] = []
         package var messages: [Message] = []
+        package var flows: [FlowVersion] = []
 
         package init() {}
 
@@ -17,7 +18,9 @@ extension ConversationDesk {
 
     /// Everything that a tenant's desk begins with: the conversations that are not resolved.
     package static func load(tenant: TenantID, from store: any Store) async throws(Refusal) -> Loaded {
-        try await load("c.state <> 'resolved'", [], tenant: tenant, from: store)
+        var loaded = try await load("c.state <> 'resolved'", [], tenant: tenant, from: store)
+        loaded.flows = try await loadFlows(tenant: tenant, for: loaded.conversations, from: store)
+        return loaded
     }
 
     /// One conversation, whatever its state.
@@ -145,8 +148,8 @@ extension ConversationDesk {
         lingeringMessages.touch(message.id, at: moment.now)
     }
 
-    /// Whether nothing here would be missed: no offer running and nobody in line.
-    package var isQuiet: Bool { line.places.isEmpty }
+    /// Whether nothing here would be missed: no offer running, nobody in line, and nobody whom the bot owes an answer.
+    package var isQuiet: Bool { line.places.isEmpty && botDeadlines.next == nil }
 
     func find(_ inbound: CustomerMessage) -> ContactID? { inbound.visit?.contact ?? find(inbound.from) }
 

@@ -112,6 +112,12 @@ extension ConversationDesk {
             turn.change.endedJobs.append(job)
             return (.ended, finish(turn))
         }
+        if isWithdrawn(message, conversation) {
+            _ = message.reported(.failed, externalID: nil, failure: Self.withdrawn)
+            update(message, &turn)
+            turn.change.endedJobs.append(job)
+            return (.ended, finish(turn))
+        }
         guard message.kind == Outgoing.template || conversation.isWindowOpen(at: moment.now) else {
             let failure = Message.Failure(code: "131047", message: "A janela de 24 horas fechou antes do envio")
             _ = message.reported(.failed, externalID: nil, failure: failure)

@@ -15,6 +15,12 @@ package actor ConversationDesk {
         package var defaultLanguage = "pt"
         /// Open conversations in one tenant's memory, at the most. Past it the first message of a new one is refused with 503.
         package var maxOpenConversations = 50_000
+        /// How long the bot waits for a customer to finish writing.
+        package var burst = Burst.Settings()
+        /// How long an assistant may take, after which the flow answers alone.
+        package var consultationTimeout = Duration.seconds(45)
+        /// Whether there is an assistant that would answer now.
+        package var canConsult: @Sendable (TenantID) -> Bool = { _ in false }
 
         package init() {}
     }
@@ -26,9 +32,15 @@ package actor ConversationDesk {
         /// As it was last stored; `nil` for one that never was.
         var storedState: String?
 
-        init(conversation: Conversation, recent: [MessageID] = []) {
+        /// What the bot has not answered yet.
+        var burst: Burst?
+        /// The bot's turn under way.
+        var consultation: Consultation?
+
+        init(conversation: Conversation, recent: [MessageID] = [], burst: Burst? = nil) {
             self.conversation = conversation
             self.recent = recent
+            self.burst = burst
             storedState = conversation.version == 0 ? nil : conversation.state.name
         }
     }
@@ -48,7 +60,11 @@ package actor ConversationDesk {
     private let executor: any _Concurrency.Actor
     let tenant: TenantID
     let pool: any AttendantPool
+    /// The flow of a business that has none of its own.
     let flow: BotFlow
+    var flows: [Int64: FlowVersion] = [:]
+    var activeFlow: FlowVersion?
+    var lastFlowNumber: Int64 = 0
     let settings: Settings
 
     var sessions: [ConversationID: Session] = [:]
@@ -63,6 +79,10 @@ package actor ConversationDesk {
     var toldCounts = DeskCounts(waiting: 0, waitingSince: nil, open: 0)
     var marks: [Mark.Key: String] = [:]
     var deadlines = Deadlines()
+    /// When the bot has something to do.
+    var botDeadlines = Deadlines()
+    var begunConsultations: [ConsultationRequest] = []
+    var cancelledConsultations: [(BotTurnID, ConversationID)] = []
 
     /// What a provider told of messages that nobody here knows yet: our own answer may still be on its way.
     var earlyReports = EarlyReports()
@@ -92,7 +112,16 @@ package actor ConversationDesk {
         let recent = Dictionary(grouping: loaded.messages, by: \.conversation)
         for conversation in loaded.conversations {
             let recent = (recent[conversation.id] ?? []).sorted { $0.seq < $1.seq }
-            sessions[conversation.id] = Session(conversation: conversation, recent: recent.map(\.id))
+            sessions[conversation.id] = Session(
+                conversation: conversation,
+                recent: recent.map(\.id),
+                burst: Self.burst(of: conversation, recent)
+            )
+        }
+        for version in loaded.flows {
+            flows[version.number] = version
+            if version.isActive { activeFlow = version }
+            lastFlowNumber = max(lastFlowNumber, version.number)
         }
         for message in loaded.messages { if let id = message.externalID { messagesByExternalID[id] = message.id } }
         for conversation in loaded.conversations {
@@ -101,6 +130,11 @@ package actor ConversationDesk {
                 line.enter(.init(since: since, protocolo: conversation.protocolo ?? 0, conversation: conversation.id))
             }
             deadlines.note(conversation)
+            var own = activeFlow?.flow ?? flow
+            if let number = conversation.bot.flow { own = flows[number]?.flow ?? flow }
+            if let session = sessions[conversation.id], let at = Self.botDeadline(session, own, settings) {
+                botDeadlines.set(conversation.id, at: at)
+            }
         }
         toldCounts = DeskCounts(waiting: line.places.count, waitingSince: line.places.first?.since, open: openByContact.count)
     }
@@ -154,6 +188,7 @@ package actor ConversationDesk {
         }
 
         deadlines.note(conversation)
+        noteBot(id)
         if conversation.isResolved {
             if openByContact[conversation.contact] == id { openByContact[conversation.contact] = nil }
             if let protocolo = conversation.protocolo { pool.closed(protocolo: protocolo) }
@@ -206,7 +241,7 @@ package actor ConversationDesk {
     // MARK: Time
 
     /// When something falls due next.
-    package var nextDeadline: Timestamp? { deadlines.next }
+    package var nextDeadline: Timestamp? { [deadlines.next, botDeadlines.next].compactMap(\.self).min() }
 
     /// Everything that has fallen due: offers that nobody took, snoozes that are over. Late alarms find nothing to do.
     package func timePassed(_ moment: Moment) -> Change {
@@ -224,6 +259,7 @@ package actor ConversationDesk {
             default: break
             }
         }
+        botTimePassed(&turn)
         return finish(turn)
     }
 

@@ -65,5 +65,5 @@ package enum ConversationTables {
         indexes: [Index("set_aside_deliveries_by_age", on: ["received_at"])]
     )
 
-    package static let all = [contacts, conversations, messages, setAside]
+    package static let all = [contacts, conversations, messages, setAside, FlowVersion.table]
 }

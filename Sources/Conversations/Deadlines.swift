@@ -42,7 +42,7 @@ struct Deadlines: Sendable {
         return due
     }
 
-    private mutating func remove(_ conversation: ConversationID) {
+    mutating func remove(_ conversation: ConversationID) {
         guard let time = byConversation.removeValue(forKey: conversation) else { return }
         entries.remove(at: index(of: Entry(at: time, conversation: conversation)))
     }

@@ -38,6 +38,8 @@ package struct API: Sendable {
         package var startedAt: Timestamp?
         /// Variables of the contracts that EcoSys's `/health` lists, and whether they are set.
         package var variables: [String: Bool] = [:]
+        /// The assistant's own families of metrics; `nil` without one.
+        package var assistantMetrics: (@Sendable () -> String)?
 
         package init() {}
     }
@@ -117,6 +119,7 @@ package struct API: Sendable {
         addStorage(to: router)
         addNotices(to: router)
         addBreakers(to: router)
+        addBot(to: router)
         addRealtime(door, to: router)
         addMetrics(to: router)
         addWhatsApp(to: router)

@@ -71,7 +71,7 @@ package struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
 
     /// What a client may ask for by an id.
     package enum Thing: String, Sendable {
-        case conversation, message, consultor, user, tenant, session
+        case conversation, message, consultor, user, tenant, session, flow
 
         fileprivate var isMissing: String {
             switch self {
@@ -81,6 +81,7 @@ package struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
             case .user: "Usuário não encontrado"
             case .tenant: "Empresa não encontrada"
             case .session: "Sessão não encontrada"
+            case .flow: "Versão do fluxo não encontrada"
             }
         }
     }

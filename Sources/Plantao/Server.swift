@@ -87,6 +87,13 @@ struct Server {
 
         var deskSettings = ConversationDesk.Settings()
         deskSettings.offerTimeout = settings.offerTimeout
+        deskSettings.burst = settings.burst
+        let http = HTTPClient(eventLoopGroup: group, configuration: WhatsAppCloudClient.httpConfiguration)
+        let assistant = settings.gemini.map { GeminiParts($0, http: http, hub: hub, breakers: breakers, environment: environment, logger: logger) }
+        if let assistant {
+            deskSettings.canConsult = { breakers.wouldAllow(.gemini, of: $0) }
+            deskSettings.consultationTimeout = assistant.deadline
+        }
         let alarms = AlarmClock()
         let presence = PresenceBook(grace: settings.presenceGrace, environment: environment)
         let tenants = Tenants(
@@ -98,7 +105,8 @@ struct Server {
                 settings: deskSettings,
                 breakers: breakers,
                 telemetry: telemetry,
-                isConnected: { presence.isPresent(.init(tenant: $0, user: $1)) }
+                isConnected: { presence.isPresent(.init(tenant: $0, user: $1)) },
+                consulting: assistant?.turns
             ),
             logger: logger,
             // Who could not be read back as they were stay awake.
@@ -107,9 +115,10 @@ struct Server {
         )
         var operations = Operations(tenants: tenants, gate: gate, store: store, hub: hub, environment: environment, seal: seal)
 
-        let http = HTTPClient(eventLoopGroup: group, configuration: WhatsAppCloudClient.httpConfiguration)
         let desk = try await whatsAppParts(store, gate, directory, http, operations, environment)
         operations.signals = desk.signals
+        assistant?.turns.connect(tenants, store)
+
         let statuses = SimulatedStatuses(operations: operations, logger: logger)
         let simulator = WhatsAppSimulator(environment: environment) { statuses.put($0) }
         let runner = JobRunner(
@@ -151,7 +160,7 @@ struct Server {
         }
         try await breakers.restore(from: store)
 
-        try await wakeThoseWhoWait(store, alarms)
+        try await wakeThoseWhoWait(store, alarms, environment)
         try await countConversations(store, telemetry.metrics)
         try await expectThoseWhoWereThere(store, presence)
 
@@ -163,6 +172,7 @@ struct Server {
         apiSettings.jobs = { (runner.waiting, runner.held) }
         apiSettings.startedAt = environment.now()
         apiSettings.operatorTenant = await directory.tenants.first?.id
+        if let assistant { apiSettings.assistantMetrics = { assistant.counters.prometheus } }
         apiSettings.whatsapp = desk.office(runner, maxBytes: settings.maxMediaBytes)
         if let key = settings.apiKey, let tenant = await directory.tenants.first { apiSettings.apiKey = (key, tenant.id) }
         var socketSettings = SocketSettings()
@@ -223,6 +233,7 @@ struct Server {
         if let tracer = telemetry.tracer, let tracing = settings.tracing {
             members.append(TraceExporter(configuration: tracing, tracer: tracer, http: http, version: Version.current, logger: logger))
         }
+        if let assistant { members.append(BotTurnService(turns: assistant.turns)) }
         if settings.whatsapp == nil { members.append(SimulatorService(simulator: simulator, statuses: statuses)) }
         var configuration = ServiceGroupConfiguration(
             services: members + [
@@ -370,12 +381,14 @@ struct Server {
         return Welcome(tenant: tenant.name, email: settings.adminEmail, password: madeUp)
     }
 
-    /// Sets the alarm of every tenant that has somebody waiting, on offer, or snoozed: time goes on while the server is down.
-    private func wakeThoseWhoWait(_ store: any Store, _ alarms: AlarmClock) async throws {
+    /// Sets the alarm of every tenant that has somebody waiting, on offer, or snoozed, or whom the bot may owe an answer: time goes on while the server is
+    /// down.
+    private func wakeThoseWhoWait(_ store: any Store, _ alarms: AlarmClock, _ environment: Kernel.Environment) async throws {
         let rows = try await store.rows(
             Query(
-                "SELECT tenant_id, MIN(COALESCE(snoozed_until, ?)) FROM conversations WHERE state IN ('queued', 'offered', 'snoozed') GROUP BY tenant_id",
-                [.timestamp(Timestamp(seconds: 0))],
+                "SELECT tenant_id, MIN(COALESCE(snoozed_until, ?)) FROM conversations WHERE state IN ('queued', 'offered', 'snoozed') OR (state = 'bot' AND updated_at > ?) GROUP BY tenant_id",
+                // After a day WhatsApp would let the bot answer no more.
+                [.timestamp(Timestamp(seconds: 0)), .timestamp(environment.now() + .seconds(-86_400))],
                 kinds: [.uuid, .timestamp]
             )
         )
@@ -417,6 +430,7 @@ struct Server {
               login     \(welcome.email)  senha \(password)
               dados     \(settings.dataDirectory)
               WhatsApp  \(mode)
+              bot       \(settings.gemini.map { "fluxo da empresa e \($0.client.model)" } ?? "só o fluxo da empresa (defina GEMINI_API_KEY)")
 
             Experimente:
               curl \(url)/health

@@ -1,3 +1,4 @@
+import Conversations
 import Fernet
 import Foundation
 import HTTPAPI
@@ -60,6 +61,15 @@ struct Settings {
     var whatsapp: WhatsApp?
     var whatsappAppSecret: String?
     var whatsappVerifyToken: String?
+    var burst: Burst.Settings
+    /// Unset: the bot follows its flow alone.
+    var gemini: Gemini?
+
+    struct Gemini {
+        var client: GeminiClient.Configuration
+        var timeout: Duration
+        var prices: GeminiCounters.Prices
+    }
     var maxMediaBytes: Int
 
     struct WhatsApp {
@@ -121,6 +131,10 @@ struct Settings {
         logLevel = try reader.choice("LOG_LEVEL", default: "info", among: ["trace", "debug", "info", "notice", "warning", "error", "critical"])
         whatsappAppSecret = reader.text("WHATSAPP_APP_SECRET")
         whatsappVerifyToken = reader.text("WHATSAPP_VERIFY_TOKEN")
+        burst = Burst.Settings()
+        burst.quiet = .milliseconds(try reader.integer("BOT_QUIET_MILLISECONDS", default: 1500, in: 0...60_000))
+        burst.atMost = .milliseconds(try reader.integer("BOT_BURST_MAX_MILLISECONDS", default: 10_000, in: 0...600_000))
+        gemini = try Self.gemini(reader)
         maxMediaBytes = try reader.integer("PLANTAO_MEDIA_MAX_MB", default: 100, in: 1...1000) << 20
 
         if isProduction {
@@ -274,6 +288,30 @@ struct Settings {
             configuration.ratio = ratio
         }
         return configuration
+    }
+
+    private static func gemini(_ reader: EnvironmentReader) throws -> Gemini? {
+        guard let key = reader.text("GEMINI_API_KEY") else { return nil }
+        var client = GeminiClient.Configuration(apiKey: key)
+        if let url = reader.text("GEMINI_API_URL"), !client.setURL(url) {
+            throw StartupError("GEMINI_API_URL: '\(url)' is not such a URL as https://generativelanguage.googleapis.com.")
+        }
+        if let model = reader.text("GEMINI_MODEL") {
+            guard model.utf8.allSatisfy({ (0x61...0x7a).contains($0) || (0x30...0x39).contains($0) || $0 == 0x2d || $0 == 0x2e }) else {
+                throw StartupError("GEMINI_MODEL: '\(model)' is not the name of a model, such as \(client.model).")
+            }
+            client.model = model
+        }
+        client.firstTokenTimeout = .milliseconds(try reader.integer("GEMINI_FIRST_TOKEN_MILLISECONDS", default: 10_000, in: 100...600_000))
+        var prices = GeminiCounters.Prices()
+        // In cents, so that no fraction has to be read.
+        prices.prompt = Double(try reader.integer("GEMINI_PROMPT_CENTS_PER_MILLION", default: 30, in: 0...1_000_000)) / 100
+        prices.answer = Double(try reader.integer("GEMINI_ANSWER_CENTS_PER_MILLION", default: 250, in: 0...1_000_000)) / 100
+        return Gemini(
+            client: client,
+            timeout: .milliseconds(try reader.integer("GEMINI_TIMEOUT_MILLISECONDS", default: 30_000, in: 100...600_000)),
+            prices: prices
+        )
     }
 
     private static func whatsapp(_ reader: EnvironmentReader) throws -> WhatsApp? {

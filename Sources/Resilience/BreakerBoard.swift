@@ -41,6 +41,7 @@ package final class TenantBreaker: BreakerControl {
     }
 
     package var breaker: CircuitBreaker { state.withLock { $0 } }
+    package var now: Timestamp { environment.now() }
 
     package func callRequested() -> CircuitBreaker.Admission {
         let now = environment.now()

@@ -30,6 +30,8 @@ package struct Operations: Sendable {
         self.hub = hub
     }
 
+    var now: Timestamp { environment.now() }
+
     // MARK: Agents
 
     package struct Answer: Sendable {

@@ -24,6 +24,7 @@ package actor TenantCell {
     private let tracer: Tracer?
     private var toldBreakers: [UInt8]?
     private let isConnected: @Sendable (TenantID, UserID) -> Bool
+    private let consulting: (any Consulting)?
 
     package nonisolated var unownedExecutor: UnownedSerialExecutor { turn.unownedExecutor }
 
@@ -37,6 +38,8 @@ package actor TenantCell {
         package let isConnected: @Sendable (TenantID, UserID) -> Bool
         package let breakers: BreakerBoard?
         package let telemetry: Telemetry
+        /// Carries out the turns that the bot's assistant takes.
+        package let consulting: (any Consulting)?
 
         package init(
             gate: Gate,
@@ -46,7 +49,8 @@ package actor TenantCell {
             settings: ConversationDesk.Settings,
             breakers: BreakerBoard? = nil,
             telemetry: Telemetry = Telemetry(),
-            isConnected: @escaping @Sendable (TenantID, UserID) -> Bool = { _, _ in false }
+            isConnected: @escaping @Sendable (TenantID, UserID) -> Bool = { _, _ in false },
+            consulting: (any Consulting)? = nil
         ) {
             self.gate = gate
             self.store = store
@@ -56,6 +60,7 @@ package actor TenantCell {
             self.isConnected = isConnected
             self.breakers = breakers
             self.telemetry = telemetry
+            self.consulting = consulting
         }
     }
 
@@ -105,13 +110,22 @@ package actor TenantCell {
         breakers = surroundings.breakers
         tracer = surroundings.telemetry.tracer
         isConnected = surroundings.isConnected
+        consulting = surroundings.consulting
     }
 
     // MARK: Turns
 
     private func commit(_ change: Change) -> Ticket {
         let ticket = gate.enqueue(change, activation)
-        if let deadline = desk.assumeIsolated({ $0.nextDeadline }) { alarms.set(tenant, at: deadline) }
+        let (deadline, consultations) = desk.assumeIsolated { desk in
+            let (begun, cancelled) = desk.takeConsultations()
+            return (desk.nextDeadline, begun.isEmpty && cancelled.isEmpty ? nil : (begun, cancelled))
+        }
+        if let deadline { alarms.set(tenant, at: deadline) }
+        if let (begun, cancelled) = consultations, let consulting {
+            for (turn, conversation) in cancelled { consulting.cancelled(turn, of: conversation, tenant: tenant) }
+            for request in begun { consulting.began(request, tenant: tenant, after: ticket) }
+        }
         return ticket
     }
 

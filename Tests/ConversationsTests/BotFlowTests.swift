@@ -1,26 +1,52 @@
+import Kernel
 import Testing
+import Wire
 
 @testable import Conversations
 
+private let context = BotFlow.Context(now: Timestamp(seconds: 1_790_000_000), contactName: "Ana", canConsult: false)
+
+extension BotFlow {
+    fileprivate func answer(to text: String, at position: inout Position) -> Reply { answer(Input(text: text), at: &position, context) }
+
+    fileprivate var mainMenu: Menu {
+        guard case .menu(let menu) = nodes[start] else { preconditionFailure("the standard flow begins with its menu") }
+        return menu
+    }
+    fileprivate var menuText: String { rendered(mainMenu, Position(), context) }
+    fileprivate var greetingText: String { filled(greeting ?? "", Position(), context) + "\n\n" + menuText }
+}
+
+/// What every business's bot does that has not made its own.
 @Suite struct BotFlowTests {
-    private func reply(_ text: String, greeted: Bool = true) -> BotFlow.Reply {
+    private static func position(greeted: Bool) -> BotFlow.Position {
         var position = BotFlow.Position()
-        position.hasGreeted = greeted
+        if greeted {
+            position.node = "menu"
+            position.menu = "menu"
+        }
+        return position
+    }
+
+    private func reply(_ text: String, greeted: Bool = true) -> BotFlow.Reply {
+        var position = Self.position(greeted: greeted)
         return flow.answer(to: text, at: &position)
     }
 
-    private var answers: [String] { flow.options.compactMap(\.answer) }
+    private var answers: [String] {
+        flow.mainMenu.options.compactMap { option in if case .say(let text, _) = flow.nodes[option.next] { text } else { nil } }
+    }
 
     @Test func theFirstWordIsAnsweredWithTheGreetingAndTheMenuOnce() {
         var position = BotFlow.Position()
         let first = flow.answer(to: "Bom dia", at: &position)
-        #expect(first == BotFlow.Reply(texts: [flow.greeting], handsOff: false, language: nil))
-        #expect(flow.greeting.contains("Rede Clara"))
-        for option in flow.options { #expect(flow.greeting.contains("\(option.number) - \(option.title)")) }
+        #expect(first == BotFlow.Reply(texts: [flow.greetingText]))
+        #expect(flow.greetingText.contains("Rede Clara"))
+        for option in flow.mainMenu.options { #expect(flow.greetingText.contains("\(option.key) - \(option.title)")) }
         #expect(position.misunderstandings == 0, "not to know the menu before seeing it is no misunderstanding")
         let second = flow.answer(to: "Bom dia", at: &position)
         #expect(second.texts != first.texts)
-        #expect(second.texts.first?.contains(flow.menu) == true)
+        #expect(second.texts.first?.contains(flow.menuText) == true)
     }
 
     @Test func aFirstWordThatIsClearIsAnsweredWithoutTheGreeting() {
@@ -33,7 +59,8 @@ import Testing
     }
 
     @Test func theNumberOfTheWayToAPersonHandsOff() {
-        #expect(reply("4") == BotFlow.Reply(texts: [], handsOff: true))
+        #expect(reply("4").handsOff)
+        #expect(reply("4").texts.isEmpty)
     }
 
     @Test(arguments: ["5", "0", "11", "1 2", "99999999999999999999999"])
@@ -64,8 +91,7 @@ import Testing
     ])
     func whoAsksForAPersonGetsOneAlsoWithTheFirstWord(_ text: String) {
         for greeted in [false, true] {
-            var position = BotFlow.Position()
-            position.hasGreeted = greeted
+            var position = Self.position(greeted: greeted)
             position.misunderstandings = 2
             let reply = flow.answer(to: text, at: &position)
             #expect(reply.handsOff)
@@ -105,10 +131,10 @@ import Testing
 
     @Test func mediaIsGreetedFirstAndThenNotUnderstood() {
         var position = BotFlow.Position()
-        #expect(flow.answerToMedia(at: &position).texts == [flow.greeting])
-        #expect(flow.answerToMedia(at: &position).texts.first?.contains("não entendi") == true)
-        #expect(!flow.answerToMedia(at: &position).handsOff)
-        #expect(flow.answerToMedia(at: &position).handsOff)
+        #expect(flow.answer(to: "", at: &position).texts == [flow.greetingText])
+        #expect(flow.answer(to: "", at: &position).texts.first?.contains("não entendi") == true)
+        #expect(!flow.answer(to: "", at: &position).handsOff)
+        #expect(flow.answer(to: "", at: &position).handsOff)
     }
 
     @Test func theNoticeNamesTheProtocolAndThePlaceInTheCustomersLanguage() {
@@ -132,16 +158,43 @@ import Testing
         #expect(words.map(\.count).reduce(0, +) < 4096)
     }
 
-    @Test func aPositionComesBackFromItsJSON() {
-        for hasGreeted in [false, true] {
-            for misunderstandings in 0...2 {
-                var position = BotFlow.Position()
-                position.hasGreeted = hasGreeted
-                position.misunderstandings = misunderstandings
-                #expect(BotFlow.position(fromJSON: BotFlow.json(of: position)) == position)
-            }
-        }
-        #expect(BotFlow.position(fromJSON: "not json") == BotFlow.Position())
-        #expect(BotFlow.position(fromJSON: "{}") == BotFlow.Position())
+    @Test func whereAConversationIsComesBackFromItsJSON() {
+        let contact = Contact(id: ContactID(UniqueID(high: 1, low: 1)), name: "Ana", waID: "1", bsuid: nil, at: context.now)
+        var conversation = Conversation(
+            id: ConversationID(UniqueID(high: 1, low: 2)),
+            contact: contact,
+            channel: "whatsapp",
+            language: "pt",
+            at: context.now
+        )
+        conversation.bot.flow = 3
+        conversation.bot.node = "cpf"
+        conversation.bot.menu = "menu"
+        conversation.bot.misunderstandings = 2
+        conversation.bot.variables = ["cpf": "52998224725", "a\"b": "ç"]
+        conversation.botAnsweredSeq = 7
+        conversation.isLateTold = true
+        var read = conversation
+        read.readBot(conversation.botJSON)
+        #expect(read == conversation)
+        read.readBot("not json")
+        #expect(read.bot == BotFlow.Position())
+    }
+
+    @Test func aConversationFromBeforeFlowsWereDataIsWhereItWas() {
+        let contact = Contact(id: ContactID(UniqueID(high: 1, low: 1)), name: "Ana", waID: "1", bsuid: nil, at: context.now)
+        var conversation = Conversation(
+            id: ConversationID(UniqueID(high: 1, low: 2)),
+            contact: contact,
+            channel: "whatsapp",
+            language: "pt",
+            at: context.now
+        )
+        conversation.lastSeq = 9
+        conversation.readBot(#"{"greeted":true,"misunderstandings":2}"#)
+        #expect(conversation.bot.flow == 0)
+        #expect(conversation.bot.node == "menu")
+        #expect(conversation.bot.misunderstandings == 2)
+        #expect(conversation.botAnsweredSeq == 9, "what was written before has been answered")
     }
 }

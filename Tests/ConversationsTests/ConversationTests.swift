@@ -117,7 +117,7 @@ import Testing
         expect({ c throws(Refusal) in _ = try c.returnedToBot(Self.moment()) }, [bot, bot, bot, bot, bot, resolvedAlready])
         let had: [Int64?] = try Self.states.dropLast().map { state in
             var conversation = Self.conversation(state)
-            conversation.bot.hasGreeted = true
+            conversation.bot.node = "menu"
             conversation.bot.misunderstandings = 2
             let present = try conversation.returnedToBot(Self.moment())
             #expect(conversation.bot == BotFlow.Position())
@@ -284,7 +284,7 @@ import Testing
         full.protocolo = 123_456
         full.language = "en"
         full.labels = ["a,b", "ç\"", ""]
-        full.bot.hasGreeted = true
+        full.bot.node = "menu"
         full.bot.misunderstandings = 2
         full.contactName = "Zé"
         full.contactNumber = nil

@@ -179,7 +179,10 @@ final class Bench {
     var ledger = Ledger()
     private var deliveries = 0
 
-    init(_ settings: ConversationDesk.Settings = ConversationDesk.Settings()) {
+    /// - Parameter quiet: how long the bot waits for a customer to finish. By default it answers every message as it comes.
+    init(_ settings: ConversationDesk.Settings = ConversationDesk.Settings(), quiet: Duration = .zero) {
+        var settings = settings
+        settings.burst.quiet = quiet
         desk = ConversationDesk(executor: TenantTurn(), tenant: tenant, pool: pool, flow: flow, settings: settings, loaded: ConversationDesk.Loaded())
     }
 
@@ -191,7 +194,8 @@ final class Bench {
         bsuid: String? = nil,
         name: String? = "Ana",
         kind: String = "text",
-        wamid: String? = nil
+        wamid: String? = nil,
+        content: String? = nil
     ) -> CustomerMessage {
         deliveries += 1
         return CustomerMessage(
@@ -201,7 +205,7 @@ final class Bench {
             name: name,
             kind: kind,
             text: text,
-            content: nil,
+            content: content,
             replyTo: nil,
             sentAt: clock.now
         )

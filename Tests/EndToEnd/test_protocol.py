@@ -19,11 +19,13 @@ import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
+from fakes.gemini import FakeGemini
 from fakes.whatsapp import media, status
 from harness.api import Api
 from harness.contract import METHODS, PROTOCOL, Broken, Contract, document, every_schema
 from harness.golden import Player, Socket
 from harness.http import Reply
+from harness.office import new_number
 from harness.process import ADMIN_EMAIL, ADMIN_PASSWORD, API_KEY, APP_SECRET, VERIFY_TOKEN, WHATSAPP_TOKEN, run
 from harness.rawsocket import RawSocket
 from harness.waiting import PATIENCE, eventually
@@ -367,6 +369,31 @@ def _until(line, session, found):
             return
 
 
+def _tour_of_the_bot(offices, contract):
+    with FakeGemini() as gemini:
+        office = offices(GEMINI_API_KEY="k", GEMINI_API_URL=gemini.url)
+        owner = Checked(office.server, contract).login(ADMIN_EMAIL, ADMIN_PASSWORD)
+        base = "/api/v1/bot/flow"
+        assert owner.put(base, owner.get(base)["flow"])["version"] == 1
+        owner.call("PUT", base, json={"start": "x"}, is_sane=False, expect=422)
+        assert owner.get(f"{base}/versions", page=1, per_page=10)["total"] == 1
+        assert owner.get(f"{base}/versions/1")["active"] and owner.post(f"{base}/versions/1/activate")["active"]
+        owner.call("GET", f"{base}/versions/9", expect=404)
+        assert len(owner.post(f"{base}/preview", {"inputs": ["oi", {"choice": "1"}]})["steps"]) == 2
+        # And what its assistant says, as it comes.
+        number = new_number()
+        office.says(number, "oi")
+        id = office.conversation(number, "bot")["id"]
+        session, line = contract.session(), RawSocket(owner.server.host, owner.server.port)
+        for command in ({"id": 1, "connect": {"token": owner.token}}, {"id": 2, "subscribe": {"channel": f"conversation:{id}"}}):
+            session.said(command)
+            line.send(json.dumps(command))
+        office.says(number, "o que é isso?")
+        _until(line, session, lambda frame: frame.get("push", {}).get("pub", {}).get("data", {}).get("type") == "message.streaming")
+        line.abort()
+        office.settled(id)
+
+
 def _tour_of_operators(owner, viewer, anybody):
     for path in ("/", "/health", "/info", "/metrics"):
         anybody.call("GET", path, expect=200)
@@ -459,6 +486,7 @@ def test_what_passes_in_a_live_session_is_as_described_and_nothing_is_described_
     _tour_of_web_chat(office, owner, anybody, maria)
     office.whatsapp.numbers["110200300400999"] = "1"
     _tour_of_whatsapp(owner, anybody)
+    _tour_of_the_bot(offices, seen)
     _tour_of_operators(owner, viewer, anybody)
     _subscribed_late(own_postgres, offices, seen)
     _cut_off_for_not_reading(office, seen)

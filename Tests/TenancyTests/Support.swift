@@ -80,8 +80,11 @@ final class House: Sendable {
         let junction = Junction(hub: hub)
         self.junction = junction
         gate = Gate(journal: journal, outlet: junction, logger: logger, activationEnded: { a in junction.tenants.withLock { $0 }?.drop(a) })
+        // The bot answers every message as it comes.
+        var settings = ConversationDesk.Settings()
+        settings.burst.quiet = .zero
         tenants = Tenants(
-            .init(gate: gate, store: store, environment: clock.environment, alarms: alarms, settings: ConversationDesk.Settings()),
+            .init(gate: gate, store: store, environment: clock.environment, alarms: alarms, settings: settings),
             limits: limits,
             logger: logger,
             isWatched: watched,

@@ -69,7 +69,7 @@ extension API {
             var text = MetricsText()
             Self.write(operations.tenants.breakers?.all ?? [], to: &text)
             operations.telemetry.metrics.write(to: &text)
-            return page.response(text.text)
+            return page.response(text.text + (settings.assistantMetrics?() ?? ""))
         }
     }
 }

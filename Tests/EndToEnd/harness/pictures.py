@@ -78,6 +78,8 @@ class OneConversation:
         self.conversation = None
         self.messages = {}
         self.typing = []
+        # What the bot's assistant was shown to say, in the order of its coming.
+        self.streaming = []
 
     @property
     def ordered(self):
@@ -117,6 +119,8 @@ class OneConversation:
             self.typing.append(event)
         elif kind == "visitor.presence":
             assert self.conversation["channel"] == "web", event
+        elif kind == "message.streaming":
+            self.streaming.append(event)
         else:
             raise AssertionError(f"unknown type on `conversation:<id>`: {event}")
 

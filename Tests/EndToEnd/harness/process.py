@@ -172,5 +172,7 @@ class Server:
             "WHATSAPP_VERIFY_TOKEN": VERIFY_TOKEN,
             "BCRYPT_ROUNDS": "4",
             "OFFER_TIMEOUT_SECONDS": "30",
+            # The bot answers every message as it comes.
+            "BOT_QUIET_MILLISECONDS": "0",
         }
         return environment | self.environment
