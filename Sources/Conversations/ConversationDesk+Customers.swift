@@ -56,11 +56,14 @@ extension ConversationDesk {
         guard find(inbound.from).flatMap({ openByContact[$0] }) != nil || openByContact.count < settings.maxOpenConversations else {
             throw Refusal(.unavailable, "too_many_conversations", "Há conversas abertas demais; encerre algumas.", retryAfterSeconds: 60)
         }
-        var turn = Turn(moment)
+        var turn = Turn(moment, by: .customer, cause: "customer_wrote")
         let contact = meet(inbound, &turn)
         let id: ConversationID
         if let open = openByContact[contact.id] {
             id = open
+        } else if let asked = tellsSatisfaction(inbound, contact.id, &turn) {
+            remember(Mark(key, at: moment.now), &turn)
+            return (.taken(asked), finish(turn))
         } else {
             id = moment.id()
             let conversation = Conversation(
@@ -73,6 +76,7 @@ extension ConversationDesk {
             sessions[id] = Session(conversation: conversation)
             openByContact[contact.id] = id
             turn.altered.append(id)
+            audit(id, to: .bot, &turn)
         }
         remember(Mark(key, at: moment.now), &turn)
 
@@ -87,6 +91,7 @@ extension ConversationDesk {
         if alter(id, &turn, { $0.customerWrote(providerTime: inbound.sentAt, moment) }) {
             record("O cliente voltou a escrever; a pausa terminou", by: .system, id, &turn)
         }
+        if let answered = sessions[id]?.conversation, answered.firstAnsweredAt != nil, answered.owedSince != nil { begin(.nextAnswer, id, &turn) }
         if case .bot = sessions[id]?.conversation.state, Self.kindsThatSpeak.contains(inbound.kind) { botAnswers(inbound, id, &turn) }
         return (.taken(id), finish(turn))
     }
@@ -142,12 +147,20 @@ extension ConversationDesk {
     func handOff(_ id: ConversationID, by author: Author, _ turn: inout Turn) {
         let number = protocolNumber(of: id, &turn)
         let moment = turn.moment
+        turn.cause = "person_asked_for"
         alter(id, &turn) { $0.handedOff(protocolo: number, moment) }
+        attendanceBegan(id, &turn)
         line.enter(.init(since: turn.moment.now, protocolo: number, conversation: id))
         record("Atendimento humano solicitado, protocolo \(protocolText(number))", by: author, id, &turn)
         let language = sessions[id]?.conversation.language ?? settings.defaultLanguage
         let position = line.position(of: id) ?? 1
-        botSays(BotFlow.handOffNotice(protocolo: protocolText(number), position: position, language: language), id, &turn)
+        var notice = BotFlow.handOffNotice(protocolo: protocolText(number), position: position, language: language)
+        if !rules.isOpen(at: moment.now) {
+            notice += "\n\n" + (rules.outOfHoursMessage ?? DeskWords.outOfHours(language))
+        } else if pool.staffing(language: language, moment).online == 0 {
+            notice += "\n\n" + DeskWords.nobodyOnline(language)
+        }
+        botSays(notice, id, &turn)
     }
 
     /// The number of an attendance by people, issued when the first of them comes in sight.
@@ -160,7 +173,7 @@ extension ConversationDesk {
     }
 
     /// Unless WhatsApp no longer lets us write: a message that was long on its way finds the window closed.
-    private func botSays(_ text: String, _ id: ConversationID, _ turn: inout Turn) {
+    func botSays(_ text: String, _ id: ConversationID, _ turn: inout Turn) {
         guard sessions[id]?.conversation.isWindowOpen(at: turn.moment.now) == true else { return }
         var draft = MessageDraft(.outbound, from: .bot, text: text)
         draft.authorName = "Bot"

@@ -7,7 +7,7 @@ package enum ConversationTables {
         key: ["tenant_id", "id"],
         columns: [
             Column("tenant_id", .uuid), Column("id", .uuid), Column("name", .text), .optional("wa_id", .text), .optional("bsuid", .text),
-            Column("created_at", .timestamp), Column("updated_at", .timestamp),
+            Column("created_at", .timestamp), Column("updated_at", .timestamp), Column("last_consultor_id", .integer, since: 5),
         ],
         indexes: [
             Index("contacts_by_wa_id", on: ["tenant_id", "wa_id"], isUnique: true),
@@ -27,13 +27,16 @@ package enum ConversationTables {
             .optional("protocolo_id", .integer), .optional("protocolo", .text), Column("language", .text), Column("bot", .json),
             Column("unread", .integer),
             Column("labels", .textArray), .optional("window_expires_at", .timestamp), Column("last_seq", .integer), .optional("last_message", .json),
-            Column("created_at", .timestamp), Column("updated_at", .timestamp),
+            Column("created_at", .timestamp), Column("updated_at", .timestamp), Column("state_since", .timestamp, since: 5),
+            Column("asked_at", .timestamp, since: 5), Column("first_answered_at", .timestamp, since: 5), Column("owed_since", .timestamp, since: 5),
+            Column("sla", .json, since: 5), Column("satisfaction_until", .timestamp, since: 5), Column("satisfaction", .json, since: 5),
         ],
         indexes: [
             Index("conversations_by_update", on: ["tenant_id", "updated_at"]),
             Index("conversations_by_state", on: ["tenant_id", "state", "updated_at"]),
             Index("conversations_by_contact", on: ["tenant_id", "contact_id", "created_at"]),
             Index("conversations_by_consultor", on: ["tenant_id", "consultor_id", "updated_at"]),
+            Index("conversations_by_satisfaction", on: ["tenant_id", "satisfaction_until"], since: 5),
         ]
     )
 

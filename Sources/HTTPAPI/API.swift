@@ -101,6 +101,7 @@ package struct API: Sendable {
         addUsers(to: router)
         addConversations(to: router)
         addConsultores(to: router)
+        addDesk(to: router)
         addStorage(to: router)
         addNotices(to: router)
         addBreakers(to: router)

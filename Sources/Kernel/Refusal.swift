@@ -71,7 +71,7 @@ package struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
 
     /// What a client may ask for by an id.
     package enum Thing: String, Sendable {
-        case conversation, message, consultor, user, tenant
+        case conversation, message, consultor, user, tenant, cannedReply
 
         fileprivate var isMissing: String {
             switch self {
@@ -80,6 +80,7 @@ package struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
             case .consultor: "Consultor não encontrado"
             case .user: "Usuário não encontrado"
             case .tenant: "Empresa não encontrada"
+            case .cannedReply: "Resposta pronta não encontrada"
             }
         }
     }
