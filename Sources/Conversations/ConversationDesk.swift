@@ -261,6 +261,7 @@ package actor ConversationDesk {
     /// A consultor went: what was on offer to them goes to whoever's turn it is now, in its old place.
     package func attendantLeft(_ consultor: Int64, _ moment: Moment) -> Change {
         var turn = Turn(moment, cause: "consultor_left")
+        outlook.isStale = true
         for place in line.places {
             guard let offer = sessions[place.conversation]?.conversation.offer, offer.consultor == consultor else { continue }
             alter(place.conversation, &turn) { $0.offerEnded(moment) }

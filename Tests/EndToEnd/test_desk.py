@@ -122,7 +122,9 @@ def test_a_promise_is_warned_of_and_its_breach_told(office):
     maria = office.hire()
     own = f"user:{maria.user['id']}"
     desk, supervisor = office.desk(maria, own), office.desk(office.admin, "supervision")
-    id = office.attended_by(maria)["id"]
+    number = new_number()
+    office.says(number, "oi")
+    id = maria.api.claim(office.conversation(number, "bot")["id"])["id"]
     desk.wait("the breach", lambda: [p["type"] for p in desk.picture(own).promises] == ["sla.warned", "sla.breached"])
     assert all(p["conversation_id"] == id and p["metric"] == "first_answer" for p in desk.picture(own).promises)
     supervisor.wait("the breach", lambda: len(supervisor.picture("supervision").promises) == 2)

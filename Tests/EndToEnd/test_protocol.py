@@ -24,6 +24,7 @@ from harness.api import Api
 from harness.contract import METHODS, PROTOCOL, Broken, Contract, document, every_schema
 from harness.golden import Player, Socket
 from harness.http import Reply
+from harness.office import new_number
 from harness.process import ADMIN_EMAIL, ADMIN_PASSWORD, API_KEY, APP_SECRET, VERIFY_TOKEN, run
 from harness.rawsocket import RawSocket
 from harness.waiting import PATIENCE, eventually
@@ -319,12 +320,16 @@ def _tour_of_desk(office, owner, contract):
     joao.api.set_online(joao.id)
     told("customer", "queue.position")
     told("owner", "queue.estimated")
-    id = agent.claim(in_line["id"])["id"]
+    agent.claim(in_line["id"])
+    # Taken from the bot: what is promised is hers from the beginning.
+    number = new_number()
+    office.says(number, "oi")
+    id = agent.claim(office.conversation(number, "bot")["id"])["id"]
     for who in ("owner", "maria"):
         told(who, "sla.warned")
         told(who, "sla.breached")
     agent.command(id, "messages", {"shortcut": "oi"}, expect=201)
-    office.says(in_line["contact"]["number"], "oi?")
+    office.says(number, "oi?")
     told("maria", "unread.counted")
     agent.note(id, "@joão olha")
     told("joao", "mention.created")
