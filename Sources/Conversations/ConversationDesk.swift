@@ -165,7 +165,7 @@ package actor ConversationDesk {
         note(conversation, &turn)
         turn.change.rows.append(conversation.image(tenant: tenant))
         sessions[id]?.conversation = conversation
-        count(conversation, &change)
+        count(conversation, &turn.change)
 
         let json = json(conversation)
         var writer = JSONWriter(capacity: json.count + 64)
