@@ -22,6 +22,10 @@ package struct Consultor: Sendable, Equatable {
     /// They are online, and their user was connected while they were: when the last connection has gone, and does not come back, they go offline. Stored, so that it
     /// also holds for connections that a crash has ended. Whoever was put online by hand and never connected stays so.
     package var isHeldByConnection = false
+    /// Since when they are online, or not.
+    package var statusSince: Timestamp?
+    /// Until then they get no offer, having just finished a conversation.
+    package var wrapUpUntil: Timestamp?
     package var version: Int64 = 0
 
     package init(id: Int64, _ profile: ConsultorProfile) {
@@ -51,6 +55,8 @@ package struct Consultor: Sendable, Equatable {
         capacity = Int(row.integer())
         removedAt = row.optionalTimestamp()
         isHeldByConnection = row.optionalBoolean() ?? false
+        statusSince = row.optionalTimestamp()
+        wrapUpUntil = row.optionalTimestamp()
         version = row.integer()
     }
 
@@ -62,14 +68,14 @@ package struct Consultor: Sendable, Equatable {
             values: [
                 .id(tenant), .integer(id), .text(nome), .textArray(idiomas), .boolean(statusAtivo), .boolean(statusAtivoSequencial),
                 .boolean(statusOnline), .optional(ultimoAtendimento), .optional(idPipedrive), .id(user), .integer(Int64(capacity)),
-                .optional(removedAt), .boolean(isHeldByConnection),
+                .optional(removedAt), .boolean(isHeldByConnection), .optional(statusSince), .optional(wrapUpUntil),
             ]
         )
     }
 
     var attendant: Attendant { Attendant(id: id, user: user, name: nome) }
 
-    /// The contract's object, with `user_id`, `capacity` and `em_atendimento` beside its fields.
+    /// The contract's object, with `user_id`, `capacity`, `em_atendimento`, `status_since` and `wrap_up_until` beside its fields.
     package func write(to writer: inout JSONWriter, busy: Int) {
         writer.object {
             $0.field("id", id)
@@ -83,6 +89,8 @@ package struct Consultor: Sendable, Equatable {
             $0.field("user_id", user?.description)
             $0.field("capacity", capacity)
             $0.field("em_atendimento", busy)
+            $0.field("status_since", statusSince?.description)
+            $0.field("wrap_up_until", wrapUpUntil?.description)
         }
     }
 }

@@ -4,21 +4,25 @@ package import Kernel
 //
 // State: the consultors, what each one is busy with, how many offers each has let pass in a row, and the last protocol number.
 // Eligible for a turn: `status_ativo` and `status_ativo_sequencial` and `status_online`, and speaks the language.
-// Order: longest since `ultimo_atendimento`; who never attended comes first of all; then the lowest id.
+// Order: longest since `ultimo_atendimento`; who never attended comes first of all; then the lowest id. For the desk the business's rules
+// (`AssignmentRules`) go before it: fewest conversations, or who attended the customer last.
+//
+//     online ──finished──▶ wrapping up ──its time is over, or its consultor says so──▶ online
+//
+// Who wraps up keeps their place in the turn-taking, has their conversations, may take others by hand, and is offered none.
 //
 // Invariants
 // 1. A consultor's busy set never grows past `capacity` through `next`; a person may still be given more by a person (transfer, claim).
 // 2. Numbers are issued in order without gaps: number n is issued only when n - 1 is in the same or an earlier change.
 // 3. An id is never given twice, also after removal.
+// 4. An alarm for a wrap-up that was prolonged or ended before finds another time there, and does nothing.
 package struct ConsultorFIFO: Sendable {
     package private(set) var consultores: [Int64: Consultor] = [:]
     private var busy: [Int64: Set<ConversationID>] = [:]
     private var silences: [Int64: Int] = [:]
     private var lastID: Int64 = 0
     package private(set) var lastProtocol: Int64 = 0
-
-    /// Offers left unanswered in a row, after which a consultor is taken to be away.
-    package static let silencesBeforeOffline = 2
+    package var rules = AssignmentRules()
 
     package init() {}
 
@@ -38,28 +42,53 @@ package struct ConsultorFIFO: Sendable {
     // MARK: Whose turn
 
     /// - Parameter forDesk: also asks for a linked user and for capacity left, which the contract's `da-vez` does not know.
-    /// - Parameter skipping: chosen only when there is nobody else.
-    package func next(idioma: String, forDesk: Bool, skipping: Int64? = nil) -> Consultor? {
+    package func next(idioma: String, forDesk: Bool) -> Consultor? {
+        next(AttendantSearch(language: idioma), forDesk: forDesk)
+    }
+
+    package func next(_ search: AttendantSearch, forDesk: Bool) -> Consultor? {
+        let idioma = search.language.lowercased()
         var best: Consultor?
         for consultor in consultores.values where isEligible(consultor, idioma: idioma, forDesk: forDesk) {
             guard let current = best else {
                 best = consultor
                 continue
             }
-            if goesBefore(consultor, current, skipping: skipping) { best = consultor }
+            if goesBefore(consultor, current, search, forDesk: forDesk) { best = consultor }
         }
         return best
     }
 
-    private func isEligible(_ consultor: Consultor, idioma: String, forDesk: Bool) -> Bool {
-        guard consultor.statusAtivo, consultor.statusAtivoSequencial, consultor.statusOnline,
-            consultor.idiomas.contains(where: { $0.lowercased() == idioma.lowercased() })
-        else { return false }
-        return !forDesk || (consultor.user != nil && busyCount(consultor.id) < consultor.capacity)
+    package func staffing(idioma: String) -> Staffing {
+        let idioma = idioma.lowercased()
+        var staffing = Staffing()
+        for consultor in consultores.values where speaksAndTakesPart(consultor, idioma: idioma) && consultor.user != nil {
+            staffing.online += 1
+            staffing.seats += Double(consultor.capacity) / Double(max(1, consultor.idiomas.count))
+            if consultor.wrapUpUntil == nil { staffing.free += max(0, consultor.capacity - busyCount(consultor.id)) }
+        }
+        return staffing
     }
 
-    private func goesBefore(_ a: Consultor, _ b: Consultor, skipping: Int64?) -> Bool {
-        if (a.id == skipping) != (b.id == skipping) { return b.id == skipping }
+    private func speaksAndTakesPart(_ consultor: Consultor, idioma: String) -> Bool {
+        consultor.statusAtivo && consultor.statusAtivoSequencial && consultor.statusOnline
+            && consultor.idiomas.contains { $0 == idioma || $0.lowercased() == idioma }
+    }
+
+    private func isEligible(_ consultor: Consultor, idioma: String, forDesk: Bool) -> Bool {
+        guard speaksAndTakesPart(consultor, idioma: idioma) else { return false }
+        return !forDesk || (consultor.user != nil && consultor.wrapUpUntil == nil && busyCount(consultor.id) < consultor.capacity)
+    }
+
+    private func goesBefore(_ a: Consultor, _ b: Consultor, _ search: AttendantSearch, forDesk: Bool) -> Bool {
+        if (a.id == search.skipping) != (b.id == search.skipping) { return b.id == search.skipping }
+        if forDesk {
+            switch rules.policy {
+            case .longestIdle: break
+            case .leastLoaded: if busyCount(a.id) != busyCount(b.id) { return busyCount(a.id) < busyCount(b.id) }
+            case .preferredFirst: if (a.id == search.preferred) != (b.id == search.preferred) { return a.id == search.preferred }
+            }
+        }
         switch (a.ultimoAtendimento, b.ultimoAtendimento) {
         case (nil, nil): return a.id < b.id
         case (nil, _): return true
@@ -71,14 +100,15 @@ package struct ConsultorFIFO: Sendable {
 
     // MARK: What happened. Each answers the consultor as it now is, or `nil` when nothing changed that anybody stores.
 
-    package mutating func added(_ profile: ConsultorProfile) -> Consultor {
+    package mutating func added(_ profile: ConsultorProfile, at time: Timestamp? = nil) -> Consultor {
         lastID += 1
-        let consultor = Consultor(id: lastID, profile)
+        var consultor = Consultor(id: lastID, profile)
+        consultor.statusSince = time
         consultores[lastID] = consultor
         return consultor
     }
 
-    package mutating func changed(_ id: Int64, _ changes: ConsultorChanges) -> Consultor? {
+    package mutating func changed(_ id: Int64, _ changes: ConsultorChanges, at time: Timestamp? = nil) -> Consultor? {
         guard var consultor = consultores[id] else { return nil }
         let before = consultor
         if let nome = changes.nome { consultor.nome = nome }
@@ -86,6 +116,7 @@ package struct ConsultorFIFO: Sendable {
         if let ativo = changes.statusAtivo { consultor.statusAtivo = ativo }
         if let sequencial = changes.statusAtivoSequencial { consultor.statusAtivoSequencial = sequencial }
         if let online = changes.statusOnline {
+            if online != consultor.statusOnline, let time { consultor.statusSince = time }
             consultor.statusOnline = online
             if !online { consultor.isHeldByConnection = false }
             silences[id] = nil
@@ -128,12 +159,33 @@ package struct ConsultorFIFO: Sendable {
 
     package mutating func answered(_ id: Int64) { silences[id] = nil }
 
+    /// A conversation of theirs was resolved.
+    package mutating func finished(_ id: Int64, at time: Timestamp) -> Consultor? {
+        guard rules.wrapUp > .zero, consultores[id] != nil else { return nil }
+        consultores[id]?.wrapUpUntil = time + rules.wrapUp
+        return consultores[id]
+    }
+
+    /// - Returns: `nil` when they were not wrapping up.
+    package mutating func wrappedUp(_ id: Int64) -> Consultor? {
+        guard consultores[id]?.wrapUpUntil != nil else { return nil }
+        consultores[id]?.wrapUpUntil = nil
+        return consultores[id]
+    }
+
+    package var nextWrapUpEnd: Timestamp? { consultores.values.lazy.compactMap(\.wrapUpUntil).min() }
+
+    package func wrapUpsOver(at time: Timestamp) -> [Int64] {
+        consultores.values.filter { $0.wrapUpUntil.map { $0 <= time } ?? false }.map(\.id).sorted()
+    }
+
     /// - Returns: the consultor, offline now, when it was once too often.
-    package mutating func keptSilent(_ id: Int64) -> Consultor? {
+    package mutating func keptSilent(_ id: Int64, at time: Timestamp? = nil) -> Consultor? {
         silences[id, default: 0] += 1
-        guard silences[id, default: 0] >= Self.silencesBeforeOffline, consultores[id]?.statusOnline == true else { return nil }
+        guard silences[id, default: 0] >= rules.awayAfterMissed, consultores[id]?.statusOnline == true else { return nil }
         silences[id] = nil
         consultores[id]?.statusOnline = false
+        if let time { consultores[id]?.statusSince = time }
         consultores[id]?.isHeldByConnection = false
         return consultores[id]
     }

@@ -13,6 +13,8 @@ package actor ConsultorQueue {
     private var fifo: ConsultorFIFO
     /// The protocols of conversations that are still open: their consultor may change.
     private var openProtocols: [Int64: Protocolo]
+    /// The end of the next wrap-up, asked for after every turn.
+    private var wrapUpEnd: Timestamp?
 
     package nonisolated var unownedExecutor: UnownedSerialExecutor { executor.unownedExecutor }
 
@@ -22,6 +24,7 @@ package actor ConsultorQueue {
         self.isConnected = isConnected
         fifo = ConsultorFIFO(consultores: loaded.consultores, lastProtocol: loaded.lastProtocol)
         openProtocols = Dictionary(uniqueKeysWithValues: loaded.openProtocols.map { ($0.id, $0) })
+        wrapUpEnd = fifo.nextWrapUpEnd
     }
 
     // MARK: Loading
@@ -30,6 +33,12 @@ package actor ConsultorQueue {
         var consultores: [Consultor]
         var lastProtocol: Int64
         var openProtocols: [Protocolo]
+
+        package init(consultores: [Consultor] = [], lastProtocol: Int64 = 0, openProtocols: [Protocolo] = []) {
+            self.consultores = consultores
+            self.lastProtocol = lastProtocol
+            self.openProtocols = openProtocols
+        }
     }
 
     /// - Parameter openProtocols: the numbers that open conversations carry.
@@ -63,15 +72,15 @@ package actor ConsultorQueue {
     // MARK: Commands
 
     /// - Returns: the consultor's JSON.
-    package func add(_ profile: ConsultorProfile) -> ([UInt8], Change) {
-        let consultor = fifo.added(profile)
+    package func add(_ profile: ConsultorProfile, _ moment: Moment) -> ([UInt8], Change) {
+        let consultor = fifo.added(profile, at: moment.now)
         let change = stored(heldIfConnected(consultor) ?? consultor)
         return (json(consultor.id), change)
     }
 
-    package func update(_ id: Int64, _ changes: ConsultorChanges) throws(Refusal) -> ([UInt8], Change) {
+    package func update(_ id: Int64, _ changes: ConsultorChanges, _ moment: Moment) throws(Refusal) -> ([UInt8], Change) {
         guard fifo.consultores[id] != nil else { throw .notFound(.consultor) }
-        let changed = fifo.changed(id, changes)
+        let changed = fifo.changed(id, changes, at: moment.now)
         let held = fifo.consultores[id].flatMap { heldIfConnected($0) }
         let change = changed.map { stored(held ?? $0) } ?? held.map { kept($0) } ?? Change()
         return (json(id), change)
@@ -88,12 +97,23 @@ package actor ConsultorQueue {
         return fifo.wasConnected(consultor.id)
     }
 
+    /// They are done with what follows a conversation, before its time is over. Whoever was not wrapping up stays as they are.
+    package func wrappedUp(_ id: Int64) throws(Refusal) -> ([UInt8], Change) {
+        guard fifo.consultores[id] != nil else { throw .notFound(.consultor) }
+        let change = fifo.wrappedUp(id).map { stored($0) } ?? Change()
+        noteWrapUps()
+        return (json(id), change)
+    }
+
+    private func noteWrapUps() { wrapUpEnd = fifo.nextWrapUpEnd }
+
     /// Removes a consultor. Their protocols keep their number and their consultor's id.
     package func remove(_ id: Int64, _ moment: Moment) throws(Refusal) -> Change {
         guard fifo.busyCount(id) == 0 else {
             throw Refusal(.conflict, "consultor_busy", "O consultor tem conversas em andamento; transfira ou encerre-as primeiro.")
         }
         guard var consultor = fifo.removed(id, at: moment.now) else { throw .notFound(.consultor) }
+        noteWrapUps()
         var change = Change()
         change.rows.append(consultor.image(tenant: tenant))
         change.events.append(event("consultor.removed") { $0.field("id", id) })
@@ -139,6 +159,9 @@ package actor ConsultorQueue {
         writer.object { $0.list("consultores") { write(all: fifo.all, to: &$0) } }
         return writer.bytes
     }
+
+    /// Before the first turn.
+    package func begin(with rules: AssignmentRules) { fifo.rules = rules }
 
     /// A conversation that was somebody's when the tenant was put to sleep still is.
     package func resume(_ conversation: ConversationID, _ id: Int64) { fifo.became(busyWith: conversation, id) }
@@ -192,8 +215,41 @@ package actor ConsultorQueue {
 // MARK: - What conversations ask
 
 extension ConsultorQueue: AttendantPool {
-    package nonisolated func nextAttendant(language: String, skipping: Int64?) -> Attendant? {
-        assumeIsolated { $0.fifo.next(idioma: language, forDesk: true, skipping: skipping)?.attendant }
+    package nonisolated func nextAttendant(_ search: AttendantSearch, _ moment: Moment) -> Attendant? {
+        assumeIsolated { $0.fifo.next(search, forDesk: true)?.attendant }
+    }
+
+    package nonisolated func staffing(language: String, _ moment: Moment) -> Staffing { assumeIsolated { $0.fifo.staffing(idioma: language) } }
+
+    package nonisolated func hasRoom(_ id: Int64) -> Bool {
+        assumeIsolated { queue in queue.fifo.consultores[id].map { queue.fifo.busyCount(id) < $0.capacity } ?? false }
+    }
+
+    package nonisolated func govern(_ rules: AssignmentRules) { assumeIsolated { $0.fifo.rules = rules } }
+
+    package nonisolated var attendants: [Attendant] { assumeIsolated { $0.fifo.all.map(\.attendant) } }
+
+    package nonisolated func finished(_ conversation: ConversationID, by id: Int64, _ moment: Moment) -> Change {
+        assumeIsolated { queue in
+            queue.fifo.became(freeOf: conversation, id)
+            guard let consultor = queue.fifo.finished(id, at: moment.now) else { return queue.told(id) }
+            queue.noteWrapUps()
+            return queue.stored(consultor)
+        }
+    }
+
+    package nonisolated var nextWrapUpEnd: Timestamp? { assumeIsolated { $0.wrapUpEnd } }
+
+    package nonisolated func timePassed(_ moment: Moment) -> Change {
+        assumeIsolated { queue in
+            var change = Change()
+            guard let end = queue.wrapUpEnd, end <= moment.now else { return change }
+            for id in queue.fifo.wrapUpsOver(at: moment.now) {
+                if let consultor = queue.fifo.wrappedUp(id) { change.append(queue.stored(consultor)) }
+            }
+            queue.noteWrapUps()
+            return change
+        }
     }
 
     package nonisolated func attendant(_ id: Int64) -> Attendant? { assumeIsolated { $0.fifo.consultores[id]?.attendant } }
@@ -205,7 +261,7 @@ extension ConsultorQueue: AttendantPool {
             profile.user = principal.user
             // Somebody who takes a conversation by hand has not said that they want to be offered others.
             profile.statusAtivoSequencial = false
-            let consultor = queue.fifo.added(profile)
+            let consultor = queue.fifo.added(profile, at: moment.now)
             return (consultor.attendant, queue.stored(consultor))
         }
     }
@@ -246,7 +302,7 @@ extension ConsultorQueue: AttendantPool {
     package nonisolated func missed(_ conversation: ConversationID, _ id: Int64, bySilence: Bool, _ moment: Moment) -> Change {
         assumeIsolated { queue in
             queue.fifo.became(freeOf: conversation, id)
-            if bySilence, let offline = queue.fifo.keptSilent(id) { return queue.stored(offline) }
+            if bySilence, let offline = queue.fifo.keptSilent(id, at: moment.now) { return queue.stored(offline) }
             if !bySilence { queue.fifo.answered(id) }
             return queue.told(id)
         }

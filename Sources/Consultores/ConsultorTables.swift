@@ -10,7 +10,8 @@ package enum ConsultorTables {
             Column("status_ativo", .boolean),
             Column("status_ativo_sequencial", .boolean), Column("status_online", .boolean), .optional("ultimo_atendimento", .timestamp),
             .optional("id_pipedrive", .integer), .optional("user_id", .uuid), Column("capacity", .integer), .optional("removed_at", .timestamp),
-            Column("held_by_connection", .boolean, since: 3),
+            Column("held_by_connection", .boolean, since: 3), Column("status_since", .timestamp, since: 7),
+            Column("wrap_up_until", .timestamp, since: 7),
         ]
     )
 

@@ -11,6 +11,8 @@ package struct Contact: Sendable, Equatable {
     package var bsuid: String?
     package let createdAt: Timestamp
     package var updatedAt: Timestamp
+    /// Who attended them last.
+    package var lastConsultor: Int64?
     package var version: Int64 = 0
 
     init(id: ContactID, name: String, waID: String?, bsuid: String?, at time: Timestamp) {
@@ -31,6 +33,7 @@ package struct Contact: Sendable, Equatable {
         bsuid = row.optionalText()
         createdAt = row.timestamp()
         updatedAt = row.timestamp()
+        lastConsultor = row.optionalInteger()
         version = row.integer()
     }
 
@@ -39,7 +42,10 @@ package struct Contact: Sendable, Equatable {
         return RowImage(
             ConversationTables.contacts,
             version: version,
-            values: [.id(tenant), .id(id), .text(name), .optional(waID), .optional(bsuid), .timestamp(createdAt), .timestamp(updatedAt)]
+            values: [
+                .id(tenant), .id(id), .text(name), .optional(waID), .optional(bsuid), .timestamp(createdAt), .timestamp(updatedAt),
+                .optional(lastConsultor),
+            ]
         )
     }
 }

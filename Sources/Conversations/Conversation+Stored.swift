@@ -54,6 +54,15 @@ extension Conversation {
         readBot(bot)
         self.lastMessage = lastMessage.flatMap(LastMessage.init(json:))
         phoneNumberID = row.optionalText()
+        let sinceThen = row.optionalTimestamp()
+        stateSince = sinceThen ?? updatedAt
+        // Written before this was.
+        askedAt = row.optionalTimestamp() ?? (sinceThen == nil ? queuedAt : nil)
+        firstAnsweredAt = row.optionalTimestamp()
+        owedSince = row.optionalTimestamp()
+        levels = row.optionalText().map(ServiceLevels.init(json:)) ?? ServiceLevels()
+        let satisfactionUntil = row.optionalTimestamp()
+        satisfaction = row.optionalText().flatMap { Satisfaction(json: $0, until: satisfactionUntil) }
         version = row.integer()
     }
 
@@ -77,7 +86,10 @@ extension Conversation {
                 .optional(resolvedAt),
                 .optional(protocolo), .optional(protocolo.map(protocolText)), .text(language), .json(botJSON), .integer(Int64(unread)),
                 .textArray(labels), .optional(windowExpiresAt), .integer(lastSeq), lastMessage.map { .json($0.json) } ?? .null, .timestamp(createdAt),
-                .timestamp(updatedAt), .optional(phoneNumberID),
+                .timestamp(updatedAt), .optional(phoneNumberID), .timestamp(stateSince), .optional(askedAt), .optional(firstAnsweredAt),
+                .optional(owedSince),
+                .json(levels.json),
+                .optional(satisfaction?.until), satisfaction.map { .json($0.json) } ?? .null,
             ]
         )
     }
@@ -121,6 +133,11 @@ extension Conversation {
             $0.field("created_at", createdAt.description)
             $0.field("updated_at", updatedAt.description)
             if case .resolved(let at) = state { $0.field("resolved_at", at.description) } else { $0.field("resolved_at", JSON.null) }
+            $0.field("state_since", stateSince.description)
+            $0.field("owed_since", owedSince?.description)
+            $0.key("sla")
+            levels.write(to: &$0)
+            if let satisfaction { $0.field("satisfaction", raw: satisfaction.json) } else { $0.field("satisfaction", JSON.null) }
             $0.field("version", version)
         }
     }
@@ -161,8 +178,36 @@ extension Conversation {
             $0.field("created_at", createdAt.description)
             $0.field("updated_at", updatedAt.description)
             if case .resolved(let at) = state { $0.field("resolved_at", at.description) } else { $0.field("resolved_at", JSON.null) }
+            $0.field("state_since", stateSince.description)
+            $0.field("owed_since", JSON.null)
+            $0.key("sla")
+            ServiceLevels().write(to: &$0)
+            if let satisfaction { $0.field("satisfaction", raw: satisfaction.json) } else { $0.field("satisfaction", JSON.null) }
             $0.field("version", version)
         }
+    }
+}
+
+extension Conversation.Satisfaction {
+    /// `{asked_at, score, answered_at}`
+    fileprivate var json: String {
+        var writer = JSONWriter()
+        writer.object {
+            $0.field("asked_at", askedAt.description)
+            $0.field("score", score)
+            $0.field("answered_at", answeredAt?.description)
+        }
+        return String(decoding: writer.bytes, as: UTF8.self)
+    }
+
+    fileprivate init?(json: String, until: Timestamp?) {
+        guard let json = try? JSON.parse(json), let askedAt = json["asked_at"]?.string.flatMap({ Timestamp(rfc3339: $0) }) else { return nil }
+        self.init(
+            askedAt: askedAt,
+            until: until,
+            score: json["score"]?.int.map(Int.init),
+            answeredAt: json["answered_at"]?.string.flatMap { Timestamp(rfc3339: $0) }
+        )
     }
 }
 

@@ -8,14 +8,16 @@ package import Kernel
 //      └──────────────── returnedToBot ────────────────────────────┤  snoozed          ▼
 //                                                                  └──▶ snoozed      active
 //
-// `claimed` also comes straight from `bot` and `queued`. `transferred` goes from active to active. A customer's message wakes a snoozed one.
+// `claimed` also comes straight from `bot` and `queued`. `transferred` goes from active to active; `requeued` from active or snoozed back to queued, at the place
+// that the customer had. A customer's message wakes a snoozed one. A bot's or an idle conversation is `resolved` by time as well.
 //
 // Exactly one owner at any time: bot | queue | consultor | none (`Owner`), a function of the state.
 //
 // Invariants
 // 1. An illegal input is refused with a sentence and changes nothing.
 // 2. `lastSeq` numbers messages without gaps; `version` only grows.
-// 3. Queueing time is kept through offers: who waited longest stays first.
+// 3. Queueing time is kept through offers, and through attendances that end in the line again: who waited longest stays first.
+// 4. `owedSince` is the customer's first word that no person has answered, from the moment a person was asked for.
 
 package struct Conversation: Sendable, Equatable {
     package struct Offer: Sendable, Equatable {
@@ -31,6 +33,15 @@ package struct Conversation: Sendable, Equatable {
         case snoozed(consultor: Int64, until: Timestamp)
         case resolved(at: Timestamp)
 
+        /// Who has it or is offered it.
+        package var consultor: Int64? {
+            switch self {
+            case .active(let consultor), .snoozed(let consultor, _): consultor
+            case .offered(let offer, _): offer.consultor
+            case .bot, .queued, .resolved: nil
+            }
+        }
+
         package var name: String {
             switch self {
             case .bot: "bot"
@@ -41,6 +52,16 @@ package struct Conversation: Sendable, Equatable {
             case .resolved: "resolved"
             }
         }
+    }
+
+    /// What the customer said of an attendance once it was over.
+    package struct Satisfaction: Sendable, Equatable {
+        package let askedAt: Timestamp
+        /// Until then a number is taken for the answer; `nil` once it came or is no longer waited for.
+        package internal(set) var until: Timestamp?
+        /// 1 to 5.
+        package internal(set) var score: Int?
+        package internal(set) var answeredAt: Timestamp?
     }
 
     package enum Owner: String, Sendable { case bot, queue, consultor, none }
@@ -78,6 +99,14 @@ package struct Conversation: Sendable, Equatable {
     package let createdAt: Timestamp
     package internal(set) var updatedAt: Timestamp
     package internal(set) var version: Int64 = 0
+    /// Since when it is in its state, and with whom it is.
+    package internal(set) var stateSince: Timestamp
+    /// Since when a person is asked for; what its place in line goes by.
+    package internal(set) var askedAt: Timestamp?
+    package internal(set) var firstAnsweredAt: Timestamp?
+    package internal(set) var owedSince: Timestamp?
+    package internal(set) var levels = ServiceLevels()
+    package internal(set) var satisfaction: Satisfaction?
 
     /// How long after a customer's last message WhatsApp lets a business write freely.
     package static let window = Duration.seconds(24 * 3600)
@@ -91,6 +120,7 @@ package struct Conversation: Sendable, Equatable {
         self.language = language
         createdAt = time
         updatedAt = time
+        stateSince = time
     }
 
     /// For loading.
@@ -112,6 +142,7 @@ package struct Conversation: Sendable, Equatable {
         self.language = language
         self.createdAt = createdAt
         self.updatedAt = updatedAt
+        stateSince = updatedAt
     }
 
     // MARK: What it is
@@ -180,6 +211,7 @@ package struct Conversation: Sendable, Equatable {
         if !isWebChat { windowExpiresAt = windowExpiresAt.map { max($0, expires) } ?? expires }
         if isNews { unread += 1 }
         updatedAt = moment.now
+        if askedAt != nil, owedSince == nil { owedSince = moment.now }
         if case .snoozed(let consultor, _) = state {
             state = .active(consultor: consultor)
             return true
@@ -192,7 +224,8 @@ package struct Conversation: Sendable, Equatable {
         guard case .bot = state else { preconditionFailure("only a conversation of the bot is handed off, not one that is \(state.name)") }
         self.protocolo = protocolo
         isLateTold = false
-        state = .queued(since: moment.now)
+        asked(moment)
+        state = .queued(since: askedAt ?? moment.now)
         updatedAt = moment.now
     }
 
@@ -201,6 +234,22 @@ package struct Conversation: Sendable, Equatable {
         guard isWindowOpen(at: moment.now) else { return }
         windowExpiresAt = moment.now
         updatedAt = moment.now
+    }
+
+    /// An attendance by people begins, unless one has begun.
+    private mutating func asked(_ moment: Moment) {
+        guard askedAt == nil else { return }
+        askedAt = moment.now
+        firstAnsweredAt = nil
+        owedSince = moment.now
+    }
+
+    /// A person wrote to the customer.
+    mutating func answered(_ moment: Moment) {
+        if firstAnsweredAt == nil { firstAnsweredAt = moment.now }
+        owedSince = nil
+        levels.met(.firstAnswer)
+        levels.met(.nextAnswer)
     }
 
     mutating func offered(to consultor: Int64, until: Timestamp, _ moment: Moment) {
@@ -230,6 +279,7 @@ package struct Conversation: Sendable, Equatable {
             throw Self.taken(by: present, name: takenBy(present))
         case .resolved: throw Refusal(.conflict, "conversation_resolved", "A conversa já foi encerrada; reabra-a para atender.")
         case .bot, .queued:
+            asked(moment)
             state = .active(consultor: consultor)
             updatedAt = moment.now
             return .taken(withdrawn: nil)
@@ -248,6 +298,16 @@ package struct Conversation: Sendable, Equatable {
         return present
     }
 
+    /// Back to the line, to the place it would have had all the time.
+    /// - Returns: who had it.
+    mutating func requeued(language: String?, _ moment: Moment) throws(Refusal) -> Int64 {
+        let present = try requireAssignee()
+        if let language { self.language = language }
+        state = .queued(since: askedAt ?? moment.now)
+        updatedAt = moment.now
+        return present
+    }
+
     /// - Returns: who had it or was offered it.
     mutating func returnedToBot(_ moment: Moment) throws(Refusal) -> Int64? {
         guard !isResolved else { throw Self.alreadyResolved }
@@ -256,6 +316,7 @@ package struct Conversation: Sendable, Equatable {
         bot = BotFlow.Position()
         // What was written to people is not the bot's to answer.
         botAnsweredSeq = lastSeq
+        attendanceEnded()
         updatedAt = moment.now
         return present
     }
@@ -266,12 +327,21 @@ package struct Conversation: Sendable, Equatable {
         let present = assignee ?? offer?.consultor
         state = .resolved(at: moment.now)
         unread = 0
+        attendanceEnded()
         updatedAt = moment.now
         return (true, present)
     }
 
+    private mutating func attendanceEnded() {
+        askedAt = nil
+        owedSince = nil
+        levels.ended()
+    }
+
     mutating func reopened(by consultor: Int64, _ moment: Moment) throws(Refusal) {
         guard isResolved else { throw Refusal(.conflict, "conversation_open", "A conversa não está encerrada.") }
+        askedAt = moment.now
+        satisfaction?.until = nil
         state = .active(consultor: consultor)
         updatedAt = moment.now
     }

@@ -4,10 +4,14 @@ import Wire
 /// What an agent does to a conversation (DESIGN §7.1). The same values from REST and from RPC.
 package enum AgentCommand: Sendable, Equatable {
     case write(text: String, clientMessageID: String?)
+    /// A reply that was prepared, by its shortcut.
+    case canned(shortcut: String, clientMessageID: String?)
     case note(text: String, clientMessageID: String?)
     case claim
     case decline
     case transfer(consultor: Int64)
+    /// Back to the line, at the place the customer had; to that of another language, if one is given.
+    case requeue(language: String?)
     case returnToBot
     case resolve
     case reopen
@@ -21,8 +25,27 @@ package enum AgentCommand: Sendable, Equatable {
 
     package var clientMessageID: String? {
         switch self {
-        case .write(_, let id), .note(_, let id), .send(_, let id): id
+        case .write(_, let id), .note(_, let id), .canned(_, let id), .send(_, let id): id
         default: nil
+        }
+    }
+
+    /// What the audit trail calls it.
+    var cause: String {
+        switch self {
+        case .write, .canned, .send: "message"
+        case .note: "note"
+        case .claim: "claim"
+        case .decline: "decline"
+        case .transfer: "transfer"
+        case .requeue: "requeue"
+        case .returnToBot: "return_to_bot"
+        case .resolve: "resolve"
+        case .reopen: "reopen"
+        case .snooze: "snooze"
+        case .read: "read"
+        case .label: "labels"
+        case .react: "reaction"
         }
     }
 }
@@ -52,24 +75,31 @@ extension ConversationDesk {
         guard principal.role.canAttend else { throw .viewerOnly }
         lingeringSessions.touch(id, at: moment.now)
         let author = Author.user(principal.user, name: principal.name)
-        var turn = Turn(moment)
+        var turn = Turn(moment, by: author, cause: command.cause)
 
         switch command {
-        case .write(let text, let clientMessageID), .note(let text, let clientMessageID):
+        case .write(let text, let clientMessageID), .note(let text, let clientMessageID), .canned(let text, let clientMessageID):
             if let clientMessageID {
                 let key = Self.mark(id, clientMessageID: clientMessageID, tenant: tenant)
                 if let message = (marks[key] ?? earlier).flatMap({ MessageID($0) }) { return (.earlier(message), Change()) }
             }
             var draft: MessageDraft
-            if case .write = command {
+            switch command {
+            case .write, .canned:
+                let prepared = if case .canned = command { try cannedReply(text) } else { nil as CannedReply? }
                 try takeOverToWrite(session.conversation, principal, needsWindow: true, &turn)
-                draft = MessageDraft(.outbound, from: author, text: text)
-            } else {
+                draft = MessageDraft(.outbound, from: author, text: prepared.map { expand($0, id, principal) } ?? text)
+            default:
                 draft = MessageDraft(.internal, from: author, text: text)
                 draft.kind = "note"
             }
             draft.clientMessageID = clientMessageID
             let message = append(draft, to: id, &turn)
+            if message.direction == .outbound {
+                alter(id, &turn) { $0.answered(moment) }
+            } else {
+                mention(in: message, by: principal, &turn)
+            }
             if let clientMessageID {
                 let key = Self.mark(id, clientMessageID: clientMessageID, tenant: tenant)
                 remember(Mark(key, at: moment.now, result: message.id.description), &turn)
@@ -89,6 +119,7 @@ extension ConversationDesk {
             draft.replyTo = quoted
             draft.clientMessageID = clientMessageID
             let message = append(draft, to: id, &turn)
+            alter(id, &turn) { $0.answered(moment) }
             if let clientMessageID {
                 let key = Self.mark(id, clientMessageID: clientMessageID, tenant: tenant)
                 remember(Mark(key, at: moment.now, result: message.id.description), &turn)
@@ -108,9 +139,7 @@ extension ConversationDesk {
                 throw Refusal(.conflict, "not_offered", "A conversa não está sendo oferecida a você.")
             }
             alter(id, &turn) { $0.offerEnded(moment) }
-            let notBefore = moment.now + settings.offerTimeout
-            lastMissed[id] = Missed(consultor: offer.consultor, notBefore: notBefore)
-            deadlines.set(id, at: notBefore)
+            lastMissed[id] = Missed(consultor: offer.consultor, notBefore: moment.now + offerTimeout, isRefusal: true)
             turn.change.append(pool.missed(id, offer.consultor, bySilence: false, moment))
             record("\(principal.name) recusou a oferta", by: author, id, &turn)
 
@@ -118,11 +147,24 @@ extension ConversationDesk {
             try requireMine(session.conversation, principal)
             guard let target = pool.attendant(consultor) else { throw .invalid("consultor_id", message: "não há consultor com este id") }
             guard session.conversation.assignee != consultor else { break }
+            // Somebody who administers may give more than fits.
+            guard principal.role.canAdminister || pool.hasRoom(consultor) else {
+                throw Refusal(.conflict, "consultor_full", "\(target.name) já está com todas as conversas que pode ter.")
+            }
             let present = try alter(id, &turn) { c throws(Refusal) in try c.transferred(to: consultor, moment) }
             turn.change.append(pool.released(id, by: present, moment))
             let number = sessions[id]?.conversation.protocolo
             turn.change.append(pool.took(id, consultor, protocolo: number, countsAsTurn: false, moment))
             record("\(principal.name) transferiu a conversa para \(target.name)", by: author, id, &turn)
+
+        case .requeue(let language):
+            try requireMine(session.conversation, principal)
+            let present = try alter(id, &turn) { c throws(Refusal) in try c.requeued(language: language, moment) }
+            turn.change.append(pool.released(id, by: present, moment))
+            // Who gave it away is not offered it again at once.
+            lastMissed[id] = Missed(consultor: present, notBefore: moment.now + offerTimeout, isRefusal: true)
+            _ = protocolNumber(of: id, &turn)
+            record("\(principal.name) devolveu a conversa à fila" + (language.map { " (\($0))" } ?? ""), by: author, id, &turn)
 
         case .returnToBot:
             if case .bot = session.conversation.state { break }
@@ -135,8 +177,16 @@ extension ConversationDesk {
             if session.conversation.isResolved { break }
             if session.conversation.assignee != nil { try requireMine(session.conversation, principal) }
             record("\(principal.name) encerrou a conversa", by: author, id, &turn)
+            askForSatisfaction(id, &turn)
+            let assignee = session.conversation.assignee
             let (_, released) = alter(id, &turn) { $0.resolved(moment) }
-            if let released { turn.change.append(pool.released(id, by: released, moment)) }
+            if let assignee {
+                if case .active = session.conversation.state { outlook.lasted(moment.now - session.conversation.stateSince) }
+                turn.change.append(pool.finished(id, by: assignee, moment))
+                attended(by: assignee, session.conversation.contact, &turn)
+            } else if let released {
+                turn.change.append(pool.released(id, by: released, moment))
+            }
             lastMissed[id] = nil
 
         case .reopen:
@@ -152,6 +202,7 @@ extension ConversationDesk {
             let (attendant, change) = pool.attendant(of: principal, moment)
             turn.change.append(change)
             try alter(id, &turn) { c throws(Refusal) in try c.reopened(by: attendant.id, moment) }
+            begin(.resolution, id, &turn)
             turn.change.append(pool.took(id, attendant.id, protocolo: protocolNumber(of: id, &turn), countsAsTurn: false, moment))
             record("\(principal.name) reabriu a conversa", by: author, id, &turn)
 
@@ -161,12 +212,14 @@ extension ConversationDesk {
             record("\(principal.name) pausou a conversa até \(until)", by: author, id, &turn)
 
         case .read:
+            mentionsRead(in: id, by: principal, &turn)
             guard session.conversation.unread > 0 else { break }
             _ = alter(id, &turn) { $0.read(moment) }
 
         case .label(let labels):
             guard labels != session.conversation.labels else { break }
             _ = alter(id, &turn) { $0.labelled(labels, moment) }
+            audit(id, &turn)
         }
         let change = finish(turn)
         return (.conversation(sessions[id].map { json($0.conversation) } ?? []), change)
@@ -185,6 +238,7 @@ extension ConversationDesk {
         let moment = turn.moment
         let claim = try alter(id, &turn) { c throws(Refusal) in try c.claimed(by: attendant.id, takenBy: { self.name($0) }, moment) }
         guard case .taken(let withdrawn) = claim else { return }
+        if before.askedAt == nil { attendanceBegan(id, &turn) }
         if let withdrawn { turn.change.append(pool.released(id, by: withdrawn, moment)) }
         lastMissed[id] = nil
         turn.change.append(pool.took(id, attendant.id, protocolo: protocolNumber(of: id, &turn), countsAsTurn: true, moment))

@@ -55,6 +55,19 @@ package struct CustomerMessage: Sendable {
     }
 }
 
+extension CustomerMessage {
+    func draft(by contact: Contact) -> MessageDraft {
+        var draft = MessageDraft(.inbound, from: .customer, text: text)
+        draft.kind = kind
+        draft.authorName = contact.name
+        draft.content = content
+        if visit == nil { draft.externalID = externalID } else { draft.clientMessageID = externalID }
+        draft.replyTo = replyTo
+        draft.providerAt = sentAt
+        return draft
+    }
+}
+
 extension ConversationDesk {
     package enum Reception: Sendable, Equatable {
         case taken(ConversationID)
@@ -74,11 +87,16 @@ extension ConversationDesk {
         guard find(inbound).flatMap({ openByContact[$0] }) != nil || openByContact.count < settings.maxOpenConversations else {
             throw Refusal(.unavailable, "too_many_conversations", "Há conversas abertas demais; encerre algumas.", retryAfterSeconds: 60)
         }
-        var turn = Turn(moment)
+        var turn = Turn(moment, by: .customer, cause: "customer_wrote")
         let contact = meet(inbound, &turn)
         let id: ConversationID
         if let open = openByContact[contact.id] {
             id = open
+        } else if Self.kindsThatSpeak.contains(inbound.kind), !inbound.isEcho,
+            let (asked, answer) = tellsSatisfaction(inbound, contact, &turn)
+        {
+            remember(Mark(key, at: moment.now, result: answer.description), &turn)
+            return (.taken(asked), finish(turn))
         } else {
             id = moment.id()
             let conversation = Conversation(
@@ -91,24 +109,18 @@ extension ConversationDesk {
             sessions[id] = Session(conversation: conversation)
             openByContact[contact.id] = id
             turn.altered.append(id)
+            audit(id, to: .bot, &turn)
         }
         if let number = inbound.phoneNumberID, sessions[id]?.conversation.phoneNumberID != number {
             alter(id, &turn) { $0.phoneNumberID = number }
         }
 
-        var draft = MessageDraft(.inbound, from: .customer, text: inbound.text)
-        draft.kind = inbound.kind
-        draft.authorName = contact.name
-        draft.content = inbound.content
-        if inbound.visit == nil { draft.externalID = inbound.externalID } else { draft.clientMessageID = inbound.externalID }
-        draft.replyTo = inbound.replyTo
-        draft.providerAt = inbound.sentAt
         if inbound.isEcho {
             remember(Mark(key, at: moment.now), &turn)
             echoed(inbound, contact, id, &turn)
             return (.taken(id), finish(turn))
         }
-        let message = append(draft, to: id, &turn)
+        let message = append(inbound.draft(by: contact), to: id, &turn)
         remember(Mark(key, at: moment.now, result: message.id.description), &turn)
         if inbound.hasMedia { turn.change.jobs.append(mediaJob(message, moment)) }
         annotate(inbound, &turn)
@@ -116,6 +128,7 @@ extension ConversationDesk {
         if alter(id, &turn, { $0.customerWrote(providerTime: inbound.sentAt, isNews: isNews, moment) }) {
             record("O cliente voltou a escrever; a pausa terminou", by: .system, id, &turn)
         }
+        if let answered = sessions[id]?.conversation, answered.firstAnsweredAt != nil, answered.owedSince != nil { begin(.nextAnswer, id, &turn) }
         if Self.kindsThatSpeak.contains(inbound.kind) { customerSpoke(inbound.kind, inbound.text, id, &turn) }
         return (.taken(id), finish(turn))
     }
@@ -156,13 +169,21 @@ extension ConversationDesk {
     func handOff(_ id: ConversationID, by author: Author, reason: String? = nil, summary: String? = nil, _ turn: inout Turn) {
         let number = protocolNumber(of: id, &turn)
         let moment = turn.moment
+        turn.cause = "person_asked_for"
         alter(id, &turn) { $0.handedOff(protocolo: number, moment) }
+        attendanceBegan(id, &turn)
         line.enter(.init(since: turn.moment.now, protocolo: number, conversation: id))
         record("Atendimento humano solicitado, protocolo \(protocolText(number))", by: author, id, &turn)
         let language = sessions[id]?.conversation.language ?? settings.defaultLanguage
         brief(id, reason, summary, language, &turn)
         let position = line.position(of: id) ?? 1
-        botSays(BotFlow.handOffNotice(protocolo: protocolText(number), position: position, language: language), id, in: nil, &turn)
+        var notice = BotFlow.handOffNotice(protocolo: protocolText(number), position: position, language: language)
+        if !rules.isOpen(at: moment.now) {
+            notice += "\n\n" + (rules.outOfHoursMessage ?? DeskWords.outOfHours(language))
+        } else if pool.staffing(language: language, moment).online == 0 {
+            notice += "\n\n" + DeskWords.nobodyOnline(language)
+        }
+        botSays(notice, id, in: nil, &turn)
     }
 
     /// A private note to whoever will attend: why, in which language, and what the bot has learnt.

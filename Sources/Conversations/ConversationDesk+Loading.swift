@@ -10,15 +10,37 @@ extension ConversationDesk {
         package var contacts: [Contact] = []
         package var messages: [Message] = []
         package var flows: [FlowVersion] = []
+        package var rules = DeskSettings()
+        package var lastAudit: Int64 = 0
+        package var canned: [CannedReply] = []
+        /// Not yet read.
+        package var mentions: [Mention] = []
 
         package init() {}
 
-        package var openProtocols: [Int64] { conversations.compactMap(\.protocolo) }
+        package var openProtocols: [Int64] { conversations.filter { !$0.isResolved }.compactMap(\.protocolo) }
     }
 
-    /// Everything that a tenant's desk begins with: the conversations that are not resolved.
-    package static func load(tenant: TenantID, from store: any Store) async throws(Refusal) -> Loaded {
+    /// Everything that a tenant's desk begins with: the conversations that are not resolved, or of which an answer to how it was is still waited for.
+    package static func load(tenant: TenantID, rules: DeskSettings = DeskSettings(), from store: any Store) async throws(Refusal) -> Loaded {
         var loaded = try await load("c.state <> 'resolved'", [], tenant: tenant, from: store)
+        let asked = try await load("c.satisfaction_until IS NOT NULL AND c.state = 'resolved'", [], tenant: tenant, from: store)
+        loaded.conversations += asked.conversations
+        let known = Set(loaded.contacts.map(\.id))
+        loaded.contacts += asked.contacts.filter { !known.contains($0.id) }
+        loaded.messages += asked.messages
+        loaded.rules = rules
+        var last = try await store.rows(
+            Query("SELECT MAX(seq) FROM audit_log WHERE tenant_id = ?", [.id(tenant)], kinds: [.integer], tenant: tenant).forDeciding
+        ).first
+        loaded.lastAudit = last?.optionalInteger() ?? 0
+        loaded.canned = try await store.rows(
+            .select(from: DeskTables.cannedReplies, "WHERE tenant_id = ?", [.id(tenant)], tenant: tenant).forDeciding
+        ).map(CannedReply.init)
+        loaded.mentions = try await store.rows(
+            .select(from: DeskTables.mentions, "WHERE tenant_id = ? AND read_at IS NULL ORDER BY created_at", [.id(tenant)], tenant: tenant)
+                .forDeciding
+        ).map(Mention.init)
         loaded.flows = try await loadFlows(tenant: tenant, for: loaded.conversations, from: store)
         return loaded
     }

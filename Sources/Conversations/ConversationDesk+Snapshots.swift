@@ -29,6 +29,7 @@ extension ConversationDesk {
             $0.list("messages") { array in
                 for id in session.recent { messages[id]?.write(to: &array) }
             }
+            if let estimate = outlook.told[id] { $0.field("queue") { estimate.writeMembers(to: &$0) } } else { $0.field("queue", JSON.null) }
             $0.field("has_more", (session.recent.first.flatMap { messages[$0]?.seq } ?? 1) > 1)
             if session.conversation.isWebChat { $0.field("visitor") { $0.field("online", isVisitorOnline(session.conversation.contact)) } }
         }
@@ -44,6 +45,7 @@ extension ConversationDesk {
                     if let conversation = sessions[place.conversation]?.conversation { array.object { writeEntry(conversation, members: &$0) } }
                 }
             }
+            $0.list("estimates") { list in for place in line.places { writeEstimate(place.conversation, &list) } }
         }
         return writer.bytes
     }

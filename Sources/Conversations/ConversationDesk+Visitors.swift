@@ -34,7 +34,7 @@ extension ConversationDesk {
     /// Somebody opened the web chat.
     package func visited(name: String, _ moment: Moment) throws(Refusal) -> (Visit, Change) {
         guard openByContact.count < settings.maxOpenConversations else { throw Self.tooManyConversations }
-        var turn = Turn(moment)
+        var turn = Turn(moment, by: .customer, cause: "visitor_came")
         var contact = Contact(id: moment.id(), name: name, waID: nil, bsuid: nil, at: moment.now)
         turn.change.rows.append(contact.image(tenant: tenant))
         index(contact)
@@ -51,7 +51,7 @@ extension ConversationDesk {
         else { throw .notFound(.conversation) }
         if let open = openByContact[visit.contact] { return (Visit(conversation: open, contact: visit.contact), Change()) }
         guard openByContact.count < settings.maxOpenConversations else { throw Self.tooManyConversations }
-        var turn = Turn(moment)
+        var turn = Turn(moment, by: .customer, cause: "visitor_came")
         let begun = begin(contact, &turn)
         return (begun, finish(turn))
     }
@@ -76,6 +76,7 @@ extension ConversationDesk {
         )
         openByContact[contact.id] = id
         turn.altered.append(id)
+        audit(id, to: .bot, &turn)
         return Visit(conversation: id, contact: contact.id)
     }
 
@@ -91,8 +92,9 @@ extension ConversationDesk {
         }
         let key = Self.mark(visit, clientMessageID: clientMessageID, tenant: tenant)
         if let message = (marks[key] ?? earlier).flatMap({ MessageID($0) }) { return (.earlier(message), Change()) }
-        // One that was ended stays ended. The page asks for a new one with the token that it has.
-        guard !conversation.isResolved, openByContact[visit.contact] == visit.conversation else {
+        // One that was ended stays ended, but for the answer to how it was. The page asks for a new one with the token that it has.
+        let isScore = askedForSatisfaction[visit.contact] == visit.conversation && Conversation.Satisfaction.score(in: text) != nil
+        guard isScore || !conversation.isResolved && openByContact[visit.contact] == visit.conversation else {
             throw Refusal(.conflict, "conversation_resolved", "O atendimento foi encerrado; inicie uma nova conversa.")
         }
         var inbound = CustomerMessage(
@@ -144,6 +146,7 @@ extension ConversationDesk {
         writer.object {
             $0.field("conversation", raw: visitorJSON(session.conversation))
             $0.list("messages") { array in for message in seen { message.write(to: &array, for: .visitor) } }
+            if let estimate = outlook.told[id] { $0.field("queue") { estimate.writeMembers(to: &$0) } } else { $0.field("queue", JSON.null) }
             $0.field("has_more", (session.recent.first.flatMap { messages[$0]?.seq } ?? 1) > 1)
         }
         return writer.bytes
@@ -157,6 +160,9 @@ extension ConversationDesk {
         conversation.writeForVisitor(to: &writer, lastMessage: last.map(Conversation.LastMessage.init), attendant: pool.attendant)
         return writer.bytes
     }
+
+    /// Who follows `conversation:<id>`.
+    func audiences(of id: ConversationID) -> [Audience] { sessions[id]?.conversation.isWebChat == true ? [.staff, .visitor] : [.staff] }
 
     func visitorsEvent(of conversation: Conversation) -> Event {
         let json = visitorJSON(conversation)

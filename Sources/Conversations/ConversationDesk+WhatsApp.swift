@@ -85,10 +85,15 @@ extension ConversationDesk {
         draft.providerAt = echo.sentAt
         let message = append(draft, to: id, wasSentElsewhere: true, &turn)
         if echo.hasMedia { turn.change.jobs.append(mediaJob(message, turn.moment)) }
-        guard case .bot = sessions[id]?.conversation.state else { return }
-        let number = protocolNumber(of: id, &turn)
         let moment = turn.moment
-        alter(id, &turn) { $0.handedOff(protocolo: number, moment) }
+        guard case .bot = sessions[id]?.conversation.state else { return alter(id, &turn) { $0.answered(moment) } }
+        let number = protocolNumber(of: id, &turn)
+        turn.cause = "handset_answered"
+        alter(id, &turn) {
+            $0.handedOff(protocolo: number, moment)
+            $0.answered(moment)
+        }
+        begin(.resolution, id, &turn)
         line.enter(.init(since: moment.now, protocolo: number, conversation: id))
         record("A empresa respondeu pelo celular; o bot parou, protocolo \(protocolText(number))", by: .system, id, &turn)
     }

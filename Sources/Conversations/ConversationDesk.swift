@@ -45,13 +45,21 @@ package actor ConversationDesk {
         }
     }
 
-    /// One turn under way: its time, what it has decided so far, and which conversations it has altered.
+    /// One turn under way: its time, whose it is and why, what it has decided so far, and which conversations it has altered.
     struct Turn {
         let moment: Moment
+        var actor: Author
+        var cause: String
         var change = Change()
         var altered: [ConversationID] = []
+        /// Consultores of whose work something has changed.
+        var touched: Set<Int64> = []
 
-        init(_ moment: Moment) { self.moment = moment }
+        init(_ moment: Moment, by actor: Author = .system, cause: String = "system") {
+            self.moment = moment
+            self.actor = actor
+            self.cause = cause
+        }
     }
 
     package static let recentMessages = 50
@@ -75,6 +83,8 @@ package actor ConversationDesk {
     var contactsByBSUID: [String: ContactID] = [:]
     var openByContact: [ContactID: ConversationID] = [:]
     var line = WaitingLine()
+    /// Those in line whom nobody has on offer.
+    var unoffered = WaitingLine()
     /// The numbers as subscribers know them.
     var toldCounts = DeskCounts(waiting: 0, waitingSince: nil, open: 0)
     var marks: [Mark.Key: String] = [:]
@@ -86,6 +96,14 @@ package actor ConversationDesk {
 
     /// What a provider told of messages that nobody here knows yet: our own answer may still be on its way.
     var earlyReports = EarlyReports()
+    /// How the business runs its desk.
+    var rules: DeskSettings
+    var lastAudit: Int64
+    var outlook = QueueOutlook()
+    var canned: [CannedReplyID: CannedReply] = [:]
+    var inbox = Inbox()
+    /// Who was asked how it was, and has not said it yet.
+    var askedForSatisfaction: [ContactID: ConversationID] = [:]
 
     var lingeringSessions = Lingering<ConversationID>()
     var lingeringContacts = Lingering<ContactID>()
@@ -107,6 +125,10 @@ package actor ConversationDesk {
         self.pool = pool
         self.flow = flow
         self.settings = settings
+        rules = loaded.rules
+        lastAudit = loaded.lastAudit
+        canned = Dictionary(uniqueKeysWithValues: loaded.canned.map { ($0.id, $0) })
+        inbox = Inbox(mentions: loaded.mentions)
         for contact in loaded.contacts { Self.index(contact, &contacts, &contactsByWaID, &contactsByBSUID) }
         for message in loaded.messages { messages[message.id] = message }
         let recent = Dictionary(grouping: loaded.messages, by: \.conversation)
@@ -125,11 +147,15 @@ package actor ConversationDesk {
         }
         for message in loaded.messages { if let id = message.externalID { messagesByExternalID[id] = message.id } }
         for conversation in loaded.conversations {
-            openByContact[conversation.contact] = conversation.id
+            if !conversation.isResolved { openByContact[conversation.contact] = conversation.id }
+            if conversation.satisfaction?.until != nil { askedForSatisfaction[conversation.contact] = conversation.id }
+            if let assignee = conversation.assignee { inbox.assign(conversation.id, to: assignee) }
             if let since = conversation.waitingSince {
-                line.enter(.init(since: since, protocolo: conversation.protocolo ?? 0, conversation: conversation.id))
+                let place = WaitingLine.Place(since: since, protocolo: conversation.protocolo ?? 0, conversation: conversation.id)
+                line.enter(place)
+                if conversation.offer == nil { unoffered.enter(place, language: conversation.language) }
             }
-            deadlines.note(conversation)
+            deadlines.set(conversation.id, at: Self.nextLook(conversation, rules, missed: nil))
             var own = activeFlow?.flow ?? flow
             if let number = conversation.bot.flow { own = flows[number]?.flow ?? flow }
             if let session = sessions[conversation.id], let at = Self.botDeadline(session, own, settings) {
@@ -145,8 +171,11 @@ package actor ConversationDesk {
     func finish(_ turn: consuming Turn) -> Change {
         var turn = turn
         dispatch(&turn)
-        for id in turn.altered { store(id, &turn.change) }
+        for id in turn.altered { store(id, &turn) }
+        if turn.change.events.contains(where: { $0.channel == "queue" || $0.channel == "consultores" }) { outlook.isStale = true }
+        tellEstimates(&turn)
         tellCounts(&turn.change)
+        tellWork(&turn)
         sweep(turn.moment.now)
         return turn.change
     }
@@ -157,16 +186,23 @@ package actor ConversationDesk {
         _ body: (inout Conversation) throws(Failure) -> T
     ) throws(Failure) -> T {
         guard sessions[id] != nil else { preconditionFailure("conversation \(id) was not adopted before it was altered") }
+        let before = sessions[id]!.conversation.state
         let result = try body(&sessions[id]!.conversation)
+        let after = sessions[id]!.conversation.state
+        if before != after {
+            if before.name != after.name || before.consultor != after.consultor { sessions[id]!.conversation.stateSince = turn.moment.now }
+            audit(id, from: before, to: after, &turn)
+        }
         if !turn.altered.contains(id) { turn.altered.append(id) }
         return result
     }
 
-    private func store(_ id: ConversationID, _ change: inout Change) {
+    private func store(_ id: ConversationID, _ turn: inout Turn) {
         guard var conversation = sessions[id]?.conversation else { return }
-        change.rows.append(conversation.image(tenant: tenant))
+        note(conversation, &turn)
+        turn.change.rows.append(conversation.image(tenant: tenant))
         sessions[id]?.conversation = conversation
-        count(conversation, &change)
+        count(conversation, &turn.change)
 
         let json = json(conversation)
         var writer = JSONWriter(capacity: json.count + 64)
@@ -174,26 +210,32 @@ package actor ConversationDesk {
             $0.field("type", "conversation.changed")
             $0.field("conversation", raw: json)
         }
-        change.events.append(Event(channel: "conversation:\(id)", payload: writer.bytes))
-        change.events.append(Event(channel: "conversations", payload: writer.bytes))
-        if conversation.isWebChat { change.events.append(visitorsEvent(of: conversation)) }
+        turn.change.events.append(Event(channel: "conversation:\(id)", payload: writer.bytes))
+        turn.change.events.append(Event(channel: "conversations", payload: writer.bytes))
+        if conversation.isWebChat { turn.change.events.append(visitorsEvent(of: conversation)) }
 
         if let since = conversation.waitingSince {
             line.enter(.init(since: since, protocolo: conversation.protocolo ?? 0, conversation: id))
-            change.events.append(
+            turn.change.events.append(
                 event("queue", "queue.changed") { event in event.field("entry") { self.writeEntry(conversation, &$0) } }
             )
         } else if line.leave(id) {
-            change.events.append(event("queue", "queue.left") { $0.field("conversation_id", id.description) })
+            turn.change.events.append(event("queue", "queue.left") { $0.field("conversation_id", id.description) })
         }
 
-        deadlines.note(conversation)
+        look(at: conversation)
         noteBot(id)
         if conversation.isResolved {
+            if conversation.satisfaction?.until != nil {
+                askedForSatisfaction[conversation.contact] = id
+            } else if askedForSatisfaction[conversation.contact] == id {
+                askedForSatisfaction[conversation.contact] = nil
+            }
             if openByContact[conversation.contact] == id { openByContact[conversation.contact] = nil }
             if let protocolo = conversation.protocolo { pool.closed(protocolo: protocolo) }
         } else {
             openByContact[conversation.contact] = id
+            askedForSatisfaction[conversation.contact] = nil
         }
     }
 
@@ -210,24 +252,39 @@ package actor ConversationDesk {
     /// brought somebody in line or freed somebody: there is no sweep to wait for.
     private func dispatch(_ turn: inout Turn) {
         for id in turn.altered {
-            guard let conversation = sessions[id]?.conversation, let since = conversation.waitingSince else { continue }
-            line.enter(.init(since: since, protocolo: conversation.protocolo ?? 0, conversation: id))
+            guard let conversation = sessions[id]?.conversation, let since = conversation.waitingSince else {
+                unoffered.leave(id)
+                continue
+            }
+            let place = WaitingLine.Place(since: since, protocolo: conversation.protocolo ?? 0, conversation: id)
+            line.enter(place)
+            if conversation.offer == nil { unoffered.enter(place, language: conversation.language) } else { unoffered.leave(id) }
         }
         let moment = turn.moment
+        let (actor, cause) = (turn.actor, turn.cause)
+        (turn.actor, turn.cause) = (.system, "offer")
+        defer { (turn.actor, turn.cause) = (actor, cause) }
         var languagesWithoutAnybody: Set<String> = []
-        for place in line.places {
-            guard let conversation = sessions[place.conversation]?.conversation, case .queued = conversation.state,
-                !languagesWithoutAnybody.contains(conversation.language)
+        for place in unoffered.places {
+            // Once nobody is left for any of the languages, nobody further back finds anybody either.
+            if languagesWithoutAnybody.count >= unoffered.languages.count { break }
+            guard let conversation = sessions[place.conversation]?.conversation, !languagesWithoutAnybody.contains(conversation.language)
             else { continue }
             let missed = lastMissed[place.conversation]
-            guard let attendant = pool.nextAttendant(language: conversation.language, skipping: missed?.consultor) else {
+            let search = AttendantSearch(
+                language: conversation.language,
+                skipping: missed?.consultor,
+                preferred: contacts[conversation.contact]?.lastConsultor
+            )
+            guard let attendant = pool.nextAttendant(search, moment) else {
                 languagesWithoutAnybody.insert(conversation.language)
                 continue
             }
             // Who said no is not asked the same again at once, not even when there is nobody else.
             if let missed, missed.consultor == attendant.id, moment.now < missed.notBefore { continue }
+            unoffered.leave(place.conversation)
             turn.change.append(pool.offered(place.conversation, to: attendant.id, moment))
-            alter(place.conversation, &turn) { $0.offered(to: attendant.id, until: moment.now + settings.offerTimeout, moment) }
+            alter(place.conversation, &turn) { $0.offered(to: attendant.id, until: moment.now + offerTimeout, moment) }
         }
     }
 
@@ -235,37 +292,15 @@ package actor ConversationDesk {
     struct Missed: Sendable {
         let consultor: Int64
         let notBefore: Timestamp
+        /// They said no, rather than nothing.
+        let isRefusal: Bool
     }
     var lastMissed: [ConversationID: Missed] = [:]
 
-    // MARK: Time
-
-    /// When something falls due next.
-    package var nextDeadline: Timestamp? { [deadlines.next, botDeadlines.next].compactMap(\.self).min() }
-
-    /// Everything that has fallen due: offers that nobody took, snoozes that are over. Late alarms find nothing to do.
-    package func timePassed(_ moment: Moment) -> Change {
-        var turn = Turn(moment)
-        for id in deadlines.due(at: moment.now) {
-            guard let conversation = sessions[id]?.conversation else { continue }
-            switch conversation.state {
-            case .offered(let offer, _) where offer.expiresAt <= moment.now:
-                alter(id, &turn) { $0.offerEnded(moment) }
-                lastMissed[id] = Missed(consultor: offer.consultor, notBefore: moment.now)
-                turn.change.append(pool.missed(id, offer.consultor, bySilence: true, moment))
-                record("\(name(offer.consultor)) não respondeu à oferta a tempo", by: .system, id, &turn)
-            case .snoozed(_, let until) where until <= moment.now:
-                if alter(id, &turn, { $0.snoozeEnded(moment) }) { record("A pausa terminou", by: .system, id, &turn) }
-            default: break
-            }
-        }
-        botTimePassed(&turn)
-        return finish(turn)
-    }
-
     /// A consultor went: what was on offer to them goes to whoever's turn it is now, in its old place.
     package func attendantLeft(_ consultor: Int64, _ moment: Moment) -> Change {
-        var turn = Turn(moment)
+        var turn = Turn(moment, cause: "consultor_left")
+        outlook.isStale = true
         for place in line.places {
             guard let offer = sessions[place.conversation]?.conversation.offer, offer.consultor == consultor else { continue }
             alter(place.conversation, &turn) { $0.offerEnded(moment) }
@@ -276,12 +311,15 @@ package actor ConversationDesk {
     }
 
     /// Consultors came, went or changed: somebody in line may have found somebody.
-    package func consultoresChanged(_ moment: Moment) -> Change { finish(Turn(moment)) }
+    package func consultoresChanged(_ moment: Moment) -> Change {
+        outlook.isStale = true
+        return finish(Turn(moment))
+    }
 
     private func sweep(_ now: Timestamp) {
         let past = now - Self.lingers
         for id in lingeringSessions.expired(before: past) {
-            guard let session = sessions[id], session.conversation.isResolved else { continue }
+            guard let session = sessions[id], session.conversation.isResolved, session.conversation.satisfaction?.until == nil else { continue }
             sessions[id] = nil
             lastMissed[id] = nil
             for message in session.recent { lingeringMessages.touch(message, at: now) }

@@ -7,7 +7,7 @@ package enum ConversationTables {
         key: ["tenant_id", "id"],
         columns: [
             Column("tenant_id", .uuid), Column("id", .uuid), Column("name", .text), .optional("wa_id", .text), .optional("bsuid", .text),
-            Column("created_at", .timestamp), Column("updated_at", .timestamp),
+            Column("created_at", .timestamp), Column("updated_at", .timestamp), Column("last_consultor_id", .integer, since: 7),
         ],
         indexes: [
             Index("contacts_by_wa_id", on: ["tenant_id", "wa_id"], isUnique: true),
@@ -28,6 +28,9 @@ package enum ConversationTables {
             Column("unread", .integer),
             Column("labels", .textArray), .optional("window_expires_at", .timestamp), Column("last_seq", .integer), .optional("last_message", .json),
             Column("created_at", .timestamp), Column("updated_at", .timestamp), Column("phone_number_id", .text, since: 6),
+            Column("state_since", .timestamp, since: 7),
+            Column("asked_at", .timestamp, since: 7), Column("first_answered_at", .timestamp, since: 7), Column("owed_since", .timestamp, since: 7),
+            Column("sla", .json, since: 7), Column("satisfaction_until", .timestamp, since: 7), Column("satisfaction", .json, since: 7),
         ],
         indexes: [
             Index("conversations_by_update", on: ["tenant_id", "updated_at"]),
@@ -35,6 +38,7 @@ package enum ConversationTables {
             Index("conversations_by_contact", on: ["tenant_id", "contact_id", "created_at"]),
             Index("conversations_by_consultor", on: ["tenant_id", "consultor_id", "updated_at"]),
             Index("conversations_by_creation", on: ["tenant_id", "created_at"], since: 5),
+            Index("conversations_by_satisfaction", on: ["tenant_id", "satisfaction_until"], since: 7),
         ]
     )
 

@@ -14,19 +14,11 @@ struct Deadlines: Sendable {
 
     var next: Timestamp? { entries.last?.at }
 
-    /// Notes the time at which the conversation's state ends by itself, if it does.
-    mutating func note(_ conversation: Conversation) {
-        switch conversation.state {
-        case .offered(let offer, _): set(conversation.id, at: offer.expiresAt)
-        case .snoozed(_, let until): set(conversation.id, at: until)
-        case .queued: break
-        case .bot, .active, .resolved: remove(conversation.id)
-        }
-    }
-
-    mutating func set(_ conversation: ConversationID, at time: Timestamp) {
+    /// Notes the time at which the conversation needs a look, in place of the one before; `nil` for none.
+    mutating func set(_ conversation: ConversationID, at time: Timestamp?) {
         if byConversation[conversation] == time { return }
         remove(conversation)
+        guard let time else { return }
         byConversation[conversation] = time
         let entry = Entry(at: time, conversation: conversation)
         entries.insert(entry, at: index(of: entry))

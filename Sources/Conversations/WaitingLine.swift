@@ -15,15 +15,20 @@ struct WaitingLine: Sendable {
 
     private(set) var places: [Place] = []
     private var byConversation: [ConversationID: Place] = [:]
+    private var languageOf: [ConversationID: String] = [:]
+    /// How many wait in each language.
+    private(set) var languages: [String: Int] = [:]
 
     func contains(_ conversation: ConversationID) -> Bool { byConversation[conversation] != nil }
 
     /// Puts a conversation in its place. It moves only when its waiting time is another than before.
-    mutating func enter(_ place: Place) {
+    mutating func enter(_ place: Place, language: String = "") {
         if let present = byConversation[place.conversation] {
-            if present == place { return }
+            if present == place, languageOf[place.conversation] == language { return }
             leave(place.conversation)
         }
+        languageOf[place.conversation] = language
+        languages[language, default: 0] += 1
         places.insert(place, at: index(of: place))
         byConversation[place.conversation] = place
     }
@@ -33,6 +38,9 @@ struct WaitingLine: Sendable {
     mutating func leave(_ conversation: ConversationID) -> Bool {
         guard let place = byConversation.removeValue(forKey: conversation) else { return false }
         places.remove(at: index(of: place))
+        if let language = languageOf.removeValue(forKey: conversation), let count = languages[language] {
+            languages[language] = count == 1 ? nil : count - 1
+        }
         return true
     }
 

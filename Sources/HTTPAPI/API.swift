@@ -116,6 +116,7 @@ package struct API: Sendable {
         addConversations(to: router)
         addChat(to: router)
         addConsultores(to: router)
+        addDesk(to: router)
         addStorage(to: router)
         addNotices(to: router)
         addBreakers(to: router)
@@ -157,8 +158,4 @@ package struct API: Sendable {
         "not_authenticated",
         "Credencial ausente: envie o cabeçalho Authorization: Bearer <token>."
     )
-
-    func requireAdministrator(_ principal: Principal) throws(Refusal) {
-        guard principal.role.canAdminister else { throw Refusal(.forbidden, "role_forbidden", "Só administradores podem fazer isto.") }
-    }
 }

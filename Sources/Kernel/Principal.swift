@@ -49,6 +49,12 @@ package struct Principal: Sendable, Hashable {
     package var audience: Audience { role == .visitor ? .visitor : .staff }
 }
 
+extension Principal {
+    package func requireAdministrator() throws(Refusal) {
+        guard role.canAdminister else { throw Refusal(.forbidden, "role_forbidden", "Só administradores podem fazer isto.") }
+    }
+}
+
 /// Who caused a change, for the record.
 package enum Author: Sendable, Hashable {
     case bot

@@ -71,7 +71,7 @@ package struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
 
     /// What a client may ask for by an id.
     package enum Thing: String, Sendable {
-        case conversation, message, consultor, user, tenant, session, flow
+        case conversation, message, consultor, user, tenant, session, flow, cannedReply
 
         fileprivate var isMissing: String {
             switch self {
@@ -82,6 +82,7 @@ package struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
             case .tenant: "Empresa não encontrada"
             case .session: "Sessão não encontrada"
             case .flow: "Versão do fluxo não encontrada"
+            case .cannedReply: "Resposta pronta não encontrada"
             }
         }
     }

@@ -28,8 +28,8 @@ import Wire
 /// Everything the server consists of, put together. The only place that knows all of it.
 struct Server {
     static let schema = Schema(
-        StorageTables.all + IdentityTables.all + ConsultorTables.all + ConversationTables.all + NoticeTables.all + BreakerTables.all
-            + [WhatsAppNumber.table]
+        StorageTables.all + IdentityTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all
+            + BreakerTables.all + [WhatsAppNumber.table]
     )
 
     let settings: Settings
@@ -393,6 +393,9 @@ struct Server {
             )
         )
         for var row in rows { alarms.set(row.id(), at: row.timestamp()) }
+        // Where conversations may fall due that nobody waits in, the tenant itself has to look.
+        let timed = try await store.rows(Query("SELECT tenant_id FROM desk_settings WHERE has_timers", kinds: [.uuid]))
+        for var row in timed { alarms.set(row.id(), at: Timestamp(seconds: 0)) }
     }
 
     /// How many conversations are in each state, to count on from there.

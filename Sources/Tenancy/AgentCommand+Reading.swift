@@ -21,6 +21,8 @@ extension AgentCommand {
             let clientMessageID = fields.optionalText("client_message_id", min: 1, max: 128)
             if let outgoing = try Outgoing.read(body, &fields) {
                 command = .send(outgoing, clientMessageID: clientMessageID)
+            } else if !fields.has("text"), let shortcut = fields.optionalText("shortcut", min: 1, max: 64) {
+                command = .canned(shortcut: shortcut, clientMessageID: clientMessageID)
             } else {
                 command = .write(text: fields.text("text", max: maxTextCharacters), clientMessageID: clientMessageID)
             }
@@ -41,7 +43,7 @@ extension AgentCommand {
             )
         case "claim": command = .claim
         case "decline": command = .decline
-        case "transfer": command = .transfer(consultor: fields.integer("consultor_id", in: 1...Int64(Int32.max)))
+        case "transfer": command = transfer(&fields)
         case "return-to-bot": command = .returnToBot
         case "resolve": command = .resolve
         case "reopen": command = .reopen
@@ -52,5 +54,14 @@ extension AgentCommand {
         }
         try fields.check()
         return command
+    }
+
+    /// `{consultor_id}`, `{language}` or `{queue: true}`: one of them.
+    private static func transfer(_ fields: inout RequestFields) -> AgentCommand {
+        let language = fields.optionalText("language", min: 1, max: 16)
+        let toQueue = fields.optionalBool("queue") ?? false
+        guard language != nil || toQueue else { return .transfer(consultor: fields.integer("consultor_id", in: 1...Int64(Int32.max))) }
+        if fields.has("consultor_id") { fields.refuse("consultor_id", "não pode vir junto com language ou queue") }
+        return .requeue(language: language?.lowercased())
     }
 }

@@ -11,18 +11,28 @@ extension TenantCell {
         case consultores
         case notices
         case breakers
+        /// How the desk is run.
+        case desk
+        /// Who does what. For those who administer.
+        case supervision
+        /// What waits for one person. Their own.
+        case user(UserID)
 
         /// Those whose name is the same for everybody.
-        private static let fixed = [conversations, queue, queueCounts, consultores, notices, breakers]
+        private static let fixed = [conversations, queue, queueCounts, consultores, notices, breakers, desk, supervision]
         private static let conversationPrefix = "conversation:"
+        private static let userPrefix = "user:"
 
         /// What channels are called; `{id}` stands for a conversation's.
-        package static let templates = fixed.map(\.name) + [conversationPrefix + "{id}"]
+        package static let templates = fixed.map(\.name) + [conversationPrefix + "{id}", userPrefix + "{id}"]
 
         /// `nil` for a name that no channel has.
         package init?(_ name: String) {
             if let channel = Self.fixed.first(where: { $0.name == name }) {
                 self = channel
+            } else if name.hasPrefix(Self.userPrefix) {
+                guard let id = UserID(name.dropFirst(Self.userPrefix.count)) else { return nil }
+                self = .user(id)
             } else {
                 let prefix = Self.conversationPrefix
                 guard name.hasPrefix(prefix), let id = ConversationID(name.dropFirst(prefix.count)) else { return nil }
@@ -39,22 +49,27 @@ extension TenantCell {
             case .consultores: "consultores"
             case .notices: "notices"
             case .breakers: "breakers"
+            case .desk: "desk"
+            case .supervision: "supervision"
+            case .user(let id): Self.userPrefix + id.description
             }
         }
 
         /// What its publications are to those who missed the one before.
         package var delivery: DeliveryClass {
             switch self {
-            case .conversations, .conversation, .queue, .consultores, .notices: .ordered
+            case .conversations, .conversation, .queue, .consultores, .notices, .desk, .supervision, .user: .ordered
             case .queueCounts, .breakers: .latest
             }
         }
 
         /// Whether somebody may look at it. Which one of several, and which tenant's, is settled elsewhere: by the tenant that the credential names.
         package func isOpen(to principal: Principal) -> Bool {
-            switch principal.role {
-            case .owner, .admin, .agent, .viewer: true
-            case .visitor: principal.conversation.map { self == .conversation($0) } ?? false
+            switch (principal.role, self) {
+            case (.visitor, _): principal.conversation.map { self == .conversation($0) } ?? false
+            case (let role, .supervision): role.canAdminister
+            case (_, .user(let id)): id == principal.user
+            default: true
             }
         }
 

@@ -149,7 +149,7 @@ extension Mark.Key {
 extension Operations {
     /// Shows a notice to everybody of the tenant. The same `clientMessageID` of the same author makes one notice, however often it is posted.
     package func postNotice(_ text: String, clientMessageID: String?, by principal: Principal) async throws(Refusal) -> Answer {
-        guard principal.role.canAdminister else { throw Refusal(.forbidden, "role_forbidden", "Só administradores podem fazer isto.") }
+        try principal.requireAdministrator()
         try gate.admit()
         let notice = try await tenants.use(principal.tenant) { cell throws(Refusal) in
             var earlier: NoticeID?

@@ -11,7 +11,7 @@ extension Operations {
     /// - Parameter mayForceShared: the server's own breakers stop everybody: only who runs the server may force them.
     /// - Returns: the breaker as it then is.
     package func order(_ order: BreakerOrder, _ name: String, by principal: Principal, mayForceShared: Bool) async throws(Refusal) -> [UInt8] {
-        guard principal.role.canAdminister else { throw Refusal(.forbidden, "role_forbidden", "Só administradores podem fazer isto.") }
+        try principal.requireAdministrator()
         guard let board = tenants.breakers, let dependency = Dependency(rawValue: name) else {
             throw Refusal(.notFound, "not_found", "Não há circuit breaker com este nome.")
         }
@@ -40,7 +40,7 @@ extension Operations {
 
     /// What was told to the tenant's breakers, newest first: `{items: [{id, name, action, reason, user: {id, name}, at}]}`.
     package func breakerOrders(limit: Int, for principal: Principal) async throws(Refusal) -> [UInt8] {
-        guard principal.role.canAdminister else { throw Refusal(.forbidden, "role_forbidden", "Só administradores podem fazer isto.") }
+        try principal.requireAdministrator()
         let rows = try await store.rows(
             .select(
                 from: BreakerTables.orders,

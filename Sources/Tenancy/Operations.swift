@@ -216,7 +216,7 @@ package struct Operations: Sendable {
 
     /// The RPC methods that there are.
     package static let methods: Set<String> = Set(AgentCommand.verbs.map { "conversation.\($0)" }).union([
-        "conversation.typing", "consultor.connection", "notice.post", "echo",
+        "conversation.typing", "consultor.connection", "consultor.wrapped-up", "notice.post", "echo",
     ])
 
     /// A remote procedure call: the twin of a REST call, with `conversation_id` among its fields. `nil` when there is no such method.
@@ -236,6 +236,11 @@ package struct Operations: Sendable {
             guard principal.role.canAttend else { throw .viewerOnly }
             guard let id = try await consultorID(of: principal.user, principal.tenant) else { throw .notFound(.consultor) }
             return try await updateConsultor(id, changes, principal.tenant)
+        }
+        if method == "consultor.wrapped-up" {
+            guard principal.role.canAttend else { throw .viewerOnly }
+            guard let id = try await consultorID(of: principal.user, principal.tenant) else { throw .notFound(.consultor) }
+            return try await wrappedUp(id, principal.tenant)
         }
         let verb = String(method.dropFirst("conversation.".count))
         var fields = try RequestFields(data)

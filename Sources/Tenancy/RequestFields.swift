@@ -30,6 +30,9 @@ package struct RequestFields {
 
     private func value(_ name: String) -> JSON? { members[name].flatMap { $0.isNull ? nil : $0 } }
 
+    /// What the client gave, for what has a form of its own. `nil` for nothing and for null.
+    package func json(_ name: String) -> JSON? { value(name) }
+
     // MARK: Optional
 
     package mutating func optionalText(_ name: String, min: Int = 0, max: Int) -> String? {

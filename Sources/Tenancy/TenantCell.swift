@@ -4,7 +4,7 @@ package import Kernel
 package import Resilience
 package import Storage
 package import Telemetry
-import Wire
+package import Wire
 
 /// The live actors of one tenant, and the place where their turns become changes.
 ///
@@ -66,12 +66,14 @@ package actor TenantCell {
 
     /// Reads a tenant's open state from the store and brings it to life.
     package static func load(_ tenant: TenantID, flow: BotFlow, _ surroundings: Surroundings) async throws(Refusal) -> TenantCell {
-        let conversations = try await ConversationDesk.load(tenant: tenant, from: surroundings.store)
+        let rules = try await DeskSettings.load(tenant, from: surroundings.store)
+        let conversations = try await ConversationDesk.load(tenant: tenant, rules: rules, from: surroundings.store)
         let consultores = try await ConsultorQueue.load(tenant: tenant, openProtocols: conversations.openProtocols, from: surroundings.store)
         let board = try await NoticeBoard.load(tenant, from: surroundings.store)
         let turn = TenantTurn()
         let isConnected = surroundings.isConnected
         let queue = ConsultorQueue(executor: turn, tenant: tenant, isConnected: { isConnected(tenant, $0) }, loaded: consultores)
+        await queue.begin(with: rules.assignment)
         for conversation in conversations.conversations {
             if let consultor = conversation.assignee ?? conversation.offer?.consultor { await queue.resume(conversation.id, consultor) }
         }
@@ -255,13 +257,13 @@ package actor TenantCell {
 
     package func addConsultor(_ profile: ConsultorProfile) -> Pending<[UInt8]> {
         let (moment, desk) = (environment.moment(), desk)
-        return onQueue { queue in Self.dispatching(queue.add(profile), desk, moment) }
+        return onQueue { queue in Self.dispatching(queue.add(profile, moment), desk, moment) }
     }
 
     package func updateConsultor(_ id: Int64, _ changes: ConsultorChanges) -> Pending<[UInt8]> {
         let (moment, desk) = (environment.moment(), desk)
         return onQueue { queue throws(Refusal) in
-            let decision = try queue.update(id, changes)
+            let decision = try queue.update(id, changes, moment)
             return changes.statusOnline == false ? Self.leaving(id, decision, desk, moment) : Self.dispatching(decision, desk, moment)
         }
     }
@@ -283,7 +285,7 @@ package actor TenantCell {
             guard let id = queue.onlineID(of: user) else { return ((), desk.assumeIsolated { $0.visitor(ContactID(user.value), isOnline: false) }) }
             var changes = ConsultorChanges()
             changes.statusOnline = false
-            return ((), Self.leaving(id, try queue.update(id, changes), desk, moment).1)
+            return ((), Self.leaving(id, try queue.update(id, changes, moment), desk, moment).1)
         }
     }
 
@@ -291,6 +293,12 @@ package actor TenantCell {
         var (json, change) = decision
         change.append(desk.assumeIsolated { $0.attendantLeft(id, moment) })
         return (json, change)
+    }
+
+    /// They are done with what follows a conversation.
+    package func wrappedUp(_ id: Int64) -> Pending<[UInt8]> {
+        let (moment, desk) = (environment.moment(), desk)
+        return onQueue { queue throws(Refusal) in Self.dispatching(try queue.wrappedUp(id), desk, moment) }
     }
 
     package func removeConsultor(_ id: Int64) -> Pending<Void> {
@@ -312,6 +320,33 @@ package actor TenantCell {
         var (json, change) = decision
         change.append(desk.assumeIsolated { $0.consultoresChanged(moment) })
         return (json, change)
+    }
+
+    // MARK: How the desk is run
+
+    package func deskSettings() -> Pending<[UInt8]> { onDesk { ($0.deskSettings.json, Change()) } }
+
+    package func changeDeskSettings(_ json: JSON?, by principal: Principal) -> Pending<[UInt8]> {
+        let moment = environment.moment()
+        return onDesk { desk throws(Refusal) in
+            let (settings, change) = desk.govern(try desk.deskSettings.changed(by: json), by: principal, moment)
+            return (settings.json, change)
+        }
+    }
+
+    package func cannedReplies() -> Pending<[CannedReply]> { onDesk { ($0.cannedReplies, Change()) } }
+    package func cannedReply(_ id: CannedReplyID) -> Pending<CannedReply> {
+        onDesk { desk throws(Refusal) in (try desk.cannedReply(id), Change()) }
+    }
+
+    package func putCannedReply(_ id: CannedReplyID?, shortcut: String?, text: String?, by principal: Principal) -> Pending<CannedReply> {
+        let moment = environment.moment()
+        return onDesk { desk throws(Refusal) in try desk.putCannedReply(id, shortcut: shortcut, text: text, by: principal, moment) }
+    }
+
+    package func removeCannedReply(_ id: CannedReplyID, by principal: Principal) -> Pending<Void> {
+        let moment = environment.moment()
+        return onDesk { desk throws(Refusal) in ((), try desk.removeCannedReply(id, by: principal, moment)) }
     }
 
     // MARK: Notices
@@ -386,6 +421,9 @@ package actor TenantCell {
         case .consultores: return queue.assumeIsolated { $0.snapshot() }
         case .notices: return board.snapshot()
         case .breakers: return BreakerReport.json(of: tenant, breakers)
+        case .desk: return desk.assumeIsolated { $0.deskSnapshot() }
+        case .supervision: return desk.assumeIsolated { $0.supervisionSnapshot() }
+        case .user(let id): return desk.assumeIsolated { $0.inboxSnapshot(id) }
         }
     }
 

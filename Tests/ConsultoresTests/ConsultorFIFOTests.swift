@@ -67,15 +67,15 @@ import Testing
         online.statusOnline = true
         #expect(fifo.changed(1, online)?.isHeldByConnection == false)
         _ = fifo.wasConnected(1)
-        for _ in 1..<ConsultorFIFO.silencesBeforeOffline { #expect(fifo.keptSilent(1) == nil) }
+        for _ in 1..<AssignmentRules().awayAfterMissed { #expect(fifo.keptSilent(1) == nil) }
         #expect(fifo.keptSilent(1)?.isHeldByConnection == false)
     }
 
     @Test func whoJustMissedIsAskedAgainOnlyWhenThereIsNobodyElse() {
         let two = fifo(Self.profile(), Self.profile())
-        #expect(two.next(idioma: "pt", forDesk: true, skipping: 1)?.id == 2)
+        #expect(two.next(AttendantSearch(language: "pt", skipping: 1), forDesk: true)?.id == 2)
         let one = fifo(Self.profile())
-        #expect(one.next(idioma: "pt", forDesk: true, skipping: 1)?.id == 1)
+        #expect(one.next(AttendantSearch(language: "pt", skipping: 1), forDesk: true)?.id == 1)
     }
 
     @Test func twoSilencesInARowPutSomebodyOfflineAndAnAnswerBetweenDoesNot() {

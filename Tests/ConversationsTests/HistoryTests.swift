@@ -49,7 +49,7 @@ import Wire
             profile.user = agent.user
             profile.capacity = 2
             profile.statusOnline = agent == Self.agents[0]
-            history.took(await history.queue.add(profile).1)
+            history.took(await history.queue.add(profile, history.moment).1)
         }
         var seen: Set<String> = []
         for step in 0..<450 {
@@ -115,7 +115,7 @@ import Wire
                 changes.statusOnline = Int.random(in: 0..<3, using: &random) > 0
                 changes.statusAtivoSequencial = true
             }
-            var change = try await history.queue.update(consultor, changes).1
+            var change = try await history.queue.update(consultor, changes, history.moment).1
             change.append(await desk.consultoresChanged(history.moment))
             history.took(change)
         case 17, 18:
@@ -220,7 +220,10 @@ import Wire
     private static func checkReloaded(_ history: History, _ place: Comment) async throws {
         let directory = NSTemporaryDirectory() + "plantao-test-" + UUID().uuidString
         defer { try? FileManager.default.removeItem(atPath: directory) }
-        let store = try SQLiteStore(directory: directory, schema: Schema(StorageTables.all + ConversationTables.all + ConsultorTables.all))
+        let store = try SQLiteStore(
+            directory: directory,
+            schema: Schema(StorageTables.all + ConversationTables.all + DeskTables.all + ConsultorTables.all)
+        )
         defer { store.close() }
         for change in history.changes { try store.commit([change]) }
 
@@ -240,9 +243,11 @@ import Wire
         let desk = history.desk
         for other in [again, fromLedger] {
             #expect(await other.conversationsSnapshot() == desk.conversationsSnapshot(), place)
-            #expect(await other.queueSnapshot() == desk.queueSnapshot(), place)
+            let queues = (await other.queueSnapshot(), await desk.queueSnapshot())
+            #expect(try Self.stored(queues.0) == Self.stored(queues.1), place)
             for (id, session) in await desk.sessions where !session.conversation.isResolved {
-                #expect(await other.snapshot(id, history.moment) == desk.snapshot(id, history.moment), place)
+                let pictures = (await other.snapshot(id, history.moment), await desk.snapshot(id, history.moment))
+                #expect(try Self.stored(pictures.0) == Self.stored(pictures.1), place)
             }
         }
         #expect(await queue.snapshot() == history.queue.snapshot(), place)
@@ -259,10 +264,15 @@ import Wire
             if let live { #expect(await again.snapshot(conversation.id, history.moment) == live, place) }
         }
     }
+
+    /// A snapshot without what was told of waiting, which a new desk tells anew.
+    private static func stored(_ snapshot: [UInt8]?) throws -> JSON { try parsed(snapshot).adding("estimates", .null).adding("queue", .null) }
 }
 
 extension ConversationDesk {
-    fileprivate func pool(nextFor language: String) -> Int64? { pool.nextAttendant(language: language, skipping: nil)?.id }
+    fileprivate func pool(nextFor language: String) -> Int64? {
+        pool.nextAttendant(AttendantSearch(language: language), Moment(now: Timestamp(seconds: 0), randomBits: { (0, 0) }))?.id
+    }
 }
 
 extension ConsultorQueue {

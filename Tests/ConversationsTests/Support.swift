@@ -26,6 +26,8 @@ final class FakePool: AttendantPool {
         var lastNumber: Int64 = 0
         var closed: [Int64] = []
         var counted: [Int64] = []
+        var finished: [Int64] = []
+        var rules = AssignmentRules()
     }
     let state = Mutex(State())
 
@@ -41,12 +43,32 @@ final class FakePool: AttendantPool {
     func busy(_ id: Int64) -> Set<ConversationID> { state.withLock { $0.busy[id] ?? [] } }
     var lastNumber: Int64 { state.withLock { $0.lastNumber } }
 
-    func nextAttendant(language: String, skipping: Int64?) -> Attendant? {
+    func nextAttendant(_ search: AttendantSearch, _ moment: Moment) -> Attendant? {
         state.withLock { state in
-            let able = state.turns.filter { state.languages[$0] == language && state.busy[$0, default: []].count < state.capacity }
-            return (able.first { $0 != skipping } ?? able.first).flatMap { state.attendants[$0] }
+            let able = state.turns.filter { state.languages[$0] == search.language && state.busy[$0, default: []].count < state.capacity }
+            return (able.first { $0 != search.skipping } ?? able.first).flatMap { state.attendants[$0] }
         }
     }
+    func staffing(language: String, _ moment: Moment) -> Staffing {
+        state.withLock { state in
+            var staffing = Staffing()
+            for id in state.turns where state.languages[id] == language {
+                staffing.online += 1
+                staffing.seats += Double(state.capacity)
+                staffing.free += max(0, state.capacity - state.busy[id, default: []].count)
+            }
+            return staffing
+        }
+    }
+    func hasRoom(_ id: Int64) -> Bool { state.withLock { $0.busy[id, default: []].count < $0.capacity } }
+    func govern(_ rules: AssignmentRules) { state.withLock { $0.rules = rules } }
+    var attendants: [Attendant] { state.withLock { $0.attendants.values.sorted { $0.id < $1.id } } }
+    func finished(_ conversation: ConversationID, by id: Int64, _ moment: Moment) -> Change {
+        state.withLock { $0.finished.append(id) }
+        return released(conversation, by: id, moment)
+    }
+    var nextWrapUpEnd: Timestamp? { nil }
+    func timePassed(_ moment: Moment) -> Change { Change() }
     func attendant(_ id: Int64) -> Attendant? { state.withLock { $0.attendants[id] } }
     func attendant(of principal: Principal, _ moment: Moment) -> (Attendant, Change) {
         state.withLock { state in

@@ -78,11 +78,14 @@ import Testing
 
     @Test func onlyOffersAndSnoozesFallDueAndExactlyAtTheirTime() {
         var deadlines = Deadlines()
-        for kind in 2...5 { deadlines.note(Self.ending(kind, at: 10, kind)) }
+        func note(_ conversation: Conversation) {
+            deadlines.set(conversation.id, at: ConversationDesk.nextLook(conversation, DeskSettings(), missed: nil))
+        }
+        for kind in 2...5 { note(Self.ending(kind, at: 10, kind)) }
         #expect(deadlines.next == nil)
-        deadlines.note(Self.ending(1, at: 20, 1))
-        deadlines.note(Self.ending(0, at: 10, 0))
-        deadlines.note(Self.ending(0, at: 10, 0))
+        note(Self.ending(1, at: 20, 1))
+        note(Self.ending(0, at: 10, 0))
+        note(Self.ending(0, at: 10, 0))
         #expect(deadlines.next == Timestamp(milliseconds: 10))
         #expect(deadlines.due(at: Timestamp(milliseconds: 9)) == [])
         #expect(deadlines.due(at: Timestamp(milliseconds: 10)) == [Self.id(0)], "noted twice, due once")
@@ -100,9 +103,10 @@ import Testing
                 let at = Int64.random(in: 0...60, using: &random)
                 let number = Int.random(in: 1...12, using: &random)
                 let kind = Int.random(in: 0...5, using: &random)
-                deadlines.note(Self.ending(number, at: at, kind))
-                // An offer or a snooze sets its time in place of an earlier one; a queued conversation keeps its own; the others have none.
-                if kind <= 1 { naive[number] = at } else if kind != 2 { naive[number] = nil }
+                let conversation = Self.ending(number, at: at, kind)
+                deadlines.set(conversation.id, at: ConversationDesk.nextLook(conversation, DeskSettings(), missed: nil))
+                // An offer or a snooze sets its time in place of an earlier one; the others have none.
+                naive[number] = kind <= 1 ? at : nil
             } else {
                 let now = Int64.random(in: 0...60, using: &random)
                 let due = naive.filter { $0.value <= now }.sorted { ($0.value, $0.key) < ($1.value, $1.key) }

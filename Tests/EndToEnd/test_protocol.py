@@ -329,6 +329,79 @@ def _tour_of_web_chat(office, owner, anybody, maria):
         page.close()
 
 
+def _tour_of_desk(office, owner, contract):
+    """How the desk is run, and what its people are told."""
+    maria, joao = office.hire("Maria"), office.hire("João Paz", online=False)
+    agent = Checked(office.server, contract, token=maria.token)
+    lines = {}
+    for who, token, channels in [
+        ("owner", office.admin.token, ["desk", "supervision", "queue"]), ("maria", maria.token, [f"user:{maria.user['id']}"]), ("joao", joao.token, [f"user:{joao.user['id']}"])
+    ]:
+        line = lines[who] = Socket(who, contract.session(), office.server)
+        line.say({"id": 1, "connect": {"token": token}})
+        for number, channel in enumerate(channels, 2):
+            line.say({"id": number, "subscribe": {"channel": channel}})
+
+    def told(who, kind):
+        came = lambda: [f for f in lines[who].frames if f.get("push", {}).get("pub", {}).get("data", {}).get("type") == kind]
+        assert lines[who].wait(came), f"{who} is not told {kind}"
+
+    settings = {"wrap_up_seconds": 60, "first_answer_seconds": 2, "warn_before_seconds": 1, "weekly_hours": {"sun": [["00:00", "24:00"]]}}
+    owner.put("/api/v1/desk/settings", settings)
+    assert owner.get("/api/v1/desk/settings")["wrap_up_seconds"] == 60
+    agent.call("PUT", "/api/v1/desk/settings", json=settings, expect=403)
+    owner.call("PUT", "/api/v1/desk/settings", json={"holidays": ["natal"]}, is_sane=False, expect=422)
+    told("owner", "settings.changed")
+
+    reply = agent.post("/api/v1/canned-replies", {"shortcut": "oi", "text": "Olá, {{contact}}!"}, expect=201)
+    path = f"/api/v1/canned-replies/{reply['id']}"
+    agent.call("POST", "/api/v1/canned-replies", json={"shortcut": "oi", "text": "x"}, expect=409)
+    assert agent.get("/api/v1/canned-replies", page=1, per_page=1)["items"] == [reply]
+    agent.put(path, {"text": "Oi, {{contact}}!"})
+    agent.get(path)
+
+    in_line = office.in_line()
+    line = lines["customer"] = Socket("customer", contract.session(), office.server)
+    line.say({"id": 1, "connect": {"token": office.admin.token}})
+    line.say({"id": 2, "subscribe": {"channel": f"conversation:{in_line['id']}"}})
+    line.wait(lambda: any(f.get("id") == 2 for f in line.frames))
+    joao.api.set_online(joao.id)
+    told("customer", "queue.position")
+    told("owner", "queue.estimated")
+    agent.claim(in_line["id"])
+    # Taken from the bot: what is promised is hers from the beginning.
+    number = new_number()
+    office.says(number, "oi")
+    id = agent.claim(office.conversation(number, "bot")["id"])["id"]
+    for who in ("owner", "maria"):
+        told(who, "sla.warned")
+        told(who, "sla.breached")
+    agent.command(id, "messages", {"shortcut": "oi"}, expect=201)
+    office.says(number, "oi?")
+    told("maria", "unread.counted")
+    agent.note(id, "@joão olha")
+    told("joao", "mention.created")
+    joao.api.command(id, "read")
+    told("joao", "mentions.read")
+    told("owner", "work.changed")
+    agent.command(id, "transfer", {"queue": True})
+    agent.command(agent.claim(id)["id"], "resolve")
+    agent.get(f"/api/v1/conversations/{id}/audit", limit=2)
+    agent.call("GET", "/api/v1/audit", expect=403)
+    owner.get("/api/v1/audit", before=5)
+    agent.post(f"/consultor/{maria.id}/wrapped-up")
+    lines["maria"].say({"id": 9, "rpc": {"method": "consultor.wrapped-up", "data": {}}})
+    assert lines["maria"].wait(lambda: any(f.get("id") == 9 for f in lines["maria"].frames))
+    agent.call("DELETE", path, expect=204)
+    told("owner", "canned.changed")
+    told("owner", "canned.removed")
+    owner.put("/api/v1/desk/settings", {"wrap_up_seconds": 0, "first_answer_seconds": None, "weekly_hours": None})
+    for line in lines.values():
+        for frame in line.frames:
+            line.contract.heard(frame)
+        line.close()
+
+
 def _tour_of_whatsapp(owner, anybody):
     handshake = {"hub.mode": "subscribe", "hub.verify_token": VERIFY_TOKEN, "hub.challenge": "42"}
     assert anybody.call("GET", "/api/webhooks/whatsapp", expect=200, **handshake).text == "42"
@@ -484,6 +557,7 @@ def test_what_passes_in_a_live_session_is_as_described_and_nothing_is_described_
     maria = office.hire("Maria", languages=("pt",))
     _tour_of_conversations(office, owner, maria)
     _tour_of_web_chat(office, owner, anybody, maria)
+    _tour_of_desk(office, owner, seen)
     office.whatsapp.numbers["110200300400999"] = "1"
     _tour_of_whatsapp(owner, anybody)
     _tour_of_the_bot(offices, seen)

@@ -41,7 +41,9 @@ import Testing
         func batchReleased() {}
     }
 
-    private static let schema = Schema(StorageTables.all + IdentityTables.all + ConsultorTables.all + ConversationTables.all + NoticeTables.all)
+    private static let schema = Schema(
+        StorageTables.all + IdentityTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all
+    )
     /// Numbers as ids: `id(table, 7)` is the seventh row's.
     private static func id(_ table: UInt64, _ number: UInt64) -> UniqueID {
         UniqueID(high: table << 32 | 0x7000, low: 0x8000_0000_0000_0000 | number)

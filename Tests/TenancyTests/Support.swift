@@ -72,7 +72,7 @@ final class House: Sendable {
         let logger = Logger.silent
         let sqlite = try SQLiteStore(
             directory: directory.path,
-            schema: Schema(StorageTables.all + ConsultorTables.all + ConversationTables.all + NoticeTables.all)
+            schema: Schema(StorageTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all)
         )
         journal = FragileJournal(store: sqlite)
         store = CountingStore(store: sqlite)

@@ -3,6 +3,20 @@ import Wire
 
 // The bot's part of the desk: when it answers, with what, and what its time running out does. Each conversation has one time for all of it.
 
+extension BotTurnID {
+    /// `message.streaming`: `writing` with all that was said so far, or `cancelled`.
+    package func streaming(_ state: String, _ text: String, of id: ConversationID, for audience: Audience) -> Event {
+        var writer = JSONWriter(capacity: 256 + text.utf8.count)
+        writer.object {
+            $0.field("type", "message.streaming")
+            $0.field("turn_id", description)
+            $0.field("state", state)
+            $0.field("text", text)
+        }
+        return Event(channel: "conversation:\(id)", payload: writer.bytes, audience: audience)
+    }
+}
+
 extension ConversationDesk {
     /// Kinds to which a bot owes an answer. A reaction, an edit or a system notice is not one.
     static let kindsThatSpeak: Set<String> = [
@@ -91,7 +105,10 @@ extension ConversationDesk {
     static func botDeadline(_ session: Session, _ flow: BotFlow, _ settings: Settings) -> Timestamp? {
         let conversation = session.conversation
         if case .bot = conversation.state { return session.consultation?.deadline ?? session.burst?.dueAt(settings.burst) }
-        guard let since = conversation.waitingSince, !conversation.isLateTold, let deadline = flow.handOff.deadline else { return nil }
+        // Once a person has written to them, it is the desk's promises that count.
+        guard let since = conversation.waitingSince, conversation.firstAnsweredAt == nil, !conversation.isLateTold,
+            let deadline = flow.handOff.deadline
+        else { return nil }
         return since + deadline
     }
 
@@ -118,7 +135,7 @@ extension ConversationDesk {
                 if consultation.deadline <= now { consultationFailed(id, &turn) }
             } else if let burst = session.burst {
                 if burst.dueAt(settings.burst) <= now { answerBurst(id, canConsult: settings.canConsult(tenant), &turn) }
-            } else if let since = session.conversation.waitingSince, !session.conversation.isLateTold {
+            } else if let since = session.conversation.waitingSince, session.conversation.firstAnsweredAt == nil, !session.conversation.isLateTold {
                 let rules = flow(of: session.conversation).handOff
                 if let deadline = rules.deadline, since + deadline <= now { waitedTooLong(id, rules, &turn) }
             }
@@ -190,17 +207,9 @@ extension ConversationDesk {
         return true
     }
 
-    /// What the assistant has said so far, to be shown and not stored; `nil` when its turn is over.
-    package func streamed(_ text: String, in turn: BotTurnID, of id: ConversationID) -> Event? {
-        isPresent(turn, of: id) ? streamingEvent(id, turn, "writing", text) : nil
-    }
-
-    package func streamingEvent(_ id: ConversationID, _ turn: BotTurnID, _ state: String, _ text: String) -> Event {
-        event("conversation:\(id)", "message.streaming") {
-            $0.field("turn_id", turn.description)
-            $0.field("state", state)
-            $0.field("text", text)
-        }
+    /// What the assistant has said so far, to be shown to agents and to the visitor of a web chat, and not stored; `nil` when its turn is over.
+    package func streamed(_ text: String, in turn: BotTurnID, of id: ConversationID) -> [Event]? {
+        isPresent(turn, of: id) ? audiences(of: id).map { turn.streaming("writing", text, of: id, for: $0) } : nil
     }
 
     /// - Returns: whether the turn was still the present one; otherwise nothing happened.

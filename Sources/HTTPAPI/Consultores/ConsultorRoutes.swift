@@ -65,6 +65,12 @@ extension API {
             try await operations.removeConsultor(try context.number(.consultor), tenant)
             return Response(status: .noContent)
         }
+        // The end of the wrap-up, before its time is over.
+        router.post("/consultor/:id/wrapped-up") { request, context -> Response in
+            let id = try context.number(.consultor)
+            let tenant = try await ofOneself(id, request, context)
+            return .json(try await operations.wrappedUp(id, tenant))
+        }
         router.put("/consultor/:id/connection") { request, context -> Response in
             let id = try context.number(.consultor)
             let tenant = try await ofOneself(id, request, context)
@@ -100,7 +106,7 @@ extension API {
             return tenant
         }
         let principal = try await principal(request, context)
-        try requireAdministrator(principal)
+        try principal.requireAdministrator()
         return principal.tenant
     }
 

@@ -10,7 +10,7 @@ extension API {
     func addStorage(to router: Router<APIContext>) {
         router.get("/api/v1/storage") { request, context -> Response in
             let principal = try await principal(request, context)
-            try requireAdministrator(principal)
+            try principal.requireAdministrator()
             let rows = try await store.quarantined(of: principal.tenant)
             let status = store.status
             return .json { writer in
@@ -22,7 +22,7 @@ extension API {
         // `{"ids": [1, 2]}`, or nothing for all of the tenant's: `{tried, taken, quarantine}`.
         router.post("/api/v1/storage/retry") { request, context -> Response in
             let principal = try await principal(request, context)
-            try requireAdministrator(principal)
+            try principal.requireAdministrator()
             var fields = try await request.fields()
             let asked = fields.optionalIntegers("ids", maxCount: 10_000)
             try fields.check()

@@ -33,7 +33,7 @@ extension API {
         }
         router.post("/api/v1/users") { request, context -> Response in
             let principal = try await principal(request, context)
-            try requireAdministrator(principal)
+            try principal.requireAdministrator()
             var fields = try await request.fields()
             let email = fields.text("email", max: 254)
             let name = fields.text("name", max: 120)
@@ -65,7 +65,7 @@ extension API {
         router.put("/api/v1/users/:id") { request, context -> Response in
             let principal = try await principal(request, context)
             let id: UserID = try context.identifier(.user)
-            try requireAdministrator(principal)
+            try principal.requireAdministrator()
             var fields = try await request.fields()
             var changes = UserChanges()
             changes.name = fields.optionalText("name", min: 1, max: 120)
@@ -78,7 +78,7 @@ extension API {
         router.delete("/api/v1/users/:id") { request, context -> Response in
             let principal = try await principal(request, context)
             let id: UserID = try context.identifier(.user)
-            try requireAdministrator(principal)
+            try principal.requireAdministrator()
             try await directory.deleteUser(by: principal, id)
             return Response(status: .noContent)
         }

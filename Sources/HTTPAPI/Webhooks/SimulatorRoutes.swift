@@ -12,7 +12,7 @@ extension API {
     func addSimulator(to router: Router<APIContext>) {
         router.post("/api/v1/simulator/messages") { request, context -> Response in
             let principal = try await principal(request, context)
-            try requireAdministrator(principal)
+            try principal.requireAdministrator()
             var fields = try await request.fields()
             let from = fields.text("from", max: 20)
             let name = fields.optionalText("name", min: 1, max: 80)

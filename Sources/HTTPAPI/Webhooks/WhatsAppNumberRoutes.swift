@@ -34,7 +34,7 @@ extension API {
         // A person has put the account in order: what waits goes at once instead of within the minute.
         router.post("/api/v1/whatsapp/resume") { request, context -> Response in
             let principal = try await principal(request, context)
-            try requireAdministrator(principal)
+            try principal.requireAdministrator()
             let office = try office()
             let wasStopped = office.stops.lift(principal.tenant)
             office.hasten(principal.tenant)

@@ -75,18 +75,14 @@ package final class BotTurns: Consulting {
 
     package func cancelled(_ turn: BotTurnID, of conversation: ConversationID, tenant: TenantID) {
         state.withLock { $0.running[turn] }?.cancel()
-        hub.publishUnstored(Self.cancelledEvent(turn, conversation), tenant: tenant)
+        takeBack(turn, of: conversation, tenant: tenant)
     }
 
-    private static func cancelledEvent(_ turn: BotTurnID, _ conversation: ConversationID) -> Event {
-        var writer = JSONWriter()
-        writer.object {
-            $0.field("type", "message.streaming")
-            $0.field("turn_id", turn.description)
-            $0.field("state", "cancelled")
-            $0.field("text", "")
+    /// Nothing comes of what was shown. Where there is no visitor, nobody hears it in their place.
+    private func takeBack(_ turn: BotTurnID, of conversation: ConversationID, tenant: TenantID) {
+        for audience in [Audience.staff, .visitor] {
+            hub.publishUnstored(turn.streaming("cancelled", "", of: conversation, for: audience), tenant: tenant)
         }
-        return Event(channel: "conversation:\(conversation)", payload: writer.bytes)
     }
 
     // MARK: Running
@@ -137,7 +133,7 @@ package final class BotTurns: Consulting {
         }
         breaker.callEnded(generation, answer.verdict, took: .now - began)
         if shown.isAny.load(ordering: .relaxed), answer.outcome == .failed {
-            hub.publishUnstored(Self.cancelledEvent(request.turn, request.conversation), tenant: tenant)
+            takeBack(request.turn, of: request.conversation, tenant: tenant)
         }
         // Stopped with the server: the conversation is answered after the next start, for nothing says that it was.
         if Task.isCancelled { return }

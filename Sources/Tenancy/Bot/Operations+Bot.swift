@@ -13,7 +13,7 @@ extension Operations {
     /// Checks a flow as a whole, stores it as a new version and has new conversations begin with it.
     /// - Throws: 422 with every fault of the flow.
     package func saveBotFlow(_ json: JSON?, by principal: Principal) async throws(Refusal) -> [UInt8] {
-        try Self.requireAdministrator(principal)
+        try principal.requireAdministrator()
         let flow = try BotFlow.read(json)
         try gate.admit()
         return try await tenants.use(principal.tenant) { cell throws(Refusal) in
@@ -50,7 +50,7 @@ extension Operations {
 
     /// Goes back to an earlier version. Conversations that are under way finish on theirs.
     package func activateBotFlow(_ number: Int64, by principal: Principal) async throws(Refusal) -> [UInt8] {
-        try Self.requireAdministrator(principal)
+        try principal.requireAdministrator()
         try gate.admit()
         return try await tenants.use(principal.tenant) { cell throws(Refusal) in
             guard let version = try await ConversationDesk.flow(number, tenant: principal.tenant, from: store) else { throw .notFound(.flow) }
@@ -90,9 +90,5 @@ extension Operations {
         var writer = JSONWriter(capacity: 8192)
         version.write(to: &writer, withFlow: withFlow)
         return writer.bytes
-    }
-
-    private static func requireAdministrator(_ principal: Principal) throws(Refusal) {
-        guard principal.role.canAdminister else { throw Refusal(.forbidden, "role_forbidden", "Só administradores podem fazer isto.") }
     }
 }

@@ -7,8 +7,8 @@ extension TenantCell {
 
     /// Shows what the assistant has said so far, unless its turn is over. Asked and published in one turn: after a take-over nothing more is shown.
     package func streamed(_ text: String, in turn: BotTurnID, of id: ConversationID, publish: @Sendable (Event) -> Void) -> Bool {
-        guard let event = desk.assumeIsolated({ $0.streamed(text, in: turn, of: id) }) else { return false }
-        publish(event)
+        guard let events = desk.assumeIsolated({ $0.streamed(text, in: turn, of: id) }) else { return false }
+        for event in events { publish(event) }
         return true
     }
 

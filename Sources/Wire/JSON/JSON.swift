@@ -23,6 +23,8 @@ package enum JSON: Sendable, Hashable {
     package var bool: Bool? { if case .bool(let value) = self { value } else { nil } }
     package var array: [JSON]? { if case .array(let value) = self { value } else { nil } }
     package var object: OrderedDictionary<String, JSON>? { if case .object(let value) = self { value } else { nil } }
+    /// The names of an object's members.
+    package var names: [String]? { object.map { Array($0.keys) } }
     package var isNull: Bool { self == .null }
 
     /// The value as compact JSON text.

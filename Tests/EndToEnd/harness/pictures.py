@@ -14,6 +14,12 @@ def picture_of(channel):
         return Notices()
     if channel == "breakers":
         return Breakers()
+    if channel == "desk":
+        return DeskSettings()
+    if channel == "supervision":
+        return Supervision()
+    if channel.startswith("user:"):
+        return Inbox()
     # Nothing is known of it; it is there to be refused.
     return None
 
@@ -80,6 +86,7 @@ class OneConversation:
         self.typing = []
         # What the bot's assistant was shown to say, in the order of its coming.
         self.streaming = []
+        self.queue = None
 
     @property
     def ordered(self):
@@ -91,6 +98,7 @@ class OneConversation:
 
     def replace(self, data):
         self.conversation = data["conversation"]
+        self.queue = data["queue"]
         self.messages = {m["id"]: m for m in data["messages"]}
         seqs = [m["seq"] for m in data["messages"]]
         assert not seqs or not self.is_whole or seqs == list(range(seqs[0], seqs[0] + len(seqs))), f"a snapshot's messages are in order and without gaps: {seqs}"
@@ -121,6 +129,8 @@ class OneConversation:
             assert self.conversation["channel"] == "web", event
         elif kind == "message.streaming":
             self.streaming.append(event)
+        elif kind == "queue.position":
+            self.queue = event["queue"]
         else:
             raise AssertionError(f"unknown type on `conversation:<id>`: {event}")
 
@@ -133,6 +143,7 @@ class OneConversation:
 class Queue:
     def __init__(self):
         self.items = {}
+        self.estimates = {}
 
     @property
     def waiting(self):
@@ -141,6 +152,8 @@ class Queue:
 
     def replace(self, data):
         self.items = {entry["conversation_id"]: entry for entry in data["waiting"]}
+        self.estimates = {estimate["conversation_id"]: estimate for estimate in data["estimates"]}
+        assert self.estimates.keys() <= self.items.keys(), "an estimate for somebody who does not wait"
         assert [_place(e) for e in data["waiting"]] == sorted(_place(e) for e in data["waiting"]), "a snapshot of `queue` is in order"
 
     def apply(self, event):
@@ -148,6 +161,14 @@ class Queue:
             self.items[event["entry"]["conversation_id"]] = event["entry"]
         elif event["type"] == "queue.left":
             self.items.pop(event["conversation_id"], None)
+            self.estimates.pop(event["conversation_id"], None)
+        elif event["type"] == "queue.estimated":
+            for estimate in event["estimates"]:
+                assert estimate["conversation_id"] in self.items, f"an estimate for somebody who does not wait: {estimate}"
+                told = self.estimates.get(estimate["conversation_id"])
+                if told and told["wait"] and estimate["wait"]:
+                    assert all(estimate["wait"][bound] <= told["wait"][bound] for bound in told["wait"]), f"a wait never rises: {told}, {estimate}"
+                self.estimates[estimate["conversation_id"]] = estimate
         else:
             raise AssertionError(f"unknown type on `queue`: {event}")
 
@@ -179,6 +200,79 @@ class Consultores:
 
     def differences(self, api):
         return _differences(self.items, {c["id"]: c for c in api.consultores()})
+
+
+class DeskSettings:
+    def __init__(self):
+        self.settings, self.replies = None, {}
+
+    def replace(self, data):
+        self.settings, self.replies = data["settings"], {reply["id"]: reply for reply in data["canned_replies"]}
+
+    def apply(self, event):
+        if event["type"] == "settings.changed":
+            self.settings = event["settings"]
+        elif event["type"] == "canned.changed":
+            self.replies[event["canned_reply"]["id"]] = event["canned_reply"]
+        elif event["type"] == "canned.removed":
+            self.replies.pop(event["id"], None)
+        else:
+            raise AssertionError(f"unknown type on `desk`: {event}")
+
+    def differences(self, api):
+        truth = {reply["id"]: reply for reply in api.get("/api/v1/canned-replies", per_page=200)["items"]}
+        return _differences({"settings": self.settings, **self.replies}, {"settings": api.get("/api/v1/desk/settings"), **truth})
+
+
+class Supervision:
+    def __init__(self):
+        self.work, self.promises = {}, []
+
+    def replace(self, data):
+        self.work = {work["consultor_id"]: work for work in data["work"]}
+
+    def apply(self, event):
+        if event["type"] == "work.changed":
+            work = event["work"]
+            self.work[work["consultor_id"]] = work
+            if not work["conversations"]:
+                del self.work[work["consultor_id"]]
+        elif event["type"] in ("sla.warned", "sla.breached"):
+            self.promises.append(event)
+        else:
+            raise AssertionError(f"unknown type on `supervision`: {event}")
+
+    def differences(self, api):
+        seen = {c["conversation_id"]: (id, c["state"], c["since"], c["unread"]) for id, work in self.work.items() for c in work["conversations"]}
+        truth = {
+            c["id"]: (c["assignee"]["consultor_id"], c["state"], c["state_since"], c["unread"]) for c in api.all_conversations(state="active,snoozed")
+        }
+        return [] if seen == truth else [f"seen {seen}, true {truth}"]
+
+
+class Inbox:
+    def __init__(self):
+        self.unread, self.mentions, self.promises = None, [], []
+
+    def replace(self, data):
+        self.unread, self.mentions = data["unread"], data["mentions"]
+
+    def apply(self, event):
+        if event["type"] == "unread.counted":
+            self.unread = event["unread"]
+        elif event["type"] == "mention.created":
+            self.mentions.append(event["mention"])
+        elif event["type"] == "mentions.read":
+            self.mentions = [m for m in self.mentions if m["conversation_id"] != event["conversation_id"]]
+        elif event["type"] in ("sla.warned", "sla.breached"):
+            self.promises.append(event)
+        else:
+            raise AssertionError(f"unknown type on `user:<id>`: {event}")
+
+    def differences(self, api):
+        unread = [c["unread"] for c in api.all_conversations(state="active,snoozed", assignee="me") if c["unread"]]
+        truth = {"messages": sum(unread), "conversations": len(unread)}
+        return [] if self.unread == truth else [f"seen {self.unread}, true {truth}"]
 
 
 def _place(entry):
