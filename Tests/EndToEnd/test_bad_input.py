@@ -56,7 +56,8 @@ class Stage:
         admin = self.office.admin
         users = [{k: v for k, v in u.items() if k != "last_login_at"} for u in admin.users(per_page=100)["items"]]
         ids = sorted(c["id"] for c in admin.all_conversations())
-        return users, admin.consultores(), [(admin.conversation(id), admin.all_messages(id)) for id in ids]
+        consultores = [{k: v for k, v in c.items() if k != "status_since"} for c in admin.consultores()]
+        return users, consultores, [(admin.conversation(id), admin.all_messages(id)) for id in ids]
 
 
 @pytest.fixture(scope="module")

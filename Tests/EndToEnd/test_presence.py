@@ -1,11 +1,11 @@
 """Who is there after the server is not: leases of connections outlive a crash (docs/operating.md "Crash")."""
 
-import sqlite3
 import time
 
 import pytest
 
 from harness.office import new_number
+from harness.schema import set_back
 from harness.waiting import eventually, never
 
 GRACE = 4
@@ -104,10 +104,7 @@ def test_a_store_from_before_there_were_leases_is_brought_up_to_date(offices):
     office = offices(PRESENCE_GRACE_SECONDS=GRACE, DATABASE_URL="")
     maria = office.hire("Maria")
     office.server.stop()
-    with sqlite3.connect(office.server.data / "plantao.sqlite") as store:
-        store.execute("ALTER TABLE consultores DROP COLUMN held_by_connection")
-        store.execute("PRAGMA user_version = 2")
-    store.close()
+    set_back(office.server.data, 2)
     office.server.start()
     assert online(office, maria), "nobody knows of a connection, so it was by hand"
     office.desk(maria, "conversations")

@@ -268,7 +268,7 @@ def test_gaps_inside_the_ring_are_made_good_without_the_store(own_postgres, offi
 
 def test_a_tenant_that_cannot_be_loaded_keeps_nobody_from_connecting(own_postgres, offices):
     database = own_postgres.create_database()
-    office = offices(DATABASE_URL=database.url)
+    office = offices(DATABASE_URL=database.url, DATABASE_BREAKER_SECONDS=1)
     token = office.admin.token
     office.server.stop()
     office.server.start()

@@ -42,7 +42,7 @@ def message_of(row):
         message["error"] = {"code": row["error_code"], "message": row["error_message"]}
     if row["content"] is not None:
         message["content"] = row["content"]
-    return message
+    return message | (row["annotations"] or {})
 
 
 def conversation_of(row, consultores):
@@ -51,14 +51,18 @@ def conversation_of(row, consultores):
         return {"consultor_id": consultor["id"], "user_id": consultor["user_id"] and str(consultor["user_id"]), "name": consultor["nome"]}
 
     state = row["state"]
-    return {
+    number = {} if row["phone_number_id"] is None else {"phone_number_id": row["phone_number_id"]}
+    clocks = [{name: value for name, value in clock.items() if name != "warn_at"} for clock in row["sla"]["clocks"]]
+    return number | {
         "id": str(row["id"]), "state": state, "owner": OWNERS[state], "channel": row["channel"],
         "contact": {"id": str(row["contact_id"]), "name": row["contact_name"], "number": row["contact_number"]}, "protocol": row["protocolo"],
         "language": row["language"], "assignee": person() if state in ("active", "snoozed") else None,
         "offer": person() | {"expires_at": rfc3339(row["offer_expires_at"])} if state == "offered" else None, "queued_at": rfc3339(row["queued_at"]),
         "snoozed_until": rfc3339(row["snoozed_until"]) if state == "snoozed" else None, "window_expires_at": rfc3339(row["window_expires_at"]),
         "unread": row["unread"], "labels": row["labels"], "last_message": row["last_message"], "created_at": rfc3339(row["created_at"]),
-        "updated_at": rfc3339(row["updated_at"]), "resolved_at": rfc3339(row["resolved_at"]) if state == "resolved" else None, "version": row["version"],
+        "updated_at": rfc3339(row["updated_at"]), "resolved_at": rfc3339(row["resolved_at"]) if state == "resolved" else None,
+        "state_since": rfc3339(row["state_since"]), "owed_since": rfc3339(row["owed_since"]), "sla": row["sla"] | {"clocks": clocks},
+        "satisfaction": row["satisfaction"], "version": row["version"],
     }
 
 
@@ -66,6 +70,7 @@ def consultor_of(row):
     names = ("id", "nome", "idiomas", "status_ativo", "status_ativo_sequencial", "status_online", "id_pipedrive", "capacity")
     return {name: row[name] for name in names} | {
         "ultimo_atendimento": rfc3339(row["ultimo_atendimento"]), "user_id": row["user_id"] and str(row["user_id"]),
+        "status_since": rfc3339(row["status_since"]), "wrap_up_until": rfc3339(row["wrap_up_until"]),
     }
 
 
