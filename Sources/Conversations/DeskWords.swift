@@ -24,6 +24,15 @@ enum DeskWords {
         }
     }
 
+    /// On the button that opens a list: at most 20 characters.
+    static func options(_ language: String) -> String {
+        switch language {
+        case "en": "Options"
+        case "es": "Opciones"
+        default: "Opções"
+        }
+    }
+
     static func thanks(_ language: String) -> String {
         switch language {
         case "en": "Thank you!"

@@ -48,6 +48,42 @@ let everything: JSON = [
 ]
 
 @Suite struct FlowDataTests {
+    @Test func whatIsTappedStandsBesideTheTextAndNotInIt() throws {
+        var json = everything
+        json = json.adding("nodes", json["nodes"]!.adding("menu", json["nodes"]!["menu"]!.adding("tapped", true)))
+        json = json.adding("nodes", json["nodes"]!.adding("tipo", json["nodes"]!["tipo"]!.adding("tapped", true)))
+        let flow = try BotFlow.read(json)
+        var position = BotFlow.Position()
+        let menu = flow.answer(.init(text: "oi"), at: &position, context())
+        #expect(menu.texts.last?.hasSuffix("Escolha:") == true)
+        #expect(menu.choices == [.init(id: "1", title: "Cadastro"), .init(id: "2", title: "Assistente"), .init(id: "9", title: "Pessoa")])
+        _ = flow.answer(.init(text: "Cadastro", choice: "1"), at: &position, context())
+        let kind = flow.answer(.init(text: "529.982.247-25"), at: &position, context())
+        #expect(kind.texts == ["Casa ou empresa?"] && kind.choices.map(\.id) == ["casa", "pj"])
+        #expect(flow.answer(.init(text: "barco"), at: &position, context()).choices.map(\.id) == ["casa", "pj"], "asked again, to be tapped again")
+        #expect(flow.answer(.init(text: "Empresa", choice: "pj"), at: &position, context()).handsOff)
+        #expect(position.variables["tipo"] == "pj")
+    }
+
+    @Test func whatWhatsAppWouldNotTakeForAButtonIsTold() {
+        func menu(_ titles: [String]) -> [String] {
+            faults { json in
+                let options = JSON.array(titles.enumerated().map { ["key": .string("k\($0.offset)"), "title": .string($0.element), "next": "pessoa"] })
+                let menu = json["nodes"]!["menu"]!.adding("tapped", true).adding("options", options)
+                json = json.adding("nodes", json["nodes"]!.adding("menu", menu))
+            }.filter { !$0.hasSuffix("unreachable_node") }
+        }
+        let (twenty, twentyFour) = (String(repeating: "b", count: 20), String(repeating: "r", count: 24))
+        #expect(menu([twenty, "B", "C"]).isEmpty)
+        #expect(menu([twenty + "b", "B", "C"]) == ["nodes.menu.options.0.title string_too_long"])
+        #expect(menu([twentyFour, "B", "C", "D"]).isEmpty)
+        #expect(menu([twentyFour + "r", "B", "C", "D"]) == ["nodes.menu.options.0.title string_too_long"])
+        #expect(menu((0..<10).map { "t\($0)" }).isEmpty && menu((0..<11).map { "t\($0)" }) == ["nodes.menu.options too_long"])
+        #expect(
+            faults { $0 = $0.adding("nodes", $0["nodes"]!.adding("cpf", $0["nodes"]!["cpf"]!.adding("tapped", true))) } == ["nodes.cpf.tapped value_error"]
+        )
+    }
+
     private func faults(_ change: (inout JSON) -> Void) -> [String] {
         var json = everything
         change(&json)

@@ -28,7 +28,8 @@ from harness.office import Office  # noqa: E402
 from harness.postgres import Cluster  # noqa: E402
 from harness.redis import Redis  # noqa: E402
 
-SEED = int(os.environ.get("E2E_SEED", random.SystemRandom().randrange(1 << 31)))
+# Kept in the environment, so that all workers of a run have the same.
+SEED = int(os.environ.setdefault("E2E_SEED", str(random.SystemRandom().randrange(1 << 31))))
 STORE = os.environ.get("E2E_STORE", "sqlite")
 _open_now = []
 

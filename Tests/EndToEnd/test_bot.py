@@ -4,6 +4,8 @@ import pytest
 from fakes.gemini import FAULTS, FakeGemini, call, fault, say
 from harness.api import is_clear_error
 from harness.office import new_number
+from fakes.whatsapp_payloads import button_reply, list_reply
+from test_webchat import follow, visit
 from harness.waiting import eventually, never
 
 KEY = "end-to-end-gemini-key"
@@ -63,7 +65,49 @@ def metric(office, name):
     return None
 
 
+def test_a_menu_to_be_tapped_is_buttons_and_a_long_one_a_list(offices):
+    office = offices(BOT_QUIET_MILLISECONDS=0)
+    menu = FLOW["nodes"]["menu"] | {"tapped": True}
+    longer = menu | {"options": menu["options"] + [{"key": k, "title": f"Opção {k}", "next": "pessoa"} for k in "345"]}
+    for node, kind in ((menu, "button"), (longer, "list")):
+        office.admin.put("/api/v1/bot/flow", FLOW | {"nodes": FLOW["nodes"] | {"menu": node}})
+        number = new_number()
+        office.says(number, "oi")
+        sent = eventually("the menu", lambda: next(iter(office.posts(number)), None)).body["interactive"]
+        assert sent["type"] == kind and sent["body"]["text"] == "Olá, Cliente!\n\nEscolha:"
+        action = sent["action"]
+        shown = [b["reply"] for b in action["buttons"]] if kind == "button" else action["sections"][0]["rows"]
+        assert [(one["id"], one["title"]) for one in shown] == [(option["key"], option["title"]) for option in node["options"]]
+        id = office.conversation(number)["id"]
+        office.deliver((button_reply if kind == "button" else list_reply)(number, "1", "Cadastro"))
+        assert office.message(id, "Qual é o seu CPF?")["author"]["kind"] == "bot"
+
+
 # MARK: Streaming
+
+
+def test_a_visitor_sees_an_answer_as_it_comes(bureau, gemini):
+    ana = visit(bureau)
+    here = follow(ana).picture
+    ana.api.say(ana.id, "oi")
+    eventually("the menu", lambda: len(here.texts) == 2)
+    gemini.then(say("Vamos ", "ver isso.", wait=True))
+    ana.api.say(ana.id, QUESTION)
+    gemini.wait_for(1)
+    eventually("the first words", lambda: here.streaming and here.streaming[-1]["text"] == "Vamos")
+    gemini.go_on()
+    eventually("the message", lambda: here.texts[-1] == "Vamos ver isso.")
+    # And what nothing comes of is taken back there too.
+    gemini.then(say("Quem ", "sabe?", wait=True))
+    ana.api.say(ana.id, QUESTION)
+    gemini.wait_for(2)
+    eventually("more words", lambda: here.streaming[-1]["text"] == "Quem")
+    ana.api.say(ana.id, "quero um atendente")
+    eventually("taken back", lambda: here.streaming[-1]["state"] == "cancelled")
+    gemini.go_on()
+    assert "Quem" not in str(ana.texts())
+
+
 
 
 def test_an_answer_is_seen_as_it_comes_and_stored_once(bureau, gemini):

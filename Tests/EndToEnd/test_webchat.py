@@ -91,6 +91,34 @@ def test_a_visitor_talks_to_the_bot_and_to_a_person_like_a_customer_on_whatsapp(
     never("a send to WhatsApp", lambda: office.posts(), 0.3)
 
 
+def test_a_visitor_sees_their_place_in_line_and_says_how_it_was(office):
+    office.admin.put("/api/v1/desk/settings", {"asks_satisfaction": True})
+    maria = office.hire("Maria", capacity=1)
+    first, second = visit(office, name="Ana"), visit(office, name="Bia")
+    first.api.say(first.id, "atendente")
+    eventually("the offer", lambda: maria.api.conversation(first.id)["state"] == "offered")
+    maria.api.claim(first.id)
+    here = follow(second).picture
+    second.api.say(second.id, "atendente")
+    place = eventually("a place", lambda: here.queue)
+    assert place["position"] == 1 and place["online"] == 1
+    again = Desk(office.server, second.token)
+    office._clients.append(again)
+    again.connect()
+    assert again.follow(f"conversation:{second.id}", picture=OneConversation(is_whole=False)).picture.queue == place
+
+    maria.api.say(first.id, "Pronto!")
+    maria.api.command(first.id, "resolve")
+    question = eventually("the question", lambda: (t := first.texts()) and "1" in t[-1] and t[-1])
+    assert "atendimento" in question
+    is_clear_error(first.api.call("POST", f"/api/v1/conversations/{first.id}/messages", json={"text": "adeus"}), 409)
+    first.api.say(first.id, "5", client_message_id="nota")
+    first.api.say(first.id, "5", client_message_id="nota")
+    assert first.api.conversation(first.id)["satisfaction"]["score"] == maria.api.conversation(first.id)["satisfaction"]["score"] == 5
+    assert first.texts().count("5") == 1
+    is_clear_error(first.api.call("POST", f"/api/v1/conversations/{first.id}/messages", json={"text": "5"}), 409)
+
+
 def test_typing_reading_and_presence_go_both_ways(offices):
     office = offices(PRESENCE_GRACE_SECONDS=1)
     maria = office.hire("Maria")

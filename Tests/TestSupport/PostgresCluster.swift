@@ -82,10 +82,10 @@ package final class PostgresCluster: Sendable {
         process.executableURL = URL(fileURLWithPath: "/bin/sh")
         let options =
             "-p \(port) -k '\(directory.path)' -c listen_addresses=127.0.0.1 -c fsync=\(isDurable ? "on" : "off") -c max_connections=120 -c shared_buffers=64MB -c logging_collector=off"
-        // `read` ends when we do; postgres takes QUIT for an immediate stop.
+        // `read` ends when we do, and fails then: nobody is left to take the folder away. Postgres takes QUIT for an immediate stop.
         process.arguments = [
             "-c",
-            "\(Self.asPostgres)'\(Self.binaries)/postgres' -D '\(data)' \(options) < /dev/null >> '\(directory.path)/log' 2>&1 & read line; kill -QUIT $(head -1 '\(data)/postmaster.pid')",
+            "\(Self.asPostgres)'\(Self.binaries)/postgres' -D '\(data)' \(options) < /dev/null >> '\(directory.path)/log' 2>&1 & read line; told=$?; kill -QUIT $(head -1 '\(data)/postmaster.pid'); wait; [ $told = 0 ] || rm -rf '\(directory.path)'",
         ]
         process.currentDirectoryURL = URL(fileURLWithPath: "/tmp")
         process.standardInput = pipe

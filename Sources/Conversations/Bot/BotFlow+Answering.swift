@@ -24,7 +24,8 @@ extension BotFlow {
             if let next = target(input, words, in: menu) { return go(to: next, &position, context) }
             if isFirst { return begin(&position, context) }
             if context.canConsult, assistant?.answersUnknown == true { return Reply(consults: true) }
-            return misunderstood(&position, context, again: "\(filled(notUnderstood, position, context))\n\n\(rendered(menu, position, context))")
+            let again = "\(filled(notUnderstood, position, context))\n\n\(rendered(menu, position, context))"
+            return misunderstood(&position, context, again: again, menu.choices)
         case .ask(let question) where !isFirst:
             return answered(question, input, &position, context)
         case .assistant(_, let otherwise) where !isFirst:
@@ -75,10 +76,12 @@ extension BotFlow {
                 id = next
             case .menu(let menu):
                 reply.texts.append(rendered(menu, position, context))
+                reply.choices = menu.choices
                 settle(at: id, &position)
                 return reply
             case .ask(let question):
-                reply.texts.append(filled(question.text, position, context) + question.expected.choicesText)
+                reply.texts.append(rendered(question, question.text, position, context))
+                reply.choices = question.choices
                 settle(at: id, &position)
                 return reply
             case .branch(let variable, let cases, let otherwise):
@@ -124,13 +127,13 @@ extension BotFlow {
         if case .menu = node { position.menu = id }
     }
 
-    private func misunderstood(_ position: inout Position, _ context: Context, again text: String) -> Reply {
+    private func misunderstood(_ position: inout Position, _ context: Context, again text: String, _ choices: [Choice]) -> Reply {
         position.misunderstandings += 1
         if position.misunderstandings >= handOff.afterMisunderstandings {
             position.misunderstandings = 0
             return Reply(texts: [filled(handOff.text, position, context)], handsOff: true, reason: "O bot não entendeu o cliente")
         }
-        return Reply(texts: [text])
+        return Reply(texts: [text], choices: choices)
     }
 
     private func answered(_ question: Question, _ input: Input, _ position: inout Position, _ context: Context) -> Reply {
@@ -140,7 +143,8 @@ extension BotFlow {
         }
         position.misunderstandings += 1
         guard position.misunderstandings > question.retries else {
-            return Reply(texts: [filled(question.retryText ?? question.expected.complaint, position, context) + question.expected.choicesText])
+            let again = rendered(question, question.retryText ?? question.expected.complaint, position, context)
+            return Reply(texts: [again], choices: question.choices)
         }
         position.misunderstandings = 0
         guard let otherwise = question.otherwise else {
@@ -175,9 +179,14 @@ extension BotFlow {
     // MARK: What it says
 
     func rendered(_ menu: Menu, _ position: Position, _ context: Context) -> String {
-        var text = filled(menu.text, position, context) + "\n" + menu.options.map { "\($0.key) - \($0.title)" }.joined(separator: "\n")
+        var text = filled(menu.text, position, context)
+        if !menu.isTapped { text += "\n" + menu.options.map { "\($0.key) - \($0.title)" }.joined(separator: "\n") }
         if let footer = menu.footer { text += "\n\n" + filled(footer, position, context) }
         return text
+    }
+
+    private func rendered(_ question: Question, _ text: String, _ position: Position, _ context: Context) -> String {
+        filled(text, position, context) + (question.isTapped ? "" : question.expected.choicesText)
     }
 
     /// Variables that every flow has.
@@ -245,4 +254,15 @@ extension BotFlow {
         }
         return letters
     }()
+}
+
+extension BotFlow.Menu {
+    var choices: [BotFlow.Choice] { isTapped ? options.map { .init(id: $0.key, title: $0.title) } : [] }
+}
+
+extension BotFlow.Question {
+    var choices: [BotFlow.Choice] {
+        guard isTapped, case .choice(let choices) = expected else { return [] }
+        return choices.map { .init(id: $0.value, title: $0.title) }
+    }
 }

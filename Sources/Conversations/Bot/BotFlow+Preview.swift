@@ -2,7 +2,7 @@ import Kernel
 import Wire
 
 extension BotFlow {
-    /// `{steps: [{input, texts, node, hands_off, reason, language, consults, variables}]}`: what the flow would answer to one customer who writes this. Ends
+    /// `{steps: [{input, texts, choices: [{id, title}], node, hands_off, reason, language, consults, variables}]}`: what the flow would answer to one customer who writes this. Ends
     /// with a hand-off.
     package func preview(_ inputs: [Input], _ context: Context) -> [UInt8] {
         var position = Position()
@@ -17,6 +17,14 @@ extension BotFlow {
                             $0.field("choice", input.choice)
                         }
                         step.field("texts", strings: reply.texts)
+                        step.list("choices") { list in
+                            for choice in reply.choices {
+                                list.object {
+                                    $0.field("id", choice.id)
+                                    $0.field("title", choice.title)
+                                }
+                            }
+                        }
                         step.field("node", position.node)
                         step.field("hands_off", reply.handsOff)
                         step.field("reason", reply.reason)

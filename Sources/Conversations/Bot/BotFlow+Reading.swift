@@ -84,7 +84,7 @@ struct FlowReading {
             known(json, ["kind", "text", "next"], path)
             return .say(text: text(json, "text", path), next: optionalText(json, "next", path, max: 64))
         case "menu":
-            known(json, ["kind", "text", "options", "footer"], path)
+            known(json, ["kind", "text", "options", "footer", "tapped"], path)
             let options = list(json, "options", path, max: 30).map { item, place in
                 let item = object(item, place, known: ["key", "title", "keywords", "next"]) ?? .emptyObject
                 return BotFlow.Option(
@@ -98,14 +98,25 @@ struct FlowReading {
             for (index, option) in options.enumerated() where options[..<index].contains(where: { $0.key == option.key }) {
                 fault(path + ["options", String(index), "key"], "outra opção já usa '\(option.key)'", "duplicate")
             }
-            return .menu(BotFlow.Menu(text: text(json, "text", path), options: options, footer: optionalText(json, "footer", path)))
+            return .menu(
+                BotFlow.Menu(
+                    text: text(json, "text", path),
+                    options: options,
+                    footer: optionalText(json, "footer", path),
+                    isTapped: tapped(json, options.map(\.title), path + ["options"], path)
+                )
+            )
         case "ask":
-            known(json, ["kind", "text", "variable", "answer", "retries", "retry_text", "next", "otherwise"], path)
+            known(json, ["kind", "text", "variable", "answer", "retries", "retry_text", "next", "otherwise", "tapped"], path)
+            let expected = answer(json["answer"], path + ["answer"])
+            var titles: [String] = []
+            if case .choice(let choices) = expected { titles = choices.map(\.title) }
             return .ask(
                 BotFlow.Question(
                     text: text(json, "text", path),
                     variable: text(json, "variable", path, max: 64),
-                    expected: answer(json["answer"], path + ["answer"]),
+                    expected: expected,
+                    isTapped: tapped(json, titles, path + ["answer", "choices"], path),
                     retries: integer(json, "retries", path, in: 0...10) ?? 2,
                     retryText: optionalText(json, "retry_text", path),
                     next: text(json, "next", path, max: 64),
@@ -132,6 +143,19 @@ struct FlowReading {
             fault(path + ["kind"], "deve ser um destes: say, menu, ask, branch, assistant, hand_off", "enum")
             return nil
         }
+    }
+
+    /// Whether what there is to choose from is tapped; what WhatsApp would not take for a button or a row is told.
+    private mutating func tapped(_ json: JSON, _ titles: [String], _ place: [String], _ path: [String]) -> Bool {
+        if let value = json["tapped"], !value.isNull, value.bool == nil { fault(path + ["tapped"], "deve ser true ou false", "bool_type") }
+        guard json["tapped"]?.bool == true else { return false }
+        if titles.isEmpty { fault(path + ["tapped"], "só há o que tocar em um menu ou em uma pergunta com escolhas", "value_error") }
+        if titles.count > BotFlow.Choice.mostRows { fault(place, "no máximo \(BotFlow.Choice.mostRows) para tocar", "too_long") }
+        let most = titles.count > BotFlow.Choice.mostButtons ? BotFlow.Choice.longestRow : BotFlow.Choice.longestButton
+        for (index, title) in titles.enumerated() where title.unicodeScalars.count > most {
+            fault(place + [String(index), "title"], "para tocar, deve ter no máximo \(most) caracteres", "string_too_long")
+        }
+        return true
     }
 
     private mutating func answer(_ json: JSON?, _ path: [String]) -> ExpectedAnswer {

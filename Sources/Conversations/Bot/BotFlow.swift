@@ -23,12 +23,29 @@ package struct BotFlow: Sendable, Equatable {
         package let text: String
         package let options: [Option]
         package let footer: String?
+        /// The options are buttons, or the rows of a list, to be tapped, and not lines of the text.
+        package let isTapped: Bool
+    }
+
+    /// Something to be tapped in place of an answer in words.
+    package struct Choice: Sendable, Equatable {
+        package let id: String
+        package let title: String
+
+        /// WhatsApp's bounds (research/conversations.md §5.5): up to three are buttons, up to ten the rows of a list.
+        package static let mostButtons = 3
+        package static let mostRows = 10
+        package static let longestButton = 20
+        package static let longestRow = 24
+        package static let longestText = 1024
     }
 
     package struct Question: Sendable, Equatable {
         package let text: String
         package let variable: String
         package let expected: ExpectedAnswer
+        /// As of a menu; of a question with choices.
+        package let isTapped: Bool
         /// Wrong answers that are asked again for.
         package let retries: Int
         package let retryText: String?
@@ -151,6 +168,8 @@ package struct BotFlow: Sendable, Equatable {
 
     package struct Reply: Sendable, Equatable {
         package var texts: [String] = []
+        /// What can be tapped under the last of the texts.
+        package var choices: [Choice] = []
         package var handsOff = false
         package var reason: String?
         /// The language to go on in.
@@ -158,8 +177,9 @@ package struct BotFlow: Sendable, Equatable {
         /// The assistant is to answer; nothing is said before.
         package var consults = false
 
-        package init(texts: [String] = [], handsOff: Bool = false, reason: String? = nil, language: String? = nil, consults: Bool = false) {
+        package init(texts: [String] = [], choices: [Choice] = [], handsOff: Bool = false, reason: String? = nil, language: String? = nil, consults: Bool = false) {
             self.texts = texts
+            self.choices = choices
             self.handsOff = handsOff
             self.reason = reason
             self.language = language

@@ -66,7 +66,9 @@ extension ConversationDesk {
         }
         if let asked { return consult(asked, id, upTo: upTo, &turn) }
         let turnID: BotTurnID = moment.id()
-        for text in reply.texts { botSays(text, id, in: reply.handsOff ? nil : turnID, &turn) }
+        for (index, text) in reply.texts.enumerated() {
+            botSays(text, id, in: reply.handsOff ? nil : turnID, choices: index == reply.texts.count - 1 ? reply.choices : [], &turn)
+        }
         if reply.handsOff { handOff(id, by: .customer, reason: reply.reason, summary: nil, &turn) }
     }
 
@@ -248,12 +250,28 @@ extension ConversationDesk {
     /// Unless WhatsApp no longer lets us write: a message that was long on its way finds the window closed.
     /// - Parameter turnID: the turn of the bot in whose name it is said, which is asked for again before it is sent; `nil` for what stands although the
     ///   conversation is handed off.
-    func botSays(_ text: String, _ id: ConversationID, in turnID: BotTurnID?, _ turn: inout Turn) {
+    func botSays(_ text: String, _ id: ConversationID, in turnID: BotTurnID?, choices: [BotFlow.Choice] = [], _ turn: inout Turn) {
         guard sessions[id]?.conversation.isWindowOpen(at: turn.moment.now) == true else { return }
         var draft = MessageDraft(.outbound, from: .bot, text: text)
         draft.authorName = "Bot"
-        draft.content = turnID.map { (["turn_id": .string($0.description)] as JSON).text }
+        var content = JSON.emptyObject
+        if !choices.isEmpty, text.unicodeScalars.count <= BotFlow.Choice.longestText {
+            draft.kind = "interactive"
+            let language = sessions[id]?.conversation.language ?? settings.defaultLanguage
+            content = Self.tapped(choices, language)
+        } else if !choices.isEmpty {
+            draft.text += "\n" + choices.map { "- \($0.title)" }.joined(separator: "\n")
+        }
+        if let turnID { content = content.adding("turn_id", .string(turnID.description)) }
+        draft.content = content == .emptyObject ? nil : content.text
         append(draft, to: id, &turn)
+    }
+
+    /// In the shape of protocol/README.md "What messages carry".
+    private static func tapped(_ choices: [BotFlow.Choice], _ language: String) -> JSON {
+        let items = JSON.array(choices.map { ["id": .string($0.id), "title": .string($0.title)] })
+        if choices.count <= BotFlow.Choice.mostButtons { return ["buttons": items] }
+        return ["list": ["button": .string(DeskWords.options(language)), "sections": [["rows": items]]]]
     }
 
     private func systemSays(_ text: String, _ id: ConversationID, _ turn: inout Turn) {
