@@ -153,11 +153,15 @@ final class WebSocketConnection: ChannelInboundHandler, SessionTransport, TimedC
 
     func flush() { outlet?.flush() }
 
-    func close(_ disconnect: CentrifugeDisconnect) { sendClose(disconnect.code, disconnect.reason) }
+    func close(_ disconnect: CentrifugeDisconnect) {
+        // Who is slow has much to read before they come to why they are sent away.
+        let isSlow = disconnect == .slow || disconnect == .insufficientState
+        sendClose(disconnect.code, disconnect.reason, within: .seconds(isSlow ? 15 : 3))
+    }
 
-    private func sendClose(_ code: UInt16, _ reason: String) {
+    private func sendClose(_ code: UInt16, _ reason: String, within patience: Duration = .seconds(3)) {
         guard case .open = state else { return }
-        let deadline = services.environment.now() + .seconds(3)
+        let deadline = services.environment.now() + patience
         state = .closing(deadline: deadline)
         visit(at: deadline)
         session?.ended()
