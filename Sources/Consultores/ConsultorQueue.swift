@@ -221,6 +221,8 @@ extension ConsultorQueue: AttendantPool {
 
     package nonisolated func staffing(language: String, _ moment: Moment) -> Staffing { assumeIsolated { $0.fifo.staffing(idioma: language) } }
 
+    package nonisolated func isOnline(_ id: Int64) -> Bool { assumeIsolated { $0.fifo.consultores[id]?.statusOnline ?? false } }
+
     package nonisolated func hasRoom(_ id: Int64) -> Bool {
         assumeIsolated { queue in queue.fifo.consultores[id].map { queue.fifo.busyCount(id) < $0.capacity } ?? false }
     }

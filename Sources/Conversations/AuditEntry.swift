@@ -22,8 +22,8 @@ package struct AuditEntry: Sendable, Equatable {
         conversation: ConversationID?,
         by author: Author,
         cause: String,
-        from: Conversation.State? = nil,
-        to: Conversation.State? = nil,
+        from: (name: String?, consultor: Int64?)? = nil,
+        to: (name: String?, consultor: Int64?)? = nil,
         at: Timestamp
     ) {
         self.seq = seq
@@ -94,6 +94,20 @@ package struct AuditEntry: Sendable, Equatable {
 extension ConversationDesk {
     /// Notes what the turn has done, by its actor and for its cause.
     func audit(_ conversation: ConversationID?, from: Conversation.State? = nil, to: Conversation.State? = nil, _ turn: inout Turn) {
+        audit(conversation, from.map { ($0.name, $0.consultor) }, to.map { ($0.name, $0.consultor) }, &turn)
+    }
+
+    /// What became of a consultor, which is nobody's conversation.
+    func audit(consultor: Int64, from: String?, to: String?, _ turn: inout Turn) {
+        audit(nil, (from, nil), (to, consultor), &turn)
+    }
+
+    private func audit(
+        _ conversation: ConversationID?,
+        _ from: (name: String?, consultor: Int64?)?,
+        _ to: (name: String?, consultor: Int64?)?,
+        _ turn: inout Turn
+    ) {
         lastAudit += 1
         let entry = AuditEntry(seq: lastAudit, conversation: conversation, by: turn.actor, cause: turn.cause, from: from, to: to, at: turn.moment.now)
         turn.change.rows.append(entry.image(tenant: tenant))

@@ -171,7 +171,10 @@ extension ConversationDesk {
         turn.change.rows.append(settings.image(tenant: tenant, at: moment.now))
         rules = settings
         pool.govern(settings.assignment)
-        for session in sessions.values { look(at: session.conversation) }
+        for session in sessions.values {
+            look(at: session.conversation)
+            noteBot(session.conversation.id)
+        }
         turn.change.events.append(
             event("desk", "settings.changed") {
                 $0.key("settings")

@@ -91,6 +91,12 @@ package struct Conversation: Sendable, Equatable {
     package internal(set) var botAnsweredSeq: Int64 = 0
     /// Whether the customer was told that the line takes longer than it should.
     package internal(set) var isLateTold = false
+    /// When it came into the line last.
+    package internal(set) var inLineSince: Timestamp?
+    /// The last message of before the bot was last interrupted: what it said up to there is not said any more.
+    package internal(set) var botStoppedSeq: Int64 = 0
+    /// The business began it, on its own telephone: when the customer answers, a person is to go on.
+    package internal(set) var isHandsets = false
     package internal(set) var unread = 0
     package internal(set) var labels: [String] = []
     package internal(set) var windowExpiresAt: Timestamp?
@@ -202,15 +208,26 @@ package struct Conversation: Sendable, Equatable {
         return message
     }
 
+    /// What a message of the customer's is.
+    enum Word: Sendable {
+        /// Something that wants an answer.
+        case said
+        /// A reaction: WhatsApp's window counts from it too, and nothing is owed for it.
+        case reacted
+        /// Changed or taken back, or told by WhatsApp about its customer.
+        case noted
+    }
+
     /// - Parameter providerTime: when the customer sent it, which the 24 hours count from.
     /// - Returns: whether a snoozed conversation woke by it.
-    /// - Parameter isNews: whether it is to be counted as unread.
-    mutating func customerWrote(providerTime: Timestamp, isNews: Bool = true, _ moment: Moment) -> Bool {
+    mutating func customerWrote(_ word: Word = .said, providerTime: Timestamp, _ moment: Moment) -> Bool {
         precondition(!isResolved, "a resolved conversation takes no more messages from its customer; they begin a new one")
+        updatedAt = moment.now
+        if word == .noted { return false }
         let expires = min(providerTime, moment.now) + Self.window
         if !isWebChat { windowExpiresAt = windowExpiresAt.map { max($0, expires) } ?? expires }
-        if isNews { unread += 1 }
-        updatedAt = moment.now
+        if word == .reacted { return false }
+        unread += 1
         if askedAt != nil, owedSince == nil { owedSince = moment.now }
         if case .snoozed(let consultor, _) = state {
             state = .active(consultor: consultor)
@@ -223,7 +240,8 @@ package struct Conversation: Sendable, Equatable {
     mutating func handedOff(protocolo: Int64, _ moment: Moment) {
         guard case .bot = state else { preconditionFailure("only a conversation of the bot is handed off, not one that is \(state.name)") }
         self.protocolo = protocolo
-        isLateTold = false
+        botStopped()
+        cameIntoLine(moment)
         asked(moment)
         state = .queued(since: askedAt ?? moment.now)
         updatedAt = moment.now
@@ -234,6 +252,16 @@ package struct Conversation: Sendable, Equatable {
         guard isWindowOpen(at: moment.now) else { return }
         windowExpiresAt = moment.now
         updatedAt = moment.now
+    }
+
+    private mutating func cameIntoLine(_ moment: Moment) {
+        isLateTold = false
+        inLineSince = moment.now
+    }
+
+    private mutating func botStopped() {
+        botStoppedSeq = lastSeq
+        isHandsets = false
     }
 
     /// An attendance by people begins, unless one has begun.
@@ -279,6 +307,7 @@ package struct Conversation: Sendable, Equatable {
             throw Self.taken(by: present, name: takenBy(present))
         case .resolved: throw Refusal(.conflict, "conversation_resolved", "A conversa já foi encerrada; reabra-a para atender.")
         case .bot, .queued:
+            if case .bot = state { botStopped() }
             asked(moment)
             state = .active(consultor: consultor)
             updatedAt = moment.now
@@ -303,6 +332,7 @@ package struct Conversation: Sendable, Equatable {
     mutating func requeued(language: String?, _ moment: Moment) throws(Refusal) -> Int64 {
         let present = try requireAssignee()
         if let language { self.language = language }
+        cameIntoLine(moment)
         state = .queued(since: askedAt ?? moment.now)
         updatedAt = moment.now
         return present
@@ -325,6 +355,7 @@ package struct Conversation: Sendable, Equatable {
     mutating func resolved(_ moment: Moment) -> (changed: Bool, released: Int64?) {
         guard !isResolved else { return (false, nil) }
         let present = assignee ?? offer?.consultor
+        if case .bot = state { botStopped() }
         state = .resolved(at: moment.now)
         unread = 0
         attendanceEnded()

@@ -147,7 +147,10 @@ extension ConversationDesk {
             try requireMine(session.conversation, principal)
             guard let target = pool.attendant(consultor) else { throw .invalid("consultor_id", message: "não há consultor com este id") }
             guard session.conversation.assignee != consultor else { break }
-            // Somebody who administers may give more than fits.
+            // Somebody who administers may give more than fits, and to whoever is not there.
+            guard principal.role.canAdminister || pool.isOnline(consultor) else {
+                throw Refusal(.conflict, "consultor_offline", "\(target.name) não está on-line.")
+            }
             guard principal.role.canAdminister || pool.hasRoom(consultor) else {
                 throw Refusal(.conflict, "consultor_full", "\(target.name) já está com todas as conversas que pode ter.")
             }
@@ -200,6 +203,7 @@ extension ConversationDesk {
             }
             guard session.conversation.isResolved else { throw Refusal(.conflict, "conversation_open", "A conversa não está encerrada.") }
             let (attendant, change) = pool.attendant(of: principal, moment)
+            try requireRoom(attendant, principal)
             turn.change.append(change)
             try alter(id, &turn) { c throws(Refusal) in try c.reopened(by: attendant.id, moment) }
             begin(.resolution, id, &turn)
@@ -213,7 +217,10 @@ extension ConversationDesk {
 
         case .read:
             mentionsRead(in: id, by: principal, &turn)
-            guard session.conversation.unread > 0 else { break }
+            // Whose it is counts what they have not read; others may look without that.
+            guard session.conversation.unread > 0,
+                session.conversation.assignee.map({ pool.attendant($0)?.user == principal.user }) ?? true
+            else { break }
             _ = alter(id, &turn) { $0.read(moment) }
 
         case .label(let labels):
@@ -234,6 +241,8 @@ extension ConversationDesk {
             throw taken(by: present)
         }
         let (attendant, change) = pool.attendant(of: principal, turn.moment)
+        // What is on offer to them is in what they have already.
+        if before.assignee == nil, before.offer?.consultor != attendant.id { try requireRoom(attendant, principal) }
         turn.change.append(change)
         let moment = turn.moment
         let claim = try alter(id, &turn) { c throws(Refusal) in try c.claimed(by: attendant.id, takenBy: { self.name($0) }, moment) }
@@ -243,6 +252,13 @@ extension ConversationDesk {
         lastMissed[id] = nil
         turn.change.append(pool.took(id, attendant.id, protocolo: protocolNumber(of: id, &turn), countsAsTurn: true, moment))
         record("\(attendant.name) assumiu a conversa", by: .user(principal.user, name: principal.name), id, &turn)
+    }
+
+    /// Nobody takes more than they can have, but for those who administer.
+    private func requireRoom(_ attendant: Attendant, _ principal: Principal) throws(Refusal) {
+        guard principal.role.canAdminister || pool.hasRoom(attendant.id) else {
+            throw Refusal(.conflict, "consultor_full", "Você já está com todas as conversas que pode ter; encerre ou transfira uma antes.")
+        }
     }
 
     /// Who writes to a conversation of the bot or of the line takes it over: a person's word ends the bot's.
@@ -274,7 +290,12 @@ extension ConversationDesk {
 
     /// - Returns: what to tell on the conversation's channel, to each of those who are told.
     package func typing(_ isTyping: Bool, on id: ConversationID, by principal: Principal) throws(Refusal) -> [Event] {
-        guard let conversation = sessions[id]?.conversation else { throw .notFound(.conversation) }
+        if principal.role == .visitor, principal.conversation != id { throw .visitorOnly }
+        guard let conversation = sessions[id]?.conversation else {
+            // In a web chat that has not begun nobody listens yet.
+            if principal.role == .visitor { return [] }
+            throw .notFound(.conversation)
+        }
         func typing(user: UserID?, for audience: Audience) -> Event {
             event("conversation:\(id)", "typing", for: audience) {
                 $0.field("user_id", user?.description)
@@ -282,10 +303,7 @@ extension ConversationDesk {
                 $0.field("typing", isTyping)
             }
         }
-        if principal.role == .visitor {
-            guard principal.conversation == id else { throw .visitorOnly }
-            return [typing(user: nil, for: .staff)]
-        }
+        if principal.role == .visitor { return [typing(user: nil, for: .staff)] }
         guard principal.role.canAttend else { throw .viewerOnly }
         return [typing(user: principal.user, for: .staff)] + (conversation.isWebChat ? [typing(user: nil, for: .visitor)] : [])
     }

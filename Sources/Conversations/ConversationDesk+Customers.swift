@@ -56,6 +56,14 @@ package struct CustomerMessage: Sendable {
 }
 
 extension CustomerMessage {
+    var word: Conversation.Word {
+        switch annotation?.1 {
+        case .reaction?: .reacted
+        case .edited?, .revoked?: .noted
+        case nil: kind == "system" ? .noted : .said
+        }
+    }
+
     func draft(by contact: Contact) -> MessageDraft {
         var draft = MessageDraft(.inbound, from: .customer, text: text)
         draft.kind = kind
@@ -92,6 +100,11 @@ extension ConversationDesk {
         let id: ConversationID
         if let open = openByContact[contact.id] {
             id = open
+        } else if inbound.isEcho, let asked = askedForSatisfaction[contact.id] {
+            // The business's own word after the end is no answer, and no new conversation.
+            remember(Mark(key, at: moment.now), &turn)
+            keep(echo: inbound, in: asked, &turn)
+            return (.taken(asked), finish(turn))
         } else if Self.kindsThatSpeak.contains(inbound.kind), !inbound.isEcho,
             let (asked, answer) = tellsSatisfaction(inbound, contact, &turn)
         {
@@ -117,19 +130,25 @@ extension ConversationDesk {
 
         if inbound.isEcho {
             remember(Mark(key, at: moment.now), &turn)
-            echoed(inbound, contact, id, &turn)
+            echoed(inbound, id, &turn)
             return (.taken(id), finish(turn))
         }
         let message = append(inbound.draft(by: contact), to: id, &turn)
         remember(Mark(key, at: moment.now, result: message.id.description), &turn)
         if inbound.hasMedia { turn.change.jobs.append(mediaJob(message, moment)) }
         annotate(inbound, &turn)
-        let isNews = inbound.annotation == nil
-        if alter(id, &turn, { $0.customerWrote(providerTime: inbound.sentAt, isNews: isNews, moment) }) {
+        let word = inbound.word
+        if alter(id, &turn, { $0.customerWrote(word, providerTime: inbound.sentAt, moment) }) {
             record("O cliente voltou a escrever; a pausa terminou", by: .system, id, &turn)
+            requeueIfAway(id, &turn)
         }
+        guard word == .said else { return (.taken(id), finish(turn)) }
         if let answered = sessions[id]?.conversation, answered.firstAnsweredAt != nil, answered.owedSince != nil { begin(.nextAnswer, id, &turn) }
-        if Self.kindsThatSpeak.contains(inbound.kind) { customerSpoke(inbound.kind, inbound.text, id, &turn) }
+        if sessions[id]?.conversation.isHandsets == true {
+            handOff(id, by: .customer, cause: "handset_began", &turn)
+        } else if Self.kindsThatSpeak.contains(inbound.kind) {
+            customerSpoke(inbound.kind, inbound.text, id, &turn)
+        }
         return (.taken(id), finish(turn))
     }
 
@@ -166,17 +185,26 @@ extension ConversationDesk {
 
     /// To the line of those who wait for a person, with a protocol number from that moment on.
     /// - Parameter summary: what an agent should know who has not read the conversation.
-    func handOff(_ id: ConversationID, by author: Author, reason: String? = nil, summary: String? = nil, _ turn: inout Turn) {
+    /// - Parameter cause: what the audit trail calls it.
+    func handOff(
+        _ id: ConversationID,
+        by author: Author,
+        cause: String,
+        reason: String? = nil,
+        summary: String? = nil,
+        _ turn: inout Turn
+    ) {
         let number = protocolNumber(of: id, &turn)
         let moment = turn.moment
-        turn.cause = "person_asked_for"
+        (turn.actor, turn.cause) = (author, cause)
         alter(id, &turn) { $0.handedOff(protocolo: number, moment) }
         attendanceBegan(id, &turn)
         line.enter(.init(since: turn.moment.now, protocolo: number, conversation: id))
         record("Atendimento humano solicitado, protocolo \(protocolText(number))", by: author, id, &turn)
         let language = sessions[id]?.conversation.language ?? settings.defaultLanguage
         brief(id, reason, summary, language, &turn)
-        let position = line.position(of: id) ?? 1
+        // Among those of their language, as they are told live (`QueueEstimate`).
+        let position = 1 + line.places.prefix { $0.conversation != id }.count { sessions[$0.conversation]?.conversation.language == language }
         var notice = BotFlow.handOffNotice(protocolo: protocolText(number), position: position, language: language)
         if !rules.isOpen(at: moment.now) {
             notice += "\n\n" + (rules.outOfHoursMessage ?? DeskWords.outOfHours(language))

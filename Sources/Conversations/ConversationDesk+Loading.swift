@@ -131,6 +131,9 @@ extension ConversationDesk {
 
     package func has(_ id: ConversationID) -> Bool { sessions[id] != nil }
 
+    /// Whether it is in memory, or known to be nowhere yet.
+    package func knows(_ id: ConversationID) -> Bool { has(id) || awaited.contains(id) }
+
     package func adopt(_ loaded: Loaded, _ moment: Moment) {
         for contact in loaded.contacts where contacts[contact.id] == nil {
             index(contact)

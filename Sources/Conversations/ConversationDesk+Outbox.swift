@@ -113,7 +113,7 @@ extension ConversationDesk {
             return (.ended, finish(turn))
         }
         if isWithdrawn(message, conversation) {
-            _ = message.reported(.failed, externalID: nil, failure: Self.withdrawn)
+            _ = message.reported(.failed, externalID: nil, failure: Self.withdrawn(conversation))
             update(message, &turn)
             turn.change.endedJobs.append(job)
             return (.ended, finish(turn))

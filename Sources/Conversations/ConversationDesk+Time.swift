@@ -54,11 +54,13 @@ extension ConversationDesk {
     package func timePassed(_ moment: Moment) -> Change {
         var turn = Turn(moment)
         let due = deadlines.due(at: moment.now)
+        var postponed: [ConversationID] = []
         for id in due {
             guard let conversation = sessions[id]?.conversation else { continue }
             stateEnds(conversation, &turn)
             promisesFallDue(id, &turn)
-            if let until = Self.idleUntil(conversation, rules), until <= moment.now { closeForInactivity(id, &turn) }
+            guard let until = Self.idleUntil(conversation, rules), until <= moment.now else { continue }
+            if isOwedSomething(id) { postponed.append(id) } else { closeForInactivity(id, &turn) }
         }
         turn.cause = "wrap_up_ended"
         turn.change.append(pool.timePassed(moment))
@@ -66,6 +68,7 @@ extension ConversationDesk {
         botTimePassed(&turn)
         let change = finish(turn)
         for id in due { if let conversation = sessions[id]?.conversation { look(at: conversation) } }
+        for id in postponed { deadlines.set(id, at: moment.now + Self.inactivityPause) }
         return change
     }
 
@@ -78,9 +81,17 @@ extension ConversationDesk {
             lastMissed[id] = Missed(consultor: offer.consultor, notBefore: moment.now, isRefusal: false)
             turn.change.append(pool.missed(id, offer.consultor, bySilence: true, moment))
             record("\(name(offer.consultor)) não respondeu à oferta a tempo", by: .system, id, &turn)
+            // After so many in a row they are taken to be away, and nothing else waits for them.
+            if !pool.isOnline(offer.consultor) {
+                turn.cause = "missed_offers"
+                auditConsultor(offer.consultor, isOnline: false, &turn)
+                wentAway(offer.consultor, &turn)
+            }
         case .snoozed(_, let until) where until <= moment.now:
             turn.cause = "snooze_ended"
-            if alter(id, &turn, { $0.snoozeEnded(moment) }) { record("A pausa terminou", by: .system, id, &turn) }
+            guard alter(id, &turn, { $0.snoozeEnded(moment) }) else { break }
+            record("A pausa terminou", by: .system, id, &turn)
+            requeueIfAway(id, &turn)
         case .resolved:
             guard let until = conversation.satisfaction?.until, until <= moment.now else { break }
             alter(id, &turn) { $0.satisfaction?.until = nil }
@@ -106,34 +117,65 @@ extension ConversationDesk {
         let now = turn.moment.now
         guard let next = sessions[id]?.conversation.levels.next, next <= now else { return }
         let reached = alter(id, &turn) { $0.levels.timePassed(now) }
+        for (metric, stage, dueAt) in reached { tellPromise(metric, stage, dueAt, id, &turn) }
+    }
+
+    /// A promise that is given up is a broken one.
+    func breakPromise(_ metric: ServiceLevels.Metric, _ id: ConversationID, _ turn: inout Turn) {
+        guard let dueAt = alter(id, &turn, { $0.levels.broke(metric) }) else { return }
+        tellPromise(metric, .breached, dueAt, id, &turn)
+    }
+
+    private func tellPromise(
+        _ metric: ServiceLevels.Metric,
+        _ stage: ServiceLevels.Stage,
+        _ dueAt: Timestamp,
+        _ id: ConversationID,
+        _ turn: inout Turn
+    ) {
         let assignee = sessions[id]?.conversation.assignee
-        for (metric, stage, dueAt) in reached {
-            let user = assignee.flatMap { pool.attendant($0)?.user }
-            for channel in ["supervision"] + (user.map { ["user:\($0)"] } ?? []) {
-                turn.change.events.append(
-                    event(channel, stage == .breached ? "sla.breached" : "sla.warned") {
-                        $0.field("conversation_id", id.description)
-                        $0.field("metric", metric.rawValue)
-                        $0.field("due_at", dueAt.description)
-                        $0.field("consultor_id", assignee)
-                    }
-                )
-            }
-            guard stage == .breached else { continue }
-            turn.cause = "sla_\(metric.rawValue)_breached"
-            audit(id, &turn)
+        let user = assignee.flatMap { pool.attendant($0)?.user }
+        for channel in ["supervision"] + (user.map { ["user:\($0)"] } ?? []) {
+            turn.change.events.append(
+                event(channel, stage == .breached ? "sla.breached" : "sla.warned") {
+                    $0.field("conversation_id", id.description)
+                    $0.field("metric", metric.rawValue)
+                    $0.field("due_at", dueAt.description)
+                    $0.field("consultor_id", assignee)
+                }
+            )
         }
+        let cause = turn.cause
+        turn.cause = "sla_\(metric.rawValue)_\(stage.rawValue)"
+        audit(id, &turn)
+        turn.cause = cause
     }
 
     // MARK: Inactivity
 
+    /// How soon it is looked again whether a conversation that is owed something may be closed.
+    private static let inactivityPause = Duration.seconds(30)
+
+    /// It is not for the customer to say something: the bot is about to, or what was said has not left yet.
+    private func isOwedSomething(_ id: ConversationID) -> Bool {
+        guard let session = sessions[id] else { return false }
+        return session.burst != nil || session.consultation != nil
+            || session.recent.contains { messages[$0].map { $0.direction == .outbound && $0.status.isOnItsWay } ?? false }
+    }
+
     private func closeForInactivity(_ id: ConversationID, _ turn: inout Turn) {
-        let moment = turn.moment
+        guard let conversation = sessions[id]?.conversation else { return }
+        let (moment, assignee, contact) = (turn.moment, conversation.assignee, conversation.contact)
         turn.cause = "inactivity"
         if let text = rules.inactivityMessage { botSays(text, id, in: nil, &turn) }
         record("A conversa foi encerrada por falta de resposta", by: .system, id, &turn)
         let (_, released) = alter(id, &turn) { $0.resolved(moment) }
-        if let released { turn.change.append(pool.released(id, by: released, moment)) }
+        if let assignee {
+            turn.change.append(pool.finished(id, by: assignee, moment))
+            attended(by: assignee, contact, &turn)
+        } else if let released {
+            turn.change.append(pool.released(id, by: released, moment))
+        }
         lastMissed[id] = nil
         lingeringSessions.touch(id, at: moment.now)
     }

@@ -7,20 +7,22 @@ import Wire
 // What a visitor sees has the shape that agents see, with null or empty for what is not theirs. It is chosen field by field: something new in a conversation is
 // kept from visitors until somebody writes it down here.
 
-/// A web chat: whose it is, and the conversation that it is bound to.
+/// A web chat: whose it is, and the conversation that it is bound to. It begins with its first word: until then there is nothing but a token with both ids.
 package struct Visit: Sendable, Hashable {
     package let conversation: ConversationID
     package let contact: ContactID
+    package let name: String
 
-    package init(conversation: ConversationID, contact: ContactID) {
+    package init(conversation: ConversationID, contact: ContactID, name: String) {
         self.conversation = conversation
         self.contact = contact
+        self.name = name
     }
 
     /// `nil` for whoever is no visitor.
     package init?(_ principal: Principal) {
         guard let conversation = principal.conversation else { return nil }
-        self.init(conversation: conversation, contact: ContactID(principal.user.value))
+        self.init(conversation: conversation, contact: ContactID(principal.user.value), name: principal.name)
     }
 }
 
@@ -31,53 +33,68 @@ extension ConversationDesk {
 
     // MARK: Coming and coming back
 
-    /// Somebody opened the web chat.
-    package func visited(name: String, _ moment: Moment) throws(Refusal) -> (Visit, Change) {
-        guard openByContact.count < settings.maxOpenConversations else { throw Self.tooManyConversations }
-        var turn = Turn(moment, by: .customer, cause: "visitor_came")
-        var contact = Contact(id: moment.id(), name: name, waID: nil, bsuid: nil, at: moment.now)
-        turn.change.rows.append(contact.image(tenant: tenant))
-        index(contact)
-        lingeringContacts.touch(contact.id, at: moment.now)
-        let visit = begin(contact, &turn)
-        return (visit, finish(turn))
+    /// Somebody opened the web chat. Nothing is stored, and nobody is told.
+    package func visited(name: String, _ moment: Moment) -> Visit {
+        expect(Visit(conversation: moment.id(), contact: moment.id(), name: name), moment)
     }
 
-    /// Somebody is back with what they were given before: to the same conversation, unless it is over.
-    /// - Precondition: the conversation is in memory, or does not exist.
-    package func returned(_ visit: Visit, _ moment: Moment) throws(Refusal) -> (Visit, Change) {
-        guard let conversation = sessions[visit.conversation]?.conversation, conversation.isWebChat, conversation.contact == visit.contact,
-            let contact = contacts[visit.contact]
-        else { throw .notFound(.conversation) }
-        if let open = openByContact[visit.contact] { return (Visit(conversation: open, contact: visit.contact), Change()) }
-        guard openByContact.count < settings.maxOpenConversations else { throw Self.tooManyConversations }
-        var turn = Turn(moment, by: .customer, cause: "visitor_came")
-        let begun = begin(contact, &turn)
-        return (begun, finish(turn))
+    /// Somebody is back with what they were given before: to the same conversation, unless it is over and nothing more is asked of them.
+    /// - Precondition: the conversation is in memory, or there is none.
+    package func returned(_ visit: Visit, _ moment: Moment) throws(Refusal) -> Visit {
+        guard let conversation = try begun(visit) else { return expect(visit, moment) }
+        if !conversation.isResolved || askedForSatisfaction[visit.contact] == conversation.id { return visit }
+        if let open = openByContact[visit.contact] { return Visit(conversation: open, contact: visit.contact, name: visit.name) }
+        return expect(Visit(conversation: moment.id(), contact: visit.contact, name: visit.name), moment)
     }
 
-    private static let tooManyConversations = Refusal(
-        .unavailable,
-        "too_many_conversations",
-        "Há conversas abertas demais; tente novamente mais tarde.",
-        retryAfterSeconds: 60
-    )
+    /// Known not to be in the store, which need not be asked then.
+    private func expect(_ visit: Visit, _ moment: Moment) -> Visit {
+        awaited.insert(visit.conversation)
+        lingeringVisits.touch(visit.conversation, at: moment.now)
+        return visit
+    }
 
-    private func begin(_ contact: Contact, _ turn: inout Turn) -> Visit {
-        let id: ConversationID = turn.moment.id()
-        sessions[id] = Session(
-            conversation: Conversation(
-                id: id,
-                contact: contact,
-                channel: Conversation.webChannel,
-                language: settings.defaultLanguage,
-                at: turn.moment.now
-            )
+    /// `nil` for one that has not begun.
+    private func begun(_ visit: Visit) throws(Refusal) -> Conversation? {
+        guard let conversation = sessions[visit.conversation]?.conversation else { return nil }
+        guard conversation.isWebChat, conversation.contact == visit.contact else { throw .notFound(.conversation) }
+        return conversation
+    }
+
+    /// The conversation as it is, or would be if it began now.
+    private func conversation(of visit: Visit) throws(Refusal) -> Conversation {
+        if let begun = try begun(visit) { return begun }
+        let opened = visit.conversation.value.time
+        let contact = contacts[visit.contact] ?? Contact(id: visit.contact, name: visit.name, waID: nil, bsuid: nil, at: opened)
+        return Conversation(
+            id: visit.conversation,
+            contact: contact,
+            channel: Conversation.webChannel,
+            language: settings.defaultLanguage,
+            at: opened
         )
-        openByContact[contact.id] = id
-        turn.altered.append(id)
-        audit(id, to: .bot, &turn)
-        return Visit(conversation: id, contact: contact.id)
+    }
+
+    private func begin(_ visit: Visit, _ turn: inout Turn) throws(Refusal) {
+        guard openByContact.count < settings.maxOpenConversations else {
+            throw Refusal(
+                .unavailable,
+                "too_many_conversations",
+                "Há conversas abertas demais; tente novamente mais tarde.",
+                retryAfterSeconds: 60
+            )
+        }
+        if contacts[visit.contact] == nil {
+            var contact = Contact(id: visit.contact, name: visit.name, waID: nil, bsuid: nil, at: turn.moment.now)
+            turn.change.rows.append(contact.image(tenant: tenant))
+            index(contact)
+        }
+        lingeringContacts.touch(visit.contact, at: turn.moment.now)
+        sessions[visit.conversation] = Session(conversation: try conversation(of: visit))
+        openByContact[visit.contact] = visit.conversation
+        awaited.remove(visit.conversation)
+        turn.altered.append(visit.conversation)
+        audit(visit.conversation, to: .bot, &turn)
     }
 
     // MARK: Writing and reading
@@ -87,15 +104,21 @@ extension ConversationDesk {
     package func visitorWrote(_ text: String, clientMessageID: String, on visit: Visit, earlier: String?, _ moment: Moment) throws(Refusal) -> (
         Answer, Change
     ) {
-        guard let conversation = sessions[visit.conversation]?.conversation, conversation.contact == visit.contact else {
-            throw .notFound(.conversation)
-        }
+        let present = try begun(visit)
         let key = Self.mark(visit, clientMessageID: clientMessageID, tenant: tenant)
         if let message = (marks[key] ?? earlier).flatMap({ MessageID($0) }) { return (.earlier(message), Change()) }
         // One that was ended stays ended, but for the answer to how it was. The page asks for a new one with the token that it has.
         let isScore = askedForSatisfaction[visit.contact] == visit.conversation && Conversation.Satisfaction.score(in: text) != nil
-        guard isScore || !conversation.isResolved && openByContact[visit.contact] == visit.conversation else {
+        guard
+            isScore || present.map({ !$0.isResolved && openByContact[visit.contact] == visit.conversation }) ?? (openByContact[visit.contact] == nil)
+        else {
             throw Refusal(.conflict, "conversation_resolved", "O atendimento foi encerrado; inicie uma nova conversa.")
+        }
+        var change = Change()
+        if present == nil {
+            var turn = Turn(moment, by: .customer, cause: "visitor_wrote")
+            try begin(visit, &turn)
+            change = turn.change
         }
         var inbound = CustomerMessage(
             channel: Conversation.webChannel,
@@ -109,7 +132,7 @@ extension ConversationDesk {
             sentAt: moment.now
         )
         inbound.visit = visit
-        let (_, change) = try received(inbound, seenBefore: false, moment)
+        change.append(try received(inbound, seenBefore: false, moment).1)
         guard let message = marks[key].flatMap({ MessageID($0) }).flatMap({ messages[$0] }) else {
             preconditionFailure("a message was taken without a mark")
         }
@@ -118,7 +141,7 @@ extension ConversationDesk {
 
     /// A visitor has seen what was written to them, as far as it is in memory.
     package func visitorRead(_ visit: Visit, _ moment: Moment) throws(Refusal) -> ([UInt8], Change) {
-        guard let session = sessions[visit.conversation], session.conversation.contact == visit.contact else { throw .notFound(.conversation) }
+        guard try begun(visit) != nil, let session = sessions[visit.conversation] else { return (visitorJSON(try conversation(of: visit)), Change()) }
         var turn = Turn(moment)
         for id in session.recent {
             guard var message = messages[id], message.reported(.read, externalID: nil) else { continue }
@@ -137,22 +160,23 @@ extension ConversationDesk {
 
     // MARK: What a visitor sees
 
-    /// The visitor's side of channel `conversation:<id>`. `nil` when there is no such conversation in memory, or it is no web chat.
-    package func visitorSnapshot(_ id: ConversationID, _ moment: Moment) -> [UInt8]? {
-        guard let session = sessions[id], session.conversation.isWebChat else { return nil }
-        lingeringSessions.touch(id, at: moment.now)
-        let seen = session.recent.compactMap { messages[$0] }.filter(\.isForVisitor)
+    /// The visitor's side of channel `conversation:<id>`.
+    package func visitorSnapshot(_ visit: Visit, _ moment: Moment) throws(Refusal) -> [UInt8] {
+        let (id, conversation) = (visit.conversation, try conversation(of: visit))
+        let session = sessions[id]
+        if session != nil { lingeringSessions.touch(id, at: moment.now) }
+        let seen = (session?.recent ?? []).compactMap { messages[$0] }.filter(\.isForVisitor)
         var writer = JSONWriter(capacity: 8192)
         writer.object {
-            $0.field("conversation", raw: visitorJSON(session.conversation))
+            $0.field("conversation", raw: visitorJSON(conversation))
             $0.list("messages") { array in for message in seen { message.write(to: &array, for: .visitor) } }
             if let estimate = outlook.told[id] { $0.field("queue") { estimate.writeMembers(to: &$0) } } else { $0.field("queue", JSON.null) }
-            $0.field("has_more", (session.recent.first.flatMap { messages[$0]?.seq } ?? 1) > 1)
+            $0.field("has_more", (session?.recent.first.flatMap { messages[$0]?.seq } ?? 1) > 1)
         }
         return writer.bytes
     }
 
-    package func visitorJSON(_ id: ConversationID) -> [UInt8]? { sessions[id].map { visitorJSON($0.conversation) } }
+    package func visitorJSON(_ visit: Visit) throws(Refusal) -> [UInt8] { visitorJSON(try conversation(of: visit)) }
 
     func visitorJSON(_ conversation: Conversation) -> [UInt8] {
         let last = sessions[conversation.id]?.recent.last { messages[$0]?.isForVisitor == true }.flatMap { messages[$0] }

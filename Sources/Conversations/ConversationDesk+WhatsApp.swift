@@ -74,8 +74,7 @@ extension ConversationDesk {
 
     // MARK: The business's own handset
 
-    /// A person of the business has answered on the telephone: the bot falls silent, and what comes next is for people.
-    func echoed(_ echo: CustomerMessage, _ contact: Contact, _ id: ConversationID, _ turn: inout Turn) {
+    func keep(echo: CustomerMessage, in id: ConversationID, _ turn: inout Turn) {
         var draft = MessageDraft(.outbound, from: .handset, text: echo.text)
         draft.kind = echo.kind
         draft.authorName = "Celular da empresa"
@@ -85,8 +84,15 @@ extension ConversationDesk {
         draft.providerAt = echo.sentAt
         let message = append(draft, to: id, wasSentElsewhere: true, &turn)
         if echo.hasMedia { turn.change.jobs.append(mediaJob(message, turn.moment)) }
+    }
+
+    /// A person of the business has written on the telephone: the bot falls silent, and what comes next is for people. Where WhatsApp would not let those
+    /// answer, as to a customer who has not written, nobody is offered anything before the customer does.
+    func echoed(_ echo: CustomerMessage, _ id: ConversationID, _ turn: inout Turn) {
+        keep(echo: echo, in: id, &turn)
         let moment = turn.moment
-        guard case .bot = sessions[id]?.conversation.state else { return alter(id, &turn) { $0.answered(moment) } }
+        guard let conversation = sessions[id]?.conversation, case .bot = conversation.state else { return alter(id, &turn) { $0.answered(moment) } }
+        guard conversation.isWindowOpen(at: moment.now) else { return alter(id, &turn) { $0.isHandsets = true } }
         let number = protocolNumber(of: id, &turn)
         turn.cause = "handset_answered"
         alter(id, &turn) {

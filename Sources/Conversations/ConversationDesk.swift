@@ -105,6 +105,10 @@ package actor ConversationDesk {
     /// Who was asked how it was, and has not said it yet.
     var askedForSatisfaction: [ContactID: ConversationID] = [:]
 
+    /// Web chats that were opened and have not begun.
+    var awaited: Set<ConversationID> = []
+
+    var lingeringVisits = Lingering<ConversationID>()
     var lingeringSessions = Lingering<ConversationID>()
     var lingeringContacts = Lingering<ContactID>()
     var lingeringMessages = Lingering<MessageID>()
@@ -158,10 +162,12 @@ package actor ConversationDesk {
             deadlines.set(conversation.id, at: Self.nextLook(conversation, rules, missed: nil))
             var own = activeFlow?.flow ?? flow
             if let number = conversation.bot.flow { own = flows[number]?.flow ?? flow }
-            if let session = sessions[conversation.id], let at = Self.botDeadline(session, own, settings) {
+            if let session = sessions[conversation.id], let at = Self.botDeadline(session, own, loaded.rules, settings) {
                 botDeadlines.set(conversation.id, at: at)
             }
         }
+        let unread = sessions.mapValues(\.conversation.unread)
+        for (consultor, work) in inbox.work { inbox.told[consultor] = Inbox.Unread(work.lazy.compactMap { unread[$0] }) }
         toldCounts = DeskCounts(waiting: line.places.count, waitingSince: line.places.first?.since, open: openByContact.count)
     }
 
@@ -297,25 +303,6 @@ package actor ConversationDesk {
     }
     var lastMissed: [ConversationID: Missed] = [:]
 
-    /// A consultor went: what was on offer to them goes to whoever's turn it is now, in its old place.
-    package func attendantLeft(_ consultor: Int64, _ moment: Moment) -> Change {
-        var turn = Turn(moment, cause: "consultor_left")
-        outlook.isStale = true
-        for place in line.places {
-            guard let offer = sessions[place.conversation]?.conversation.offer, offer.consultor == consultor else { continue }
-            alter(place.conversation, &turn) { $0.offerEnded(moment) }
-            turn.change.append(pool.missed(place.conversation, consultor, bySilence: false, moment))
-            record("\(name(consultor)) saiu; a oferta voltou para a fila", by: .system, place.conversation, &turn)
-        }
-        return finish(turn)
-    }
-
-    /// Consultors came, went or changed: somebody in line may have found somebody.
-    package func consultoresChanged(_ moment: Moment) -> Change {
-        outlook.isStale = true
-        return finish(Turn(moment))
-    }
-
     private func sweep(_ now: Timestamp) {
         let past = now - Self.lingers
         for id in lingeringSessions.expired(before: past) {
@@ -339,6 +326,7 @@ package actor ConversationDesk {
             if let bsuid = contact.bsuid { contactsByBSUID[bsuid] = nil }
         }
         for key in lingeringMarks.expired(before: past) { marks[key] = nil }
+        for id in lingeringVisits.expired(before: past) { awaited.remove(id) }
     }
 
     private func isRecent(_ id: MessageID) -> Bool {

@@ -15,6 +15,9 @@ package struct DeskSettings: Sendable, Equatable {
     /// Promises count working time only.
     package var countsOnlyHours = false
 
+    /// What somebody whose connection is lost was attending goes back to the line, to its old place.
+    package var requeuesWhenLost = false
+
     /// After so long without a word a conversation of the bot is closed.
     package var botInactivity: Duration?
     /// The same for one that a consultor has, once nothing is owed to the customer.
@@ -53,6 +56,9 @@ package struct DeskSettings: Sendable, Equatable {
 
     package func isOpen(at time: Timestamp) -> Bool { hours?.isOpen(at: time) ?? true }
 
+    /// After so much time in which the business works.
+    func time(after duration: Duration, from start: Timestamp) -> Timestamp { hours?.time(after: duration, from: start) ?? start + duration }
+
     func target(_ metric: ServiceLevels.Metric) -> Duration? {
         switch metric {
         case .firstAnswer: firstAnswer
@@ -88,6 +94,7 @@ package struct DeskSettings: Sendable, Equatable {
             $0.field("resolution_seconds", seconds(resolution))
             $0.field("warn_before_seconds", seconds(warnBefore))
             $0.field("sla_only_in_hours", countsOnlyHours)
+            $0.field("requeues_when_lost", requeuesWhenLost)
             $0.field("bot_inactivity_seconds", seconds(botInactivity))
             $0.field("consultor_inactivity_seconds", seconds(consultorInactivity))
             $0.field("inactivity_message", inactivityMessage)

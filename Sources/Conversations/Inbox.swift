@@ -58,6 +58,16 @@ struct Inbox: Sendable {
     struct Unread: Sendable, Equatable {
         var messages = 0
         var conversations = 0
+
+        init() {}
+
+        /// Of so many in each conversation.
+        init(_ counts: some Sequence<Int>) {
+            for count in counts where count > 0 {
+                messages += count
+                conversations += 1
+            }
+        }
     }
 
     private(set) var work: [Int64: Set<ConversationID>] = [:]
@@ -91,13 +101,7 @@ extension ConversationDesk {
     }
 
     func unread(_ consultor: Int64) -> Inbox.Unread {
-        var unread = Inbox.Unread()
-        for id in inbox.work[consultor] ?? [] {
-            guard let count = sessions[id]?.conversation.unread, count > 0 else { continue }
-            unread.messages += count
-            unread.conversations += 1
-        }
-        return unread
+        Inbox.Unread((inbox.work[consultor] ?? []).lazy.compactMap { self.sessions[$0]?.conversation.unread })
     }
 
     /// Tells each consultor what waits for them, and supervisors what everybody does, if the turn has changed it.
@@ -122,6 +126,7 @@ extension ConversationDesk {
         writer.field("consultor_id", consultor)
         writer.field("user_id", pool.attendant(consultor)?.user?.description)
         writer.field("name", name(consultor))
+        writer.field("online", pool.isOnline(consultor))
         let conversations = (inbox.work[consultor] ?? []).compactMap { sessions[$0]?.conversation }
         writer.list("conversations") { list in
             for conversation in conversations.sorted(by: { ($0.stateSince, $0.id) < ($1.stateSince, $1.id) }) {

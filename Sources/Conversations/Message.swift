@@ -24,6 +24,9 @@ package struct Message: Sendable, Equatable {
         case read
         case failed
 
+        /// It is about to leave, or leaving.
+        package var isOnItsWay: Bool { self == .queued || self == .sending }
+
         fileprivate var rank: Int {
             switch self {
             case .received, .recorded, .queued: 0

@@ -37,6 +37,14 @@ package struct ServiceLevels: Sendable, Equatable {
 
     mutating func met(_ metric: Metric) { clocks[metric] = nil }
 
+    /// It will not be kept any more, though it may not be due yet.
+    /// - Returns: when it was due; `nil` when it does not run, or was told as broken before.
+    mutating func broke(_ metric: Metric) -> Timestamp? {
+        guard let clock = clocks.removeValue(forKey: metric), clock.stage != .breached else { return nil }
+        breaches.insert(metric)
+        return clock.dueAt
+    }
+
     mutating func ended() { clocks = [:] }
 
     /// - Returns: which stages were reached, and only those that were not before.

@@ -65,6 +65,7 @@ package protocol AttendantPool: Sendable {
     /// Whose turn it is by the rules, among those who are active, online, linked to a user, speak the language, have capacity left and are not wrapping up.
     func nextAttendant(_ search: AttendantSearch, _ moment: Moment) -> Attendant?
     func staffing(language: String, _ moment: Moment) -> Staffing
+    func isOnline(_ id: Int64) -> Bool
     /// Whether they can have one more.
     func hasRoom(_ id: Int64) -> Bool
     /// From now on these are the rules.

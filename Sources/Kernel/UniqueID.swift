@@ -17,6 +17,9 @@ package struct UniqueID: Hashable, Comparable, Sendable, CustomStringConvertible
         self.low = 0x8000_0000_0000_0000 | (random.1 & 0x3fff_ffff_ffff_ffff)
     }
 
+    /// When it was made, of version 7.
+    package var time: Timestamp { Timestamp(milliseconds: Int64(bitPattern: high >> 16)) }
+
     /// Reads the 36-character form, in either case. `nil` for anything else.
     package init?(_ text: some StringProtocol) {
         var high: UInt64 = 0

@@ -121,7 +121,7 @@ struct Settings {
         idleTimeout = .seconds(try reader.integer("PLANTAO_HTTP_IDLE_SECONDS", default: 60, in: 1...3600))
         drainWindow = .seconds(try reader.integer("PLANTAO_DRAIN_SECONDS", default: 3, in: 0...300))
         reconnectWindow = .seconds(try reader.integer("PLANTAO_RECONNECT_SECONDS", default: 5, in: 0...600))
-        pingInterval = .seconds(try reader.integer("PLANTAO_PING_SECONDS", default: 25, in: 1...600))
+        pingInterval = .seconds(try reader.integer("PLANTAO_PING_SECONDS", default: 20, in: 1...600))
         presenceGrace = .seconds(try reader.integer("PRESENCE_GRACE_SECONDS", default: 20, in: 0...86_400))
         admission = try Self.admission(reader)
         requestLimits = try Self.requestLimits(reader)

@@ -44,6 +44,7 @@ extension DeskSettings {
         seconds("warn_before_seconds", 0...(30 * Self.day), &settings.warnBefore, default: 300)
         if fields.has("sla_only_in_hours") { settings.countsOnlyHours = fields.optionalBool("sla_only_in_hours") ?? false }
 
+        if fields.has("requeues_when_lost") { settings.requeuesWhenLost = fields.optionalBool("requeues_when_lost") ?? false }
         seconds("bot_inactivity_seconds", 1...(30 * Self.day), &settings.botInactivity)
         seconds("consultor_inactivity_seconds", 1...(30 * Self.day), &settings.consultorInactivity)
         text("inactivity_message", &settings.inactivityMessage)

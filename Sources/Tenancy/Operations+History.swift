@@ -61,7 +61,8 @@ extension Operations {
                 tenant: principal.tenant
             )
         )
-        guard !exists.isEmpty else { throw .notFound(.conversation) }
+        // A web chat may not have begun.
+        guard isVisitor || !exists.isEmpty else { throw .notFound(.conversation) }
         var condition = ""
         var arguments: [SQLValue] = [.id(principal.tenant), .id(id)]
         if let before {

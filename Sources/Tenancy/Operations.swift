@@ -91,7 +91,7 @@ package struct Operations: Sendable {
 
     /// Reads a conversation that is not in memory: one that was resolved a while ago, or none at all.
     func bringIn(_ id: ConversationID, _ cell: TenantCell) async throws(Refusal) {
-        let isThere = await cell.has(id)
+        let isThere = await cell.knows(id)
         telemetry.metrics.cache.add(1, LabelValues("conversations", isThere ? "hit" : "miss"))
         guard !isThere else { return }
         await cell.adopt(try await ConversationDesk.load(id, tenant: cell.tenant, from: store))
@@ -170,9 +170,17 @@ package struct Operations: Sendable {
         try gate.admit()
         return try await tenants.use(tenant) { cell throws(Refusal) in try await cell.addConsultor(profile).committed() }
     }
-    package func updateConsultor(_ id: Int64, _ changes: ConsultorChanges, _ tenant: TenantID) async throws(Refusal) -> [UInt8] {
+    package func updateConsultor(_ id: Int64, _ changes: ConsultorChanges, by author: Author = .system, _ tenant: TenantID) async throws(Refusal)
+        -> [UInt8]
+    {
         try gate.admit()
-        return try await tenants.use(tenant) { cell throws(Refusal) in try await cell.updateConsultor(id, changes).committed() }
+        return try await tenants.use(tenant) { cell throws(Refusal) in try await cell.updateConsultor(id, changes, by: author).committed() }
+    }
+
+    /// A user was deactivated or deleted.
+    package func accountClosed(_ user: UserID, by principal: Principal) async throws(Refusal) {
+        let author = Author.user(principal.user, name: principal.name)
+        try await tenants.use(principal.tenant) { cell throws(Refusal) in try await cell.accountClosed(user, by: author).committed() }
     }
     package func removeConsultor(_ id: Int64, _ tenant: TenantID) async throws(Refusal) {
         try gate.admit()
@@ -210,7 +218,7 @@ package struct Operations: Sendable {
     ) async throws(Refusal) {
         try await tenants.use(principal.tenant) { cell throws(Refusal) in
             for case .conversation(let id) in channels { try await bringIn(id, cell) }
-            try await cell.subscribe(to: channels, for: principal.audience, needsSnapshot: needsSnapshot, register: register)
+            try await cell.subscribe(to: channels, for: Visit(principal), needsSnapshot: needsSnapshot, register: register)
         }
     }
 
@@ -235,7 +243,7 @@ package struct Operations: Sendable {
             try fields.check()
             guard principal.role.canAttend else { throw .viewerOnly }
             guard let id = try await consultorID(of: principal.user, principal.tenant) else { throw .notFound(.consultor) }
-            return try await updateConsultor(id, changes, principal.tenant)
+            return try await updateConsultor(id, changes, by: .user(principal.user, name: principal.name), principal.tenant)
         }
         if method == "consultor.wrapped-up" {
             guard principal.role.canAttend else { throw .viewerOnly }

@@ -206,12 +206,12 @@ package actor TenantCell {
 
     package func visited(name: String) -> Pending<Visit> {
         let moment = environment.moment()
-        return onDesk { desk throws(Refusal) in try desk.visited(name: name, moment) }
+        return onDesk { ($0.visited(name: name, moment), Change()) }
     }
 
     package func returned(_ visit: Visit) -> Pending<Visit> {
         let moment = environment.moment()
-        return onDesk { desk throws(Refusal) in try desk.returned(visit, moment) }
+        return onDesk { desk throws(Refusal) in (try desk.returned(visit, moment), Change()) }
     }
 
     package func visitorWrote(_ text: String, clientMessageID: String, on visit: Visit, earlier: String?) -> Pending<ConversationDesk.Answer> {
@@ -227,10 +227,7 @@ package actor TenantCell {
     }
 
     package func conversation(of visit: Visit) -> Pending<[UInt8]> {
-        onDesk { desk throws(Refusal) in
-            guard let json = desk.visitorJSON(visit.conversation) else { throw .notFound(.conversation) }
-            return (json, Change())
-        }
+        onDesk { desk throws(Refusal) in (try desk.visitorJSON(visit), Change()) }
     }
 
     /// A JSON array of conversations that were read from the store, with the names of those who have them.
@@ -260,12 +257,33 @@ package actor TenantCell {
         return onQueue { queue in Self.dispatching(queue.add(profile, moment), desk, moment) }
     }
 
-    package func updateConsultor(_ id: Int64, _ changes: ConsultorChanges) -> Pending<[UInt8]> {
+    /// - Parameter author: who changed them, for the audit trail.
+    package func updateConsultor(_ id: Int64, _ changes: ConsultorChanges, by author: Author = .system) -> Pending<[UInt8]> {
         let (moment, desk) = (environment.moment(), desk)
-        return onQueue { queue throws(Refusal) in
-            let decision = try queue.update(id, changes, moment)
-            return changes.statusOnline == false ? Self.leaving(id, decision, desk, moment) : Self.dispatching(decision, desk, moment)
-        }
+        return onQueue { queue throws(Refusal) in try Self.update(id, changes, queue, desk, by: author, moment) }
+    }
+
+    private static func update(
+        _ id: Int64,
+        _ changes: ConsultorChanges,
+        _ queue: isolated ConsultorQueue,
+        _ desk: ConversationDesk,
+        leaving: ConversationDesk.Leaving = .byHand,
+        by author: Author,
+        _ moment: Moment
+    ) throws(Refusal) -> ([UInt8], Change) {
+        let wasOnline = queue.isOnline(id)
+        var (json, change) = try queue.update(id, changes, moment)
+        let isOnline = queue.isOnline(id)
+        change.append(
+            desk.assumeIsolated { desk in
+                if wasOnline != isOnline {
+                    return isOnline ? desk.attendantCame(id, by: author, moment) : desk.attendantLeft(id, leaving, by: author, moment)
+                }
+                return desk.attendantChanged(id, isStopped: changes.statusAtivo == false, by: author, moment)
+            }
+        )
+        return (json, change)
     }
 
     /// A user who had no connection has one.
@@ -285,14 +303,24 @@ package actor TenantCell {
             guard let id = queue.onlineID(of: user) else { return ((), desk.assumeIsolated { $0.visitor(ContactID(user.value), isOnline: false) }) }
             var changes = ConsultorChanges()
             changes.statusOnline = false
-            return ((), Self.leaving(id, try queue.update(id, changes, moment), desk, moment).1)
+            return ((), try Self.update(id, changes, queue, desk, leaving: .lost, by: .system, moment).1)
         }
     }
 
-    private static func leaving(_ id: Int64, _ decision: ([UInt8], Change), _ desk: ConversationDesk, _ moment: Moment) -> ([UInt8], Change) {
-        var (json, change) = decision
-        change.append(desk.assumeIsolated { $0.attendantLeft(id, moment) })
-        return (json, change)
+    /// A user may not log in any more: the consultor they are takes no more turns, and what they had goes back to the line.
+    package func accountClosed(_ user: UserID, by author: Author) -> Pending<Void> {
+        let (moment, desk) = (environment.moment(), desk)
+        return onQueue { queue throws(Refusal) in
+            guard let id = queue.id(of: user) else { return ((), Change()) }
+            var changes = ConsultorChanges()
+            changes.statusOnline = false
+            changes.statusAtivo = false
+            let wasOnline = queue.isOnline(id)
+            var (_, change) = try Self.update(id, changes, queue, desk, leaving: .closed, by: author, moment)
+            // Offline they may have had conversations all the same.
+            if !wasOnline { change.append(desk.assumeIsolated { $0.attendantLeft(id, .closed, by: author, moment) }) }
+            return ((), change)
+        }
     }
 
     /// They are done with what follows a conversation.
@@ -391,28 +419,33 @@ package actor TenantCell {
 
     /// Takes channels' snapshots and lets `register` know when everything in them is on disk: in the order of the gate, between the publications that they
     /// hold and those they do not. One turn, no `await` (DESIGN §1, invariant 3).
+    /// - Parameter visit: whose web chat it is, when a visitor subscribes.
     /// - Parameter needsSnapshot: asked within the turn, by the channel's place; without one, the client is expected to recover.
     package func subscribe(
         to channels: [Channel],
-        for audience: Audience,
+        for visit: Visit?,
         needsSnapshot: (Int) -> Bool,
         register: @escaping @Sendable (Result<[[UInt8]?], Refusal>) -> Void
     ) throws(Refusal) {
         var snapshots: [[UInt8]?] = []
         snapshots.reserveCapacity(channels.count)
         for (index, channel) in channels.enumerated() {
-            if case .conversation(let id) = channel, !desk.assumeIsolated({ $0.has(id) }) { throw .notFound(.conversation) }
-            snapshots.append(needsSnapshot(index) ? snapshot(channel, for: audience) : nil)
+            if visit == nil, case .conversation(let id) = channel, !desk.assumeIsolated({ $0.has(id) }) { throw .notFound(.conversation) }
+            snapshots.append(needsSnapshot(index) ? try snapshot(channel, for: visit) : nil)
         }
         let seen = snapshots
         gate.enqueue(Change(), activation) { result in register(result.map { seen }) }
     }
 
-    private func snapshot(_ channel: Channel, for audience: Audience) -> [UInt8]? {
+    private func snapshot(_ channel: Channel, for visit: Visit?) throws(Refusal) -> [UInt8]? {
         switch channel {
         case .conversation(let id):
             let moment = environment.moment()
-            if audience == .visitor { return desk.assumeIsolated { $0.visitorSnapshot(id, moment) } }
+            if let visit {
+                return try desk.assumeIsolated { desk -> Result<[UInt8], Refusal> in
+                    do throws(Refusal) { return .success(try desk.visitorSnapshot(visit, moment)) } catch { return .failure(error) }
+                }.get()
+            }
             let (tenant, isConnected) = (tenant, isConnected)
             return desk.assumeIsolated { $0.snapshot(id, moment, isVisitorOnline: { isConnected(tenant, UserID($0.value)) }) }
         case .conversations: return desk.assumeIsolated { $0.conversationsSnapshot() }
@@ -429,6 +462,7 @@ package actor TenantCell {
 
     // MARK: What is not in memory
 
+    package func knows(_ id: ConversationID) -> Bool { desk.assumeIsolated { $0.knows(id) } }
     package func has(_ id: ConversationID) -> Bool { desk.assumeIsolated { $0.has(id) } }
     package func hasMessage(_ id: MessageID) -> Bool { desk.assumeIsolated { $0.hasMessage(id) } }
     package func hasMessage(externalID: String) -> Bool { desk.assumeIsolated { $0.hasMessage(externalID: externalID) } }

@@ -340,14 +340,14 @@ import Wire
         #expect(await bench.desk.nextDeadline == until)
     }
 
-    @Test func readingAndLabellingAreForEveryAgentAndSayNothingWhenNothingChanges() async throws {
+    @Test func readingIsForWhoHasItAndLabellingForEveryAgentAndBothSayNothingWhenNothingChanges() async throws {
         let id = try await bench.customer("oi")
         try await bench.perform(.claim, on: id, by: maria)
-        for command in [AgentCommand.read, .label(["vip", "fibra"])] {
-            let (_, change) = try await bench.perform(command, on: id, by: joao)
+        for (command, reader) in [(AgentCommand.read, maria), (.label(["vip", "fibra"]), joao)] {
+            let (_, change) = try await bench.perform(command, on: id, by: reader)
             #expect(change.types(on: "conversations") == ["conversation.changed"])
             #expect(change.jobs.isEmpty)
-            let (_, nothing) = try await bench.perform(command, on: id, by: joao)
+            let (_, nothing) = try await bench.perform(command, on: id, by: reader)
             #expect(nothing.isDurablyEmpty)
             #expect(nothing.events.isEmpty)
         }

@@ -243,10 +243,10 @@ import Wire
         let (_, answer) = try await again.received(bench.message("casa"), seenBefore: false, bench.moment)
         #expect(answer.messages("message.created").last?["text"]?.string == "Pronto, Ana: 52998224725.")
         // And back.
-        let (_, rollback) = await again.activateFlow(first, bench.moment)
-        #expect(rollback.rows.count == 2)
+        let (_, rollback) = await again.activateFlow(first, by: admin, bench.moment)
+        #expect(rollback.rows.filter { $0.table == FlowVersion.table }.count == 2)
         #expect(await again.activeFlow?.number == 1)
-        #expect(await again.activateFlow(first, bench.moment).1.rows.isEmpty, "what is active already changes nothing")
+        #expect(await again.activateFlow(first, by: admin, bench.moment).1.rows.isEmpty, "what is active already changes nothing")
         #expect(await again.saveFlow(flow, by: admin, bench.moment).0.number == 3, "numbers are not used again")
     }
 

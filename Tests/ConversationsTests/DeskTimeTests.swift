@@ -144,6 +144,7 @@ import Wire
         try await bench.customer("planos")
         await bench.time(passes: .seconds(599))
         #expect(try await bench.state(id) == .bot, "the customer wrote meanwhile")
+        await bench.everythingLeaves()
         let change = await bench.time(passes: .seconds(1))
         #expect(try await bench.conversation(id).isResolved)
         let said = change.messages("message.created").compactMap { $0["text"]?.string }
@@ -158,6 +159,7 @@ import Wire
         await bench.time(passes: .seconds(5000))
         #expect(try await bench.conversation(id).assignee == 1, "the customer waits for an answer")
         try await bench.perform(.write(text: "Ficou alguma dúvida?", clientMessageID: nil), on: id, by: maria)
+        await bench.everythingLeaves()
         await bench.time(passes: .seconds(600))
         #expect(try await bench.conversation(id).isResolved)
         #expect(bench.pool.busy(1).isEmpty)

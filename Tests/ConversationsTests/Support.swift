@@ -60,6 +60,7 @@ final class FakePool: AttendantPool {
             return staffing
         }
     }
+    func isOnline(_ id: Int64) -> Bool { state.withLock { $0.turns.contains(id) } }
     func hasRoom(_ id: Int64) -> Bool { state.withLock { $0.busy[id, default: []].count < $0.capacity } }
     func govern(_ rules: AssignmentRules) { state.withLock { $0.rules = rules } }
     var attendants: [Attendant] { state.withLock { $0.attendants.values.sorted { $0.id < $1.id } } }
@@ -266,6 +267,16 @@ final class Bench {
         let change = await desk.timePassed(moment)
         ledger.absorb(change)
         return change
+    }
+
+    /// WhatsApp takes all that waits to go out.
+    func everythingLeaves() async {
+        for job in jobs {
+            let (attempt, change) = await desk.attemptBegan(job, moment)
+            ledger.absorb(change)
+            guard case .send(_, let attempting) = attempt else { continue }
+            ledger.absorb(await desk.attemptEnded(attempting, .sent(externalID: "sent.\(job.id)"), moment).1)
+        }
     }
 
     func somebodyCameOrWent() async { ledger.absorb(await desk.consultoresChanged(moment)) }

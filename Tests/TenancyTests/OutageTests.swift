@@ -72,7 +72,7 @@ import Wire
         )
         house.connect(runner)
         let running = Task { await runner.run() }
-        let agent = house.agent()
+        let agent = house.agent(role: .admin)
         let people = (1...12).map { "55119000000\($0 < 10 ? "0" : "")\($0)" }
         for person in people { try await house.operations.receive([house.message("atendente", from: person)], tenant: house.tenant) }
         var ids: [String: ConversationID] = [:]

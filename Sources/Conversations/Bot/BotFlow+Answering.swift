@@ -10,7 +10,7 @@ extension BotFlow {
         let words = Self.words(of: input.text)
         if asksForAPerson(words) {
             position.misunderstandings = 0
-            return Reply(handsOff: true, reason: "O cliente pediu uma pessoa", language: language(in: words)?.code)
+            return Reply(handsOff: true, cause: .asked, reason: "O cliente pediu uma pessoa", language: language(in: words)?.code)
         }
         if let language = language(in: words) {
             position.misunderstandings = 0
@@ -32,7 +32,12 @@ extension BotFlow {
             if let next = keyword(words)?.next { return go(to: next, &position, context) }
             if context.canConsult { return Reply(consults: true) }
             guard let otherwise else {
-                return Reply(texts: [filled(handOff.text, position, context)], handsOff: true, reason: "O assistente não pôde responder")
+                return Reply(
+                    texts: [filled(handOff.text, position, context)],
+                    handsOff: true,
+                    cause: .assistantAway,
+                    reason: "O assistente não pôde responder"
+                )
             }
             return go(to: otherwise, &position, context)
         default:
@@ -49,7 +54,7 @@ extension BotFlow {
     private func begin(_ position: inout Position, _ context: Context) -> Reply {
         var opening = greeting.map { [filled($0, position, context)] } ?? []
         var first = start
-        if let hours, !hours.isOpen(at: context.now) {
+        if let hours, !(hours.weekly.map { hours.isOpen(at: context.now, $0) } ?? context.isOpen) {
             opening.append(filled(hours.closedText, position, context))
             first = hours.closed ?? start
         }
@@ -96,6 +101,7 @@ extension BotFlow {
                     }
                     reply.texts.append(filled(handOff.text, position, context))
                     reply.handsOff = true
+                    reply.cause = .assistantAway
                     reply.reason = "O assistente não está disponível"
                     return reply
                 }
@@ -131,7 +137,12 @@ extension BotFlow {
         position.misunderstandings += 1
         if position.misunderstandings >= handOff.afterMisunderstandings {
             position.misunderstandings = 0
-            return Reply(texts: [filled(handOff.text, position, context)], handsOff: true, reason: "O bot não entendeu o cliente")
+            return Reply(
+                texts: [filled(handOff.text, position, context)],
+                handsOff: true,
+                cause: .misunderstood,
+                reason: "O bot não entendeu o cliente"
+            )
         }
         return Reply(texts: [text], choices: choices)
     }
@@ -148,7 +159,12 @@ extension BotFlow {
         }
         position.misunderstandings = 0
         guard let otherwise = question.otherwise else {
-            return Reply(texts: [filled(handOff.text, position, context)], handsOff: true, reason: "As respostas do cliente não foram aceitas")
+            return Reply(
+                texts: [filled(handOff.text, position, context)],
+                handsOff: true,
+                cause: .answersRefused,
+                reason: "As respostas do cliente não foram aceitas"
+            )
         }
         return go(to: otherwise, &position, context)
     }

@@ -227,9 +227,8 @@ struct FlowReading {
             fault(path + ["utc_offset"], "deve ser como -03:00", "value_error")
         }
         var weekly: [[Range<Int>]] = []
-        let days = json["weekly"].flatMap { object($0, path + ["weekly"], known: Set(BotHours.days)) }
-        if days == nil { fault(path + ["weekly"], "campo obrigatório", "missing") }
-        for day in BotHours.days {
+        let days = json["weekly"].flatMap { $0.isNull ? nil : object($0, path + ["weekly"], known: Set(BotHours.days)) }
+        for day in days == nil ? [] : BotHours.days {
             weekly.append([])
             for (item, place) in list(days ?? .emptyObject, day, path + ["weekly"], max: 8) {
                 let parts = item.string?.split(separator: "-").map { Self.minutes($0, limit: 24 * 60) } ?? []
@@ -242,7 +241,7 @@ struct FlowReading {
         }
         return BotHours(
             offsetMinutes: offsetMinutes ?? 0,
-            weekly: weekly,
+            weekly: days == nil ? nil : weekly,
             closedText: text(json, "closed_text", path),
             closed: optionalText(json, "closed", path, max: 64)
         )

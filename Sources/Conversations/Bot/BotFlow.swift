@@ -158,12 +158,25 @@ package struct BotFlow: Sendable, Equatable {
         package var contactName: String
         /// Whether the assistant can be asked.
         package var canConsult: Bool
+        /// Whether the desk is open.
+        package var isOpen: Bool
 
-        package init(now: Timestamp, contactName: String, canConsult: Bool) {
+        package init(now: Timestamp, contactName: String, canConsult: Bool, isOpen: Bool = true) {
+            self.isOpen = isOpen
             self.now = now
             self.contactName = contactName
             self.canConsult = canConsult
         }
+    }
+
+    /// Why a conversation is handed off, as the audit trail calls it.
+    package enum HandOffCause: String, Sendable {
+        case asked = "person_asked_for"
+        case flow = "flow_hands_off"
+        case misunderstood = "bot_misunderstood"
+        case answersRefused = "answers_refused"
+        case assistant = "assistant_hands_off"
+        case assistantAway = "assistant_away"
     }
 
     package struct Reply: Sendable, Equatable {
@@ -171,16 +184,26 @@ package struct BotFlow: Sendable, Equatable {
         /// What can be tapped under the last of the texts.
         package var choices: [Choice] = []
         package var handsOff = false
+        package var cause = HandOffCause.flow
         package var reason: String?
         /// The language to go on in.
         package var language: String?
         /// The assistant is to answer; nothing is said before.
         package var consults = false
 
-        package init(texts: [String] = [], choices: [Choice] = [], handsOff: Bool = false, reason: String? = nil, language: String? = nil, consults: Bool = false) {
+        package init(
+            texts: [String] = [],
+            choices: [Choice] = [],
+            handsOff: Bool = false,
+            cause: HandOffCause = .flow,
+            reason: String? = nil,
+            language: String? = nil,
+            consults: Bool = false
+        ) {
             self.texts = texts
             self.choices = choices
             self.handsOff = handsOff
+            self.cause = cause
             self.reason = reason
             self.language = language
             self.consults = consults

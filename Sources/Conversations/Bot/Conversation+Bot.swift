@@ -1,3 +1,4 @@
+import Kernel
 import OrderedCollections
 import Wire
 
@@ -14,6 +15,9 @@ extension Conversation {
             $0.field("variables") { variables in for (name, value) in bot.variables.sorted(by: { $0.key < $1.key }) { variables.field(name, value) } }
             $0.field("answered", botAnsweredSeq)
             $0.field("late", isLateTold)
+            $0.field("in_line_since", inLineSince?.description)
+            $0.field("stopped", botStoppedSeq)
+            $0.field("handset", isHandsets)
         }
         return String(decoding: writer.bytes, as: UTF8.self)
     }
@@ -29,6 +33,9 @@ extension Conversation {
         // Before flows were data there was only the standard one, and every message was answered as it came.
         botAnsweredSeq = json?["answered"]?.int ?? lastSeq
         isLateTold = json?["late"]?.bool ?? false
+        inLineSince = json?["in_line_since"]?.string.flatMap { Timestamp(rfc3339: $0) }
+        botStoppedSeq = json?["stopped"]?.int ?? 0
+        isHandsets = json?["handset"]?.bool ?? false
         if json?["greeted"]?.bool == true {
             bot.flow = 0
             bot.node = "menu"

@@ -55,7 +55,8 @@ extension ConversationDesk {
         let context = BotFlow.Context(
             now: moment.now,
             contactName: conversation.contactName,
-            canConsult: canConsult && conversation.isWindowOpen(at: moment.now)
+            canConsult: canConsult && conversation.isWindowOpen(at: moment.now),
+            isOpen: rules.isOpen(at: moment.now)
         )
         let reply = flow.answer(input, at: &position, context)
         let asked = reply.consults ? flow.assistant ?? BotFlow.AssistantRules(instructions: "", answersUnknown: false) : nil
@@ -69,7 +70,9 @@ extension ConversationDesk {
         for (index, text) in reply.texts.enumerated() {
             botSays(text, id, in: reply.handsOff ? nil : turnID, choices: index == reply.texts.count - 1 ? reply.choices : [], &turn)
         }
-        if reply.handsOff { handOff(id, by: .customer, reason: reply.reason, summary: nil, &turn) }
+        if reply.handsOff {
+            handOff(id, by: reply.cause == .asked ? .customer : .bot, cause: reply.cause.rawValue, reason: reply.reason, &turn)
+        }
     }
 
     /// What the customer wrote since the bot last answered, as one; and the last message of it.
@@ -104,14 +107,15 @@ extension ConversationDesk {
     // MARK: Time
 
     /// When the bot has something to do about a conversation by itself.
-    static func botDeadline(_ session: Session, _ flow: BotFlow, _ settings: Settings) -> Timestamp? {
-        let conversation = session.conversation
-        if case .bot = conversation.state { return session.consultation?.deadline ?? session.burst?.dueAt(settings.burst) }
-        // Once a person has written to them, it is the desk's promises that count.
-        guard let since = conversation.waitingSince, conversation.firstAnsweredAt == nil, !conversation.isLateTold,
-            let deadline = flow.handOff.deadline
-        else { return nil }
-        return since + deadline
+    static func botDeadline(_ session: Session, _ flow: BotFlow, _ rules: DeskSettings, _ settings: Settings) -> Timestamp? {
+        if case .bot = session.conversation.state { return session.consultation?.deadline ?? session.burst?.dueAt(settings.burst) }
+        return lateAt(session.conversation, flow.handOff, rules)
+    }
+
+    /// When somebody has stood in line for too long: nobody is told so at night, who was told that it is closed.
+    private static func lateAt(_ conversation: Conversation, _ handOff: BotFlow.HandOffRules, _ rules: DeskSettings) -> Timestamp? {
+        guard let since = conversation.waitingSince, !conversation.isLateTold, let deadline = handOff.deadline else { return nil }
+        return rules.time(after: deadline, from: conversation.inLineSince ?? since)
     }
 
     /// To be called for every conversation that a turn has altered, whoever altered it: what is not the bot's any more has no turn of the bot.
@@ -122,7 +126,7 @@ extension ConversationDesk {
             sessions[id]?.burst = nil
             cancelConsultation(id)
         }
-        guard let session = sessions[id], let deadline = Self.botDeadline(session, flow(of: session.conversation), settings) else {
+        guard let session = sessions[id], let deadline = Self.botDeadline(session, flow(of: session.conversation), rules, settings) else {
             return botDeadlines.remove(id)
         }
         botDeadlines.set(id, at: deadline)
@@ -133,13 +137,14 @@ extension ConversationDesk {
         let now = turn.moment.now
         for id in botDeadlines.due(at: now) {
             guard let session = sessions[id] else { continue }
+            (turn.actor, turn.cause) = (.bot, "bot")
             if let consultation = session.consultation {
                 if consultation.deadline <= now { consultationFailed(id, &turn) }
             } else if let burst = session.burst {
                 if burst.dueAt(settings.burst) <= now { answerBurst(id, canConsult: settings.canConsult(tenant), &turn) }
-            } else if let since = session.conversation.waitingSince, session.conversation.firstAnsweredAt == nil, !session.conversation.isLateTold {
-                let rules = flow(of: session.conversation).handOff
-                if let deadline = rules.deadline, since + deadline <= now { waitedTooLong(id, rules, &turn) }
+            } else {
+                let handOff = flow(of: session.conversation).handOff
+                if let late = Self.lateAt(session.conversation, handOff, rules), late <= now { waitedTooLong(id, handOff, &turn) }
             }
             noteBot(id)
         }
@@ -148,10 +153,16 @@ extension ConversationDesk {
     private func waitedTooLong(_ id: ConversationID, _ rules: BotFlow.HandOffRules, _ turn: inout Turn) {
         guard let conversation = sessions[id]?.conversation else { return }
         let moment = turn.moment
+        (turn.actor, turn.cause) = (.system, "hand_off_deadline")
         alter(id, &turn) { $0.isLateTold = true }
+        audit(id, &turn)
         let context = BotFlow.Context(now: moment.now, contactName: conversation.contactName, canConsult: false)
         systemSays(flow(of: conversation).filled(rules.deadlineText, conversation.bot, context), id, &turn)
-        guard rules.then == .bot else { return record("O cliente espera há mais tempo que o prazo do fluxo", by: .system, id, &turn) }
+        // Whom a person has answered is a person's, however long it takes.
+        guard rules.then == .bot, conversation.firstAnsweredAt == nil else {
+            return record("O cliente espera há mais tempo que o prazo do fluxo", by: .system, id, &turn)
+        }
+        breakPromise(.firstAnswer, id, &turn)
         do throws(Refusal) {
             let offered = try alter(id, &turn) { c throws(Refusal) in try c.returnedToBot(moment) }
             if let offered { turn.change.append(pool.released(id, by: offered, moment)) }
@@ -217,7 +228,7 @@ extension ConversationDesk {
     /// - Returns: whether the turn was still the present one; otherwise nothing happened.
     package func consultationEnded(_ turnID: BotTurnID, of id: ConversationID, _ outcome: ConsultationOutcome, _ moment: Moment) -> (Bool, Change) {
         guard isPresent(turnID, of: id), let upTo = sessions[id]?.consultation?.upTo else { return (false, Change()) }
-        var turn = Turn(moment)
+        var turn = Turn(moment, by: .bot, cause: "assistant")
         switch outcome {
         case .said(let text):
             sessions[id]?.consultation = nil
@@ -233,7 +244,8 @@ extension ConversationDesk {
                 if let language { $0.language = language }
             }
             if let text { botSays(text, id, in: nil, &turn) }
-            handOff(id, by: .bot, reason: reason ?? "O assistente chamou uma pessoa", summary: summary, &turn)
+            let reason = reason ?? "O assistente chamou uma pessoa"
+            handOff(id, by: .bot, cause: BotFlow.HandOffCause.assistant.rawValue, reason: reason, summary: summary, &turn)
         case .failed: consultationFailed(id, &turn)
         }
         return (true, finish(turn))
@@ -282,9 +294,12 @@ extension ConversationDesk {
     /// What the bot said in a turn of its own and what has not left yet is not sent once the conversation is a person's.
     func isWithdrawn(_ message: Message, _ conversation: Conversation) -> Bool {
         guard message.authorKind == Author.bot.kind, message.content?.contains("\"turn_id\"") == true else { return false }
-        if case .bot = conversation.state { return false }
+        if case .bot = conversation.state { return message.seq <= conversation.botStoppedSeq }
         return true
     }
 
-    static let withdrawn = Message.Failure(code: "withdrawn", message: "A conversa passou para uma pessoa antes do envio")
+    static func withdrawn(_ conversation: Conversation) -> Message.Failure {
+        let what = conversation.isResolved ? "foi encerrada" : "passou para uma pessoa"
+        return Message.Failure(code: "withdrawn", message: "A conversa \(what) antes do envio")
+    }
 }

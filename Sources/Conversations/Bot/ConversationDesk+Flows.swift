@@ -7,7 +7,7 @@ import Wire
 extension ConversationDesk {
     /// What a tenant begins with: the active version, those in use, and the last number.
     package static func loadFlows(tenant: TenantID, for conversations: [Conversation], from store: any Store) async throws(Refusal) -> [FlowVersion] {
-        let numbers = Set(conversations.compactMap { conversation in if case .bot = conversation.state { conversation.bot.flow } else { nil } })
+        let numbers = Set(conversations.compactMap { $0.isResolved ? nil : $0.bot.flow })
         let inUse = numbers.isEmpty ? "" : " OR number IN (\(numbers.map { _ in "?" }.joined(separator: ", ")))"
         return try await store.rows(
             .select(
@@ -27,16 +27,18 @@ extension ConversationDesk {
 
     /// Stores a new version, with which conversations begin from now on.
     package func saveFlow(_ flow: BotFlow, by principal: Principal, _ moment: Moment) -> (FlowVersion, Change) {
-        var turn = Turn(moment)
+        var turn = Turn(moment, by: .user(principal.user, name: principal.name), cause: "flow_saved")
+        audit(nil, &turn)
         lastFlowNumber += 1
         let version = FlowVersion(number: lastFlowNumber, flow: flow, by: principal, at: moment.now)
         return (activate(version, &turn), finish(turn))
     }
 
     /// Makes an earlier version the active one again.
-    package func activateFlow(_ version: FlowVersion, _ moment: Moment) -> (FlowVersion, Change) {
+    package func activateFlow(_ version: FlowVersion, by principal: Principal, _ moment: Moment) -> (FlowVersion, Change) {
         if let activeFlow, activeFlow.number == version.number { return (activeFlow, Change()) }
-        var turn = Turn(moment)
+        var turn = Turn(moment, by: .user(principal.user, name: principal.name), cause: "flow_activated")
+        audit(nil, &turn)
         return (activate(flows[version.number] ?? version, &turn), finish(turn))
     }
 

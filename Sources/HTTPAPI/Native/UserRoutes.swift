@@ -73,13 +73,16 @@ extension API {
             changes.password = fields.optionalText("password", min: 1, max: 256)
             changes.isActive = fields.optionalBool("is_active")
             try fields.check()
-            return .json(try await directory.updateUser(by: principal, id, changes).json)
+            let user = try await directory.updateUser(by: principal, id, changes)
+            if !user.isActive { try await operations.accountClosed(id, by: principal) }
+            return .json(user.json)
         }
         router.delete("/api/v1/users/:id") { request, context -> Response in
             let principal = try await principal(request, context)
             let id: UserID = try context.identifier(.user)
             try principal.requireAdministrator()
             try await directory.deleteUser(by: principal, id)
+            try await operations.accountClosed(id, by: principal)
             return Response(status: .noContent)
         }
     }

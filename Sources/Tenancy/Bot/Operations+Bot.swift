@@ -54,7 +54,7 @@ extension Operations {
         try gate.admit()
         return try await tenants.use(principal.tenant) { cell throws(Refusal) in
             guard let version = try await ConversationDesk.flow(number, tenant: principal.tenant, from: store) else { throw .notFound(.flow) }
-            return Self.json(try await cell.activateFlow(version).committed(), withFlow: true)
+            return Self.json(try await cell.activateFlow(version, by: principal).committed(), withFlow: true)
         }
     }
 

@@ -27,8 +27,8 @@ extension TenantCell {
         return onDesk { $0.saveFlow(flow, by: principal, moment) }
     }
 
-    package func activateFlow(_ version: FlowVersion) -> Pending<FlowVersion> {
+    package func activateFlow(_ version: FlowVersion, by principal: Principal) -> Pending<FlowVersion> {
         let moment = environment.moment()
-        return onDesk { $0.activateFlow(version, moment) }
+        return onDesk { $0.activateFlow(version, by: principal, moment) }
     }
 }
