@@ -5,7 +5,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from fakes.whatsapp import text
-from harness.api import is_clear_error, names_fields
+from harness.api import Api, is_clear_error, names_fields
 from harness.office import new_number
 from harness.waiting import eventually
 
@@ -21,6 +21,8 @@ def scene(shared_office):
     ids = {name: office.conversation(number)["id"] for name, number in numbers.items()}
     web = office.anybody.post("/api/v1/chat/sessions", {"slug": "minha-empresa", "name": "Fábio"}, expect=201)
     ids["Fábio"] = web["conversation_id"]
+    Api(office.server, token=web["token"]).say(ids["Fábio"], "bom dia, é Fábio")
+    office.admin.command(ids["Fábio"], "read")
     for name in ("Ana Ávila", "Bruno 100%"):
         maria.api.claim(ids[name])
     maria.api.command(ids["Ana Ávila"], "labels", {"labels": ["vip", 'com "aspas", e vírgula']})
