@@ -63,12 +63,14 @@ extension ConversationDesk {
     }
 
     /// - Parameter earlier: what the journal holds for the command's `client_message_id`.
+    /// - Parameter people: whom a note may name beside the consultores.
     /// - Precondition: the conversation is in memory (`has`), or does not exist.
     package func perform(
         _ command: AgentCommand,
         on id: ConversationID,
         by principal: Principal,
         earlier: String?,
+        among people: [Person] = [],
         _ moment: Moment
     ) throws(Refusal) -> (Answer, Change) {
         guard let session = sessions[id] else { throw .notFound(.conversation) }
@@ -98,7 +100,7 @@ extension ConversationDesk {
             if message.direction == .outbound {
                 alter(id, &turn) { $0.answered(moment) }
             } else {
-                mention(in: message, by: principal, &turn)
+                mention(in: message, among: people, by: principal, &turn)
             }
             if let clientMessageID {
                 let key = Self.mark(id, clientMessageID: clientMessageID, tenant: tenant)

@@ -172,9 +172,12 @@ extension ConversationDesk {
     // MARK: Mentions
 
     /// Tells everybody whom a note names: `@` and the name, or its first word where only one person has it. Accents and capitals do not matter.
-    func mention(in note: Message, by principal: Principal, _ turn: inout Turn) {
+    func mention(in note: Message, among others: [Person], by principal: Principal, _ turn: inout Turn) {
         guard note.text.contains("@") else { return }
-        let people = pool.attendants.compactMap { attendant in attendant.user.map { (user: $0, words: BotFlow.words(of: attendant.name)) } }
+        var people = pool.attendants.compactMap { attendant in attendant.user.map { (user: $0, words: BotFlow.words(of: attendant.name)) } }
+        for person in others where !people.contains(where: { $0.user == person.user }) {
+            people.append((person.user, BotFlow.words(of: person.name)))
+        }
         var named: Set<UserID> = []
         for part in note.text.split(separator: "@", omittingEmptySubsequences: false).dropFirst() {
             let words = BotFlow.words(of: String(part.prefix(200)))

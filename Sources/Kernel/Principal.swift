@@ -49,6 +49,17 @@ package struct Principal: Sendable, Hashable {
     package var audience: Audience { role == .visitor ? .visitor : .staff }
 }
 
+/// Somebody of a business, by name.
+package struct Person: Sendable, Hashable {
+    package let user: UserID
+    package let name: String
+
+    package init(user: UserID, name: String) {
+        self.user = user
+        self.name = name
+    }
+}
+
 extension Principal {
     package func requireAdministrator() throws(Refusal) {
         guard role.canAdminister else { throw Refusal(.forbidden, "role_forbidden", "Só administradores podem fazer isto.") }

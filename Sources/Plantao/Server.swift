@@ -117,6 +117,10 @@ struct Server {
 
         let desk = try await whatsAppParts(store, gate, directory, http, operations, environment)
         operations.signals = desk.signals
+        operations.people = { tenant in
+            let users = try? await directory.users(of: tenant)
+            return (users ?? []).filter(\.isActive).map { Person(user: $0.id, name: $0.name) }
+        }
         assistant?.turns.connect(tenants, store)
 
         let statuses = SimulatedStatuses(operations: operations, logger: logger)

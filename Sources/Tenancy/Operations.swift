@@ -20,6 +20,8 @@ package struct Operations: Sendable {
     let visitorPace = VisitorPace()
     /// What customers see of us beside messages; `nil` where nobody is to see anything.
     package var signals: CustomerSignals?
+    /// The users of a business, as a note may name them.
+    package var people: @Sendable (TenantID) async -> [Person] = { _ in [] }
 
     package init(tenants: Tenants, gate: Gate, store: any Store, hub: StreamHub, environment: Environment, seal: Seal = .none) {
         self.seal = seal
@@ -48,6 +50,9 @@ package struct Operations: Sendable {
     package func act(_ command: AgentCommand, on id: ConversationID, by principal: Principal) async throws(Refusal) -> Answer {
         try gate.admit()
         let start = ContinuousClock.now
+        var named: [Person] = []
+        if case .note(let text, _) = command, text.contains("@") { named = await people(principal.tenant) }
+        let people = named
         let answer = try await tenants.use(principal.tenant) { cell throws(Refusal) in
             try await bringIn(id, cell)
             if let other = command.otherMessage { try await bringIn(other, cell) }
@@ -57,7 +62,7 @@ package struct Operations: Sendable {
                 let key = ConversationDesk.mark(id, clientMessageID: clientMessageID, tenant: principal.tenant)
                 earlier = try await store.marks([key])[key]
             }
-            return try await cell.perform(command, on: id, by: principal, earlier: earlier).committed()
+            return try await cell.perform(command, on: id, by: principal, earlier: earlier, among: people).committed()
         }
         if case .read = command { await showRead(id, principal.tenant) }
         switch answer {

@@ -184,10 +184,11 @@ package actor TenantCell {
         _ command: AgentCommand,
         on id: ConversationID,
         by principal: Principal,
-        earlier: String?
+        earlier: String?,
+        among people: [Person] = []
     ) -> Pending<ConversationDesk.Answer> {
         let moment = environment.moment()
-        return onDesk { desk throws(Refusal) in try desk.perform(command, on: id, by: principal, earlier: earlier, moment) }
+        return onDesk { desk throws(Refusal) in try desk.perform(command, on: id, by: principal, earlier: earlier, among: people, moment) }
     }
 
     /// Not stored, and so told at once.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.api import is_clear_error, names_fields
+from harness.api import Api, is_clear_error, names_fields
 from harness.office import new_number
 from harness.waiting import eventually
 
@@ -235,6 +235,16 @@ def test_supervisors_see_who_does_what_and_agents_only_their_own(office):
     assert supervisor.agrees_with(office.admin)
     for channel in ("supervision", f"user:{joao.user['id']}"):
         is_clear_error(maria.api.call("GET", f"/api/v1/realtime/{channel}"), 403)
+
+
+def test_a_note_may_name_whoever_has_an_account(office):
+    maria = office.hire()
+    user = office.admin.create_user("ada@example.com", "Ada Chefe", "admin", "Senha#Forte2026x")
+    ada = Api(office.server).login(user["email"], "Senha#Forte2026x")
+    id = office.attended_by(maria)["id"]
+    inbox = office.desk(ada, f"user:{user['id']}")
+    maria.api.note(id, "@ada chefe, pode olhar?")
+    inbox.wait("the mention", lambda: any(data["type"] == "mention.created" for _, _, _, data in inbox.shown))
 
 
 def test_every_transition_leaves_its_record(office):
