@@ -110,6 +110,7 @@ let package = Package(
             name: "Identity",
             dependencies: [
                 "CCrypt", "Kernel", "Storage", "Wire",
+                .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "JWTKit", package: "jwt-kit"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),

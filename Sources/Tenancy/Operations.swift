@@ -178,10 +178,6 @@ package struct Operations: Sendable {
         try gate.admit()
         try await tenants.use(tenant) { cell throws(Refusal) in try await cell.removeConsultor(id).committed() }
     }
-    package func takeTurn(idioma: String, _ tenant: TenantID) async throws(Refusal) -> [UInt8] {
-        try gate.admit()
-        return try await tenants.use(tenant) { cell throws(Refusal) in try await cell.takeTurn(idioma: idioma).committed() }
-    }
     package func consultorID(of user: UserID, _ tenant: TenantID) async throws(Refusal) -> Int64? {
         try await tenants.use(tenant) { cell throws(Refusal) in try await cell.consultorID(of: user).committed() }
     }
