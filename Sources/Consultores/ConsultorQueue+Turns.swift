@@ -17,8 +17,8 @@ extension ConsultorQueue {
     /// - Parameter earlier: what the journal holds for the command's key.
     package func takeTurn(
         idioma: String,
-        _ command: IdempotentCommand? = nil,
-        earlier: String? = nil,
+        _ command: IdempotentCommand?,
+        earlier: String?,
         _ moment: Moment
     ) throws(Refusal) -> (Answer, Change) {
         if let answer = try repeated(command, earlier) { return (answer, Change()) }
@@ -39,8 +39,8 @@ extension ConsultorQueue {
     /// - Parameter consultor: whose it is to be.
     package func issueProtocol(
         consultor: Int64?,
-        _ command: IdempotentCommand? = nil,
-        earlier: String? = nil,
+        _ command: IdempotentCommand?,
+        earlier: String?,
         _ moment: Moment
     ) throws(Refusal) -> (Answer, Change) {
         if let answer = try repeated(command, earlier) { return (answer, Change()) }
@@ -89,11 +89,13 @@ extension ConsultorQueue {
     private func repeated(_ command: IdempotentCommand?, _ earlier: String?) throws(Refusal) -> Answer? {
         guard let command, let result = memory.answers[command.key] ?? earlier else { return nil }
         guard let end = result.firstIndex(of: "\n"), result[..<end] == command.fingerprint else {
-            throw Refusal(
-                .invalid,
-                "idempotency_key_reused",
-                "Esta Idempotency-Key já foi usada com outros parâmetros; use uma chave nova para cada pedido."
-            )
+            throw .invalid([
+                .init(
+                    ["header", "Idempotency-Key"],
+                    "já foi usada com outros parâmetros; use uma chave nova para cada pedido",
+                    type: "idempotency_key_reused"
+                )
+            ])
         }
         return Answer(json: Array(result[result.index(after: end)...].utf8), isRepeated: true)
     }

@@ -1,7 +1,7 @@
 package import Consultores
 package import Kernel
-package import Storage
-package import Wire
+import Storage
+import Wire
 
 // contracts/consultores.md "Distribuição" and "Protocolos".
 

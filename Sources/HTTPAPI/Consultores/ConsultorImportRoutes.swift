@@ -38,6 +38,13 @@ package struct ConsultorImport: Sendable {
         case done(ConsultorQueue.ImportOutcome)
         case refused([Refusal.Field])
 
+        /// As the door answers it.
+        package var json: JSON {
+            var writer = JSONWriter()
+            write(to: &writer)
+            return (try? JSON.parse(writer.bytes)) ?? .null
+        }
+
         func write(to writer: inout JSONWriter) {
             writer.object {
                 switch self {

@@ -43,6 +43,9 @@ extension API {
     func addPipedrive(to router: Router<APIContext>) {
         // Pipedrive signs nothing; it logs in (research/conversations.md §8). 200 means that it is on disk; anything else, and it comes again.
         router.post("/api/webhooks/pipedrive") { request, context -> Response in
+            guard request.headers[.authorization] != nil else {
+                throw Refusal(.unauthenticated, "not_authenticated", "Credencial ausente: o webhook entra com usuário e senha (Basic).")
+            }
             guard let door = settings.pipedrive, let credential = door.credential else {
                 throw Refusal(.forbidden, "webhook_closed", "O webhook está fechado: PIPEDRIVE_WEBHOOK_PASSWORD não foi configurado.")
             }
