@@ -113,7 +113,8 @@ package struct ProtocoloRecord: Sendable {
             ConsultorTables.protocoloHistory,
             version: 1,
             values: [
-                .id(tenant), .integer(protocolo), .integer(revision), .timestamp(at), .optional(from), .optional(to), .optional(observacao), .text(by),
+                .id(tenant), .integer(protocolo), .integer(revision), .timestamp(at), .optional(from), .optional(to), .optional(observacao),
+                .text(by),
             ]
         )
     }

@@ -26,7 +26,9 @@ struct CSVRecords {
         var wasQuoted = false
         var position = bytes.startIndex
         func end(of field: [UInt8]) throws(Failure) -> String {
-            guard let text = String(validating: field, as: UTF8.self) else { throw Failure(line: begun, description: "is not UTF-8; save the file as CSV UTF-8") }
+            guard let text = String(validating: field, as: UTF8.self) else {
+                throw Failure(line: begun, description: "is not UTF-8; save the file as CSV UTF-8")
+            }
             return text
         }
         func isEmpty(_ fields: [String]) -> Bool { fields.allSatisfy { $0.allSatisfy(\.isWhitespace) } }

@@ -154,7 +154,9 @@ struct ImportConsultores: AsyncParsableCommand {
                         try await Task.sleep(for: .seconds(min(wait, 30)))
                         continue
                     }
-                    throw StartupError("\(url) answered \(status): \(json?["detail"]?.string ?? "no reason given"). Run it again once that is mended.")
+                    throw StartupError(
+                        "\(url) answered \(status): \(json?["detail"]?.string ?? "no reason given"). Run it again once that is mended."
+                    )
                 }
                 return []
             }

@@ -16,12 +16,14 @@ struct ConsultorList {
     struct Failure: Error, CustomStringConvertible { let description: String }
 
     static let columns = [
-        "nome", "idiomas", "status_ativo", "status_ativo_sequencial", "status_online", "capacity", "id_pipedrive", "email", "id", "ultimo_atendimento",
+        "nome", "idiomas", "status_ativo", "status_ativo_sequencial", "status_online", "capacity", "id_pipedrive", "email", "id",
+        "ultimo_atendimento",
     ]
     private static let flags: Set<String> = ["status_ativo", "status_ativo_sequencial", "status_online"]
     private static let numbers: Set<String> = ["capacity", "id_pipedrive", "id"]
     private static let words: [String: Bool] = [
-        "true": true, "t": true, "1": true, "sim": true, "s": true, "yes": true, "verdadeiro": true, "false": false, "f": false, "0": false, "não": false,
+        "true": true, "t": true, "1": true, "sim": true, "s": true, "yes": true, "verdadeiro": true, "false": false, "f": false, "0": false,
+        "não": false,
         "nao": false, "n": false, "no": false, "falso": false,
     ]
 
@@ -35,7 +37,10 @@ struct ConsultorList {
         guard let head = records.first else { throw Failure(description: "the file is empty") }
         let names = head.fields.map { $0.trimmingCharacters(in: .whitespaces).lowercased() }
         for required in ["nome", "idiomas"] where !names.contains(required) {
-            throw Failure(description: "the first line names the columns, and '\(required)' is not among them; there may be \(Self.columns.joined(separator: ", "))")
+            throw Failure(
+                description:
+                    "the first line names the columns, and '\(required)' is not among them; there may be \(Self.columns.joined(separator: ", "))"
+            )
         }
         for (index, name) in names.enumerated() {
             guard Self.columns.contains(name) else {
@@ -49,7 +54,9 @@ struct ConsultorList {
     }
 
     private static func read(_ fields: [String], _ names: [String]) -> Result<JSON, Refused> {
-        guard fields.count <= names.count else { return .failure(Refused(reasons: ["has \(fields.count) fields, and there are \(names.count) columns"])) }
+        guard fields.count <= names.count else {
+            return .failure(Refused(reasons: ["has \(fields.count) fields, and there are \(names.count) columns"]))
+        }
         var json = JSON.emptyObject
         var reasons: [String] = []
         for (name, field) in zip(names, fields) {
@@ -59,9 +66,17 @@ struct ConsultorList {
             if name == "idiomas" {
                 json = json.adding(name, .array(idiomas(text).map { .string($0) }))
             } else if flags.contains(name) {
-                if let flag = words[text.lowercased()] { json = json.adding(name, .bool(flag)) } else { reasons.append("\(name): '\(text)' is neither sim nor não") }
+                if let flag = words[text.lowercased()] {
+                    json = json.adding(name, .bool(flag))
+                } else {
+                    reasons.append("\(name): '\(text)' is neither sim nor não")
+                }
             } else if numbers.contains(name) {
-                if let number = Int64(text) { json = json.adding(name, .int(number)) } else { reasons.append("\(name): '\(text)' is no whole number") }
+                if let number = Int64(text) {
+                    json = json.adding(name, .int(number))
+                } else {
+                    reasons.append("\(name): '\(text)' is no whole number")
+                }
             } else if name == "ultimo_atendimento" {
                 json = json.adding(name, .string(time(text)))
             } else {

@@ -20,8 +20,9 @@ struct PipedriveParts: Sendable {
     let reports = PipedriveReports()
     private let settings: Settings.Pipedrive
 
-    /// An account's burst limit on the smallest plan: 20 calls in 2 seconds (research/conversations.md §8).
-    private static let burst = RateLimit(perSecond: 10, burst: 20)
+    /// An account's burst limit on the smallest plan is 20 calls in 2 seconds (research/conversations.md §8), whichever 2 seconds these are: 4 at once, and 16 within
+    /// the 2 seconds after.
+    private static let burst = RateLimit(perSecond: 8, burst: 4)
 
     init(_ settings: Settings.Pipedrive, tenant: TenantID, http: HTTPClient, breakers: BreakerBoard, environment: Kernel.Environment) {
         breakers.uses(.pipedrive)
@@ -33,7 +34,9 @@ struct PipedriveParts: Sendable {
         }
     }
 
-    func worker(_ tenants: Tenants, _ store: any Store, _ breakers: BreakerBoard, _ environment: Kernel.Environment, _ logger: Logger) -> PipedriveWorker {
+    func worker(_ tenants: Tenants, _ store: any Store, _ breakers: BreakerBoard, _ environment: Kernel.Environment, _ logger: Logger)
+        -> PipedriveWorker
+    {
         PipedriveWorker(
             tenants: tenants,
             store: store,
@@ -299,10 +302,10 @@ struct PipedriveWorker: JobWorker {
         return .again(job)
     }
 
-    /// 2 seconds and more, up to five minutes, by how long it has been tried.
+    /// A second and more, up to a minute, by how long it has been tried.
     private func pause(_ job: Job) -> Duration {
         let age = environment.now() - Timestamp(milliseconds: job.order)
-        return min(max(age, .seconds(2)), .seconds(300))
+        return min(max(age / 2, .seconds(1)), .seconds(60))
     }
 
     private func again(_ job: Job, after wait: Duration, _ reason: String) async -> JobProgress {

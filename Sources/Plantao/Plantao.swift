@@ -8,7 +8,9 @@ struct Plantao: AsyncParsableCommand {
         discussion: "Configured by environment variables; see docs/configuration.md.",
         version: Version.current,
         subcommands: [
-            Serve.self, Migrate.self, Export.self, Import.self, Doctor.self, ConsultorCommand.self, RotateKeys.self, SetAside.self, Routes.self, Demo.self]
+            Serve.self, Migrate.self, Export.self, Import.self, Doctor.self, ConsultorCommand.self, RotateKeys.self, SetAside.self, Routes.self,
+            Demo.self,
+        ]
     )
 }
 

@@ -130,24 +130,24 @@ struct Server {
         let statuses = SimulatedStatuses(operations: operations, logger: logger)
         let simulator = WhatsAppSimulator(environment: environment) { statuses.put($0) }
         var workers: [String: any JobWorker] = [
-                ConversationDesk.sendJobKind: OutboxWorker(
-                    tenants: tenants,
-                    store: store,
-                    sender: desk.bridge(simulator, logger: logger),
-                    guarding: SendGuard(board: breakers, dependency: .whatsapp, verdict: WhatsAppBridge.verdict, rateLimit: WhatsAppBridge.rateLimit),
-                    stops: desk.stops,
-                    accountStopped: { [operations] in await Self.tell($1, $0, operations) },
-                    environment: environment,
-                    logger: logger
-                ),
-                ConversationDesk.mediaJobKind: MediaWorker(
-                    tenants: tenants,
-                    store: store,
-                    fetcher: desk.fetcher(maxBytes: settings.maxMediaBytes, logger: logger),
-                    environment: environment,
-                    logger: logger
-                ),
-            ]
+            ConversationDesk.sendJobKind: OutboxWorker(
+                tenants: tenants,
+                store: store,
+                sender: desk.bridge(simulator, logger: logger),
+                guarding: SendGuard(board: breakers, dependency: .whatsapp, verdict: WhatsAppBridge.verdict, rateLimit: WhatsAppBridge.rateLimit),
+                stops: desk.stops,
+                accountStopped: { [operations] in await Self.tell($1, $0, operations) },
+                environment: environment,
+                logger: logger
+            ),
+            ConversationDesk.mediaJobKind: MediaWorker(
+                tenants: tenants,
+                store: store,
+                fetcher: desk.fetcher(maxBytes: settings.maxMediaBytes, logger: logger),
+                environment: environment,
+                logger: logger
+            ),
+        ]
         if let pipedrive {
             let worker = pipedrive.worker(tenants, store, breakers, environment, logger)
             for kind in [HandOff.jobKind, PipedriveNews.jobKind] { workers[kind] = worker }
@@ -165,7 +165,9 @@ struct Server {
             )
             // What waits for it goes on at once.
             if dependency == .whatsapp, now.state.isClosed { runner.letGo(ConversationDesk.sendJobKind, of: tenant) }
-            if dependency == .pipedrive, now.state.isClosed { for kind in [HandOff.jobKind, PipedriveNews.jobKind] { runner.letGo(kind, of: tenant) } }
+            if dependency == .pipedrive, now.state.isClosed {
+                for kind in [HandOff.jobKind, PipedriveNews.jobKind] { runner.letGo(kind, of: tenant) }
+            }
         }
         try await breakers.restore(from: store)
 

@@ -137,7 +137,9 @@ extension Operations {
     // MARK: Bringing in a list
 
     /// - Returns: what became of each line, in their order: one that is refused keeps no other from being brought in.
-    package func importConsultores(_ lines: [ConsultorLine], _ tenant: TenantID) async throws(Refusal) -> [Result<ConsultorQueue.ImportOutcome, Refusal>] {
+    package func importConsultores(_ lines: [ConsultorLine], _ tenant: TenantID) async throws(Refusal) -> [Result<
+        ConsultorQueue.ImportOutcome, Refusal
+    >] {
         try gate.admit()
         return try await tenants.use(tenant) { cell throws(Refusal) in
             var pending: [Pending<ConsultorQueue.ImportOutcome>] = []

@@ -145,7 +145,9 @@ import Testing
             var languages: [Int64: Set<String>] = [:]
             var busy: [Int64: Set<UInt64>] = [:]
             var order: [Int64] {
-                state.filter { $0.value.ativo && $0.value.sequencial && $0.value.online }.map(\.key).sorted { (last[$0] ?? 0, $0) < (last[$1] ?? 0, $1) }
+                state.filter { $0.value.ativo && $0.value.sequencial && $0.value.online }.map(\.key).sorted {
+                    (last[$0] ?? 0, $0) < (last[$1] ?? 0, $1)
+                }
             }
             func next(_ language: String, forDesk: Bool) -> Int64? {
                 order.first { languages[$0]!.contains(language) && (!forDesk || (busy[$0]?.count ?? 0) < 2) }

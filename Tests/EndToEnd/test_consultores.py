@@ -99,7 +99,7 @@ def test_the_twins_and_the_gets_heed_an_idempotency_key(office):
     assert [p["numero"] for p in api.get("/protocolos")] == ["#00001", "#00002", "#00003", "#00004"]
     names_fields(api.call("GET", "/consultor/da-vez", headers={"Idempotency-Key": "GET /consultor/da-vez"}, idioma="en"), "Idempotency-Key")
     names_fields(api.call("GET", "/consultor/da-vez", headers={"Idempotency-Key": "x" * 256}, idioma="pt"), "Idempotency-Key")
-    missing = {"Idempotency-Key": "ainda ninguém"}
+    missing = {"Idempotency-Key": "nobody yet"}
     api.call("GET", "/consultor/da-vez", headers=missing, idioma="fr", expect=404)
     api.create_consultor("Chloé", ["fr"], status_online=True)
     assert api.call("GET", "/consultor/da-vez", headers=missing, idioma="fr", expect=200).json()["consultor_id"] == 3
@@ -123,14 +123,13 @@ def test_the_contract_the_desk_and_presence_move_one_line_that_is_pushed(offices
     joao.api.claim(conversation["id"])
     screen.wait("the claim", lambda: shown()[0] == [maria.id, joao.id])
     client = office.desk(maria)
-    eventually("she is held by her connection", lambda: True)
     client.rpc("consultor.connection", {"status_online": True})
     client.leave()
     screen.wait("she is gone", lambda: shown() == ([joao.id], {"pt": joao.id}), timeout=20)
     assert turn(office.integrator)["consultor_id"] == joao.id
     office.admin.set_online(maria.id)
     screen.wait("she is back, where she was", lambda: shown()[0] == [maria.id, joao.id])
-    assert screen.agrees_with(office.admin) is not False
+    screen.agrees_with(office.admin)
 
 
 # MARK: Protocols
@@ -174,7 +173,7 @@ def test_a_protocol_changes_hands_with_a_history_and_outlives_its_consultor(offi
     history = api.get(f"{path}/historico")["items"]
     assert [(h["acao"], h["de_consultor_id"], h["para_consultor_id"]) for h in history] == [("gerado", None, 1), ("atribuido", 1, 2), ("alterado", 2, 2), ("alterado", 2, 2)]
     assert {h["por"] for h in history[1:]} == {"AUTHENTICATION_API_KEY"}
-    assert [p["id"] for p in api.get("/protocolos", q="100% AMANHÃ_".replace("Ã", "ã"))] == [1] and api.get("/protocolos", q="100_") == []
+    assert [p["id"] for p in api.get("/protocolos", q="100% AMANHã_")] == [1] and api.get("/protocolos", q="100_") == []
     for field, value in (("consultor_id", 99), ("consultor_id", "x"), ("observacao", "x" * 2001), ("numero", "#00002"), ("id", 2)):
         names_fields(api.call("PUT", path, json={field: value}), field)
     is_clear_error(api.call("PUT", "/protocolo/99", json={"observacao": "x"}), 404)
@@ -182,7 +181,7 @@ def test_a_protocol_changes_hands_with_a_history_and_outlives_its_consultor(offi
     api.call("DELETE", "/consultor/2", expect=204)
     assert [p["id"] for p in api.get("/protocolos", consultor_id=2)] == [1]
     assert api.put(path, {"observacao": "depois"})["consultor_id"] == 2
-    is_clear_error(api.call("PUT", path, json={"consultor_id": 2}), 200) if False else api.put(path, {"consultor_id": 2})
+    api.put(path, {"consultor_id": 2})
     office.server.kill()
     office.server.start()
     assert api.get(path)["observacao"] == "depois" and len(api.get(f"{path}/historico")["items"]) == 5
@@ -230,7 +229,6 @@ def test_keys_are_several_scoped_rotated_revoked_and_hashed_at_rest(office):
     turn(api(newer))
     # When each was used last, also over a restart.
     eventually("the last use", lambda: all(k["last_used_at"] for k in admin.get(path)["items"][1:]))
-    eventually("is written down", lambda: True)
     office.server.restart()
     turn(api(newer))
     keys = {k["name"]: k for k in admin.get(path)["items"]}
@@ -251,7 +249,7 @@ def test_keys_are_the_owners_to_make_and_a_business_sees_its_own_alone(office):
     for method, address in (("GET", path), ("POST", path), ("POST", f"{path}/{agent.user['id']}/rotate"), ("DELETE", f"{path}/{agent.user['id']}")):
         is_clear_error(agent.api.call(method, address, json={"name": "x"} if method == "POST" else None), 403)
         is_clear_error(office.integrator.call(method, address), 401)
-    other = office.anybody.register("dono@example.com", "Senha#Forte9x2026", name="Dono", business_name="Outra")
+    other = office.anybody.register("dona-de-outra@example.com", "Senha#Forte9x2026", name="Dono", business_name="Outra")
     key = other.post(path, {"name": "Deles"}, expect=201)
     theirs = Api(office.server, api_key=key["key"])
     theirs.create_consultor("Deles", status_online=True)
@@ -315,10 +313,9 @@ def test_a_csv_file_comes_in_once_however_often_and_says_which_lines_are_wrong(o
 
     done = bring(listed)
     assert done.returncode == 1, done.stderr
-    assert "7 lines: 3 created, 0 updated, 0 unchanged, 3 refused".replace("7 lines", "6 lines") in done.stderr
-    lines = done.stdout.splitlines()
-    assert [line.split(":")[0] for line in lines] == ["line 4", "line 5", "line 7"] or sorted(line.split(":")[0] for line in lines) == ["line 4", "line 5", "line 7"]
-    said = {line.split(":")[0]: line for line in lines}
+    assert "6 lines: 3 created, 0 updated, 0 unchanged, 3 refused" in done.stderr
+    said = {line.split(":")[0]: line for line in done.stdout.splitlines()}
+    assert sorted(said) == ["line 4", "line 5", "line 7"]
     assert "idiomas" in said["line 4"] and "status_ativo" in said["line 5"] and "id_pipedrive" in said["line 5"] and "email" in said["line 7"]
     present = {c["id"]: c for c in office.integrator.consultores()}
     assert {id: (c["nome"], c["idiomas"], c["id_pipedrive"]) for id, c in present.items()} == {

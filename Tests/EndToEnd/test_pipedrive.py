@@ -119,7 +119,7 @@ def test_while_pipedrive_is_away_agents_work_on_the_breaker_opens_and_it_all_arr
     ids = [bureau.attended_by(maria)["id"] for _ in range(3)]
     eventually("the breaker", lambda: bureau.admin.get("/circuit-breakers")["circuit_breakers"]["pipedrive"]["times_opened"] > 0, timeout=30)
     assert [maria.api.conversation(id)["state"] for id in ids] == ["active"] * 3
-    told(bureau, 3) if status(bureau)["handoffs_told"] >= 3 else eventually("told", lambda: status(bureau)["handoffs_told"] == 3, timeout=60)
+    eventually("told", lambda: status(bureau)["handoffs_told"] == 3, timeout=60)
     assert len(pipedrive.all("persons")) == 3 and len(pipedrive.all("activities")) == 3
 
 
@@ -150,7 +150,7 @@ def test_the_burst_limit_is_kept(offices):
         for _ in range(6):
             maria.api.claim(office.in_line()["id"])
         eventually("told", lambda: status(office)["handoffs_told"] == 6, timeout=60)
-        # At the very edge of a window the two clocks may differ by a call.
+        # On a busy machine calls that went out in time may arrive closer together.
         assert len([call for call in pipedrive.calls if call[3] == 429]) <= 1
         assert len(pipedrive.all("persons")) == 6
 

@@ -87,7 +87,9 @@ package struct PipedriveNews: Sendable, Equatable {
     package init?(payload: String) {
         guard let json = try? JSON.parse(payload), let person = json["person_id"]?.int else { return nil }
         let event: Event =
-            if let name = json["name"]?.string { .named(name) } else if let other = json["merged_to_id"]?.int { .merged(into: other) } else { .deleted }
+            if let name = json["name"]?.string { .named(name) } else if let other = json["merged_to_id"]?.int { .merged(into: other) } else {
+                .deleted
+            }
         self.init(
             person: person,
             event: event,
