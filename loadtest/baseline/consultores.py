@@ -12,7 +12,8 @@ from datetime import datetime, timezone
 import uvicorn
 from fastapi import Depends, FastAPI, Header, HTTPException
 from pydantic import BaseModel
-from sqlalchemy import ARRAY, BigInteger, Boolean, DateTime, ForeignKey, Text, create_engine, select
+from sqlalchemy import BigInteger, Boolean, DateTime, ForeignKey, Text, create_engine, select
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 
 # contracts/isp-support.md: DATABASE_POOL_SIZE and DATABASE_MAX_OVERFLOW.
