@@ -1,6 +1,7 @@
 """Hand-offs reach Pipedrive whatever goes wrong in between, nothing is made twice there, and what is changed there comes back without going around."""
 
 import threading
+import time
 
 import pytest
 
@@ -182,6 +183,8 @@ def test_what_comes_late_changes_nothing(bureau, pipedrive):
     [person] = pipedrive.all("persons")
     before = len(pipedrive.webhooks)
     pipedrive.by_hand("person", person["id"], name="Primeira")
+    # Pipedrive counts in milliseconds.
+    time.sleep(0.01)
     pipedrive.by_hand("person", person["id"], name="Segunda")
     eventually("both", lambda: len(pipedrive.webhooks) >= before + 2)
     eventually("the second", lambda: maria.api.conversation(conversation["id"])["contact"]["name"] == "Segunda")
