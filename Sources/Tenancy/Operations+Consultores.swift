@@ -73,12 +73,14 @@ extension Operations {
                 tenant: tenant
             )
         )
+        // Numbers have no gaps and none ever goes, so that the last one says how many there are.
+        let counted = conditions.count == 1 ? "MAX(id)" : "COUNT(*)"
         var count = try await store.rows(
-            Query("SELECT COUNT(*) FROM protocolos \(condition)", arguments, kinds: [.integer], tenant: tenant)
+            Query("SELECT \(counted) FROM protocolos \(condition)", arguments, kinds: [.integer], tenant: tenant)
         ).first
         var writer = JSONWriter(capacity: 256 * rows.count + 2)
         writer.array { for row in rows { Protocolo(row).write(to: &$0) } }
-        return (writer.bytes, Int(count?.integer() ?? 0))
+        return (writer.bytes, Int(count?.optionalInteger() ?? 0))
     }
 
     private static func escaped(_ text: String) -> String {

@@ -293,6 +293,11 @@ Ninguém;pt;;;ninguem@example.com;;
 """
 
 
+def store_of(office):
+    """The settings by which another program finds an office's store."""
+    return {"PLANTAO_DATA": office.server.data} | {k: v for k, v in office.server.environment.items() if k == "DATABASE_URL"}
+
+
 @pytest.fixture
 def listed(office, tmp_path):
     office.admin.create_user("atendente@example.com", "Maria", "agent", "Senha#Forte1x2026")
@@ -307,7 +312,7 @@ def test_a_csv_file_comes_in_once_however_often_and_says_which_lines_are_wrong(o
         if way == "a running server":
             return run("consultor", "import", path, "--url", office.server.url, AUTHENTICATION_API_KEY=API_KEY)
         office.server.stop()
-        done = run("consultor", "import", path, **{k: v for k, v in office.server._environment().items() if k in ("PLANTAO_DATA", "DATABASE_URL")})
+        done = run("consultor", "import", path, **store_of(office))
         office.server.start()
         return done
 
@@ -343,7 +348,7 @@ def test_a_file_that_is_none_changes_nothing(office, tmp_path):
     path.write_text("nome,idiomas\nAna,pt\n")
     for more, word in (([], "using"), (["--url", office.server.url, "--api-key", "errada"], "api-key"), (["--url", "http://127.0.0.1:1", "--api-key", "x"], "does not answer"),
                        (["--url", office.server.url], "--api-key")):
-        done = run("consultor", "import", path, *more, PLANTAO_DATA=office.server.data)
+        done = run("consultor", "import", path, *more, **store_of(office))
         assert done.returncode == 78 and word in done.stderr, (more, done.stderr)
     assert run("consultor", "import", tmp_path / "nowhere.csv").returncode == 78
     assert office.integrator.consultores() == []
