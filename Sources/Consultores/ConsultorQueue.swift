@@ -300,12 +300,14 @@ extension ConsultorQueue: AttendantPool {
             } else {
                 change.append(queue.told(id))
             }
-            if let protocolo, var open = queue.openProtocols[protocolo], open.consultor != id {
-                let before = open.consultor
-                open.consultor = id
-                open.updatedAt = moment.now
-                change.rows.append(open.image(tenant: queue.tenant))
-                change.rows.append(ProtocoloRecord(open, from: before, by: "atendimento", at: moment.now).image(tenant: queue.tenant))
+            if let protocolo, var open = queue.openProtocols[protocolo] ?? queue.memory.protocols[protocolo] {
+                if open.consultor != id {
+                    let before = open.consultor
+                    open.consultor = id
+                    open.updatedAt = moment.now
+                    change.rows.append(open.image(tenant: queue.tenant))
+                    change.rows.append(ProtocoloRecord(open, from: before, by: "atendimento", at: moment.now).image(tenant: queue.tenant))
+                }
                 queue.openProtocols[protocolo] = open
             }
             if queue.tellsPipedrive, let owner = queue.fifo.consultores[id]?.idPipedrive {

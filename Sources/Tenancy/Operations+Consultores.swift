@@ -91,11 +91,14 @@ extension Operations {
     }
 
     package func protocolo(_ id: Int64, _ tenant: TenantID) async throws(Refusal) -> Protocolo {
-        let rows = try await store.rows(
+        guard let protocolo = try await storedProtocol(id, tenant) else { throw .notFound(.protocolo) }
+        return protocolo
+    }
+
+    func storedProtocol(_ id: Int64, _ tenant: TenantID) async throws(Refusal) -> Protocolo? {
+        try await store.rows(
             .select(from: ConsultorTables.protocolos, "WHERE tenant_id = ? AND id = ?", [.id(tenant), .integer(id)], tenant: tenant)
-        )
-        guard let row = rows.first else { throw .notFound(.protocolo) }
-        return Protocolo(row)
+        ).first.map(Protocolo.init)
     }
 
     package func updateProtocol(_ id: Int64, _ changes: ProtocoloChanges, by: String, _ tenant: TenantID) async throws(Refusal) -> [UInt8] {

@@ -199,6 +199,13 @@ def test_a_conversations_protocol_is_linked_to_it_and_to_whoever_has_it(office):
     joao.api.resolve(conversation["id"])
     assert joao.api.put(f"/protocolo/{protocolo['id']}", {"observacao": "resolvido"})["consultor_id"] == joao.id
     assert office.integrator.get(f"/protocolo/{protocolo['id']}/historico")["items"][-1]["por"] == "João"
+    # Reopened by another, with what is in memory and with what is only in the store.
+    for who, wakes in ((maria, False), (joao, True)):
+        if wakes:
+            office.server.restart()
+        assert who.api.command(conversation["id"], "reopen")["protocol"] == protocolo["numero"]
+        assert office.integrator.get(f"/protocolo/{protocolo['id']}")["consultor_id"] == who.id
+        who.api.resolve(conversation["id"])
 
 
 # MARK: Keys
