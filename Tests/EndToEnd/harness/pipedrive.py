@@ -23,6 +23,14 @@ in persons and 404 in deals; ids in webhooks' `meta` are text; a webhook that is
 
 from __future__ import annotations
 
+import os
+import sys
+
+if __name__ == "__main__":
+    # Run by hand, this folder comes first, and its http.py is not Python's.
+    here = os.path.dirname(os.path.abspath(__file__))
+    sys.path[:] = [path for path in sys.path if os.path.abspath(path or ".") != here]
+
 import argparse
 import base64
 import http.client
@@ -30,7 +38,6 @@ import itertools
 import json
 import queue
 import re
-import sys
 import threading
 import time
 import urllib.parse
@@ -361,4 +368,7 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        pass
