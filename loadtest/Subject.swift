@@ -44,11 +44,19 @@ final class Subject: Sendable {
     }
 
     /// The FastAPI server in `loadtest/baseline`, run by a Python that has its requirements.
-    static func startBaseline(python: String, folder: String, directory: String, launcher: [String]) async throws -> Subject {
+    /// - Parameter script: which of those in the folder.
+    static func startBaseline(
+        python: String,
+        folder: String,
+        script: String = "server.py",
+        directory: String,
+        environment: [String: String] = [:],
+        launcher: [String]
+    ) async throws -> Subject {
         guard FileManager.default.isExecutableFile(atPath: python) else {
             throw Failure(description: "\(python) is not there: make baseline-venv")
         }
-        return try await start(launcher + [python, folder + "/server.py"], directory: directory, environment: [:])
+        return try await start(launcher + [python, folder + "/" + script], directory: directory, environment: environment)
     }
 
     private static func start(_ command: [String], directory: String, environment: [String: String]) async throws -> Subject {
@@ -130,11 +138,12 @@ final class Subject: Sendable {
         return (line.split(separator: " ").compactMap { Int($0) }.first ?? 0) << 10
     }
 
-    private func call(_ method: String, _ path: String, _ body: JSON? = nil, token: String? = nil) async throws -> JSON {
+    func call(_ method: String, _ path: String, _ body: JSON? = nil, token: String? = nil, apiKey: String? = nil) async throws -> JSON {
         var request = HTTPClientRequest(url: "http://127.0.0.1:\(port)\(path)")
         request.method = HTTPMethod(rawValue: method)
         request.headers.add(name: "content-type", value: "application/json")
         if let token { request.headers.add(name: "authorization", value: "Bearer \(token)") }
+        if let apiKey { request.headers.add(name: "api-key", value: apiKey) }
         if let body { request.body = .bytes(ByteBuffer(bytes: body.bytes)) }
         let response = try await http.execute(request, timeout: .seconds(10))
         let bytes = Array(try await response.body.collect(upTo: 8 << 20).readableBytesView)

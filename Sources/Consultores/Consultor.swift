@@ -73,6 +73,9 @@ package struct Consultor: Sendable, Equatable {
         )
     }
 
+    /// Whether turns are theirs to have.
+    package var takesPart: Bool { statusAtivo && statusAtivoSequencial && statusOnline }
+
     var attendant: Attendant { Attendant(id: id, user: user, name: nome) }
 
     /// The contract's object, with `user_id`, `capacity`, `em_atendimento`, `status_since` and `wrap_up_until` beside its fields.
@@ -126,42 +129,4 @@ package struct ConsultorChanges: Sendable {
     package var capacity: Int?
 
     package init() {}
-}
-
-/// A numbered attendance (contracts/consultores.md "Protocolo").
-package struct Protocolo: Sendable, Equatable {
-    package let id: Int64
-    package var consultor: Int64?
-    package let conversation: ConversationID?
-    package let createdAt: Timestamp
-    package var version: Int64 = 0
-
-    package var numero: String { protocolText(id) }
-
-    init(id: Int64, consultor: Int64?, conversation: ConversationID?, createdAt: Timestamp) {
-        self.id = id
-        self.consultor = consultor
-        self.conversation = conversation
-        self.createdAt = createdAt
-    }
-
-    package init(_ row: Row) {
-        var row = row
-        let _: TenantID = row.id()
-        id = row.integer()
-        _ = row.text()
-        consultor = row.optionalInteger()
-        conversation = row.optionalID()
-        createdAt = row.timestamp()
-        version = row.integer()
-    }
-
-    mutating func image(tenant: TenantID) -> RowImage {
-        version += 1
-        return RowImage(
-            ConsultorTables.protocolos,
-            version: version,
-            values: [.id(tenant), .integer(id), .text(numero), .optional(consultor), .id(conversation), .timestamp(createdAt)]
-        )
-    }
 }

@@ -11,7 +11,11 @@ package import Kernel
 //
 // Who wraps up keeps their place in the turn-taking, has their conversations, may take others by hand, and is offered none.
 //
+// Each attendance is at a later moment than the one before, by a millisecond if the clock has not gone on: so the line is a line also where many turns are given away
+// within one, and whatever the clock does.
+//
 // Invariants
+// 0. `line` holds exactly those who take part, in that order.
 // 1. A consultor's busy set never grows past `capacity` through `next`; a person may still be given more by a person (transfer, claim).
 // 2. Numbers are issued in order without gaps: number n is issued only when n - 1 is in the same or an earlier change.
 // 3. An id is never given twice, also after removal.
@@ -21,7 +25,12 @@ package struct ConsultorFIFO: Sendable {
     private var busy: [Int64: Set<ConversationID>] = [:]
     private var silences: [Int64: Int] = [:]
     private var lastID: Int64 = 0
+    /// All ids that were ever given.
+    private var taken: Set<Int64> = []
     package private(set) var lastProtocol: Int64 = 0
+    /// Those who take part in the turn-taking, by whose turn it is.
+    package private(set) var line: [Int64] = []
+    private var lastAttendance: Timestamp?
     package var rules = AssignmentRules()
 
     package init() {}
@@ -29,11 +38,15 @@ package struct ConsultorFIFO: Sendable {
     package init(consultores: [Consultor], lastProtocol: Int64) {
         for consultor in consultores {
             lastID = max(lastID, consultor.id)
+            taken.insert(consultor.id)
+            if let time = consultor.ultimoAtendimento { lastAttendance = max(lastAttendance ?? time, time) }
             if consultor.removedAt == nil { self.consultores[consultor.id] = consultor }
         }
+        line = self.consultores.values.filter(\.takesPart).sorted(by: Self.comesBefore).map(\.id)
         self.lastProtocol = lastProtocol
     }
 
+    package var nextID: Int64 { lastID + 1 }
     /// By id, lowest first.
     package var all: [Consultor] { consultores.values.sorted { $0.id < $1.id } }
     package func consultor(of user: UserID) -> Consultor? { consultores.values.filter { $0.user == user }.min { $0.id < $1.id } }
@@ -49,14 +62,24 @@ package struct ConsultorFIFO: Sendable {
     package func next(_ search: AttendantSearch, forDesk: Bool) -> Consultor? {
         let idioma = search.language.lowercased()
         var best: Consultor?
-        for consultor in consultores.values where isEligible(consultor, idioma: idioma, forDesk: forDesk) {
+        for id in line {
+            guard let consultor = consultores[id], isEligible(consultor, idioma: idioma, forDesk: forDesk) else { continue }
+            // The line is the whole order, unless the desk's rules or a missed offer go before it.
+            if !forDesk || (rules.policy == .longestIdle && search.skipping == nil) { return consultor }
             guard let current = best else {
                 best = consultor
                 continue
             }
-            if goesBefore(consultor, current, search, forDesk: forDesk) { best = consultor }
+            if goesBefore(consultor, current, search) { best = consultor }
         }
         return best
+    }
+
+    /// For each language whose turn it is (contract `da-vez`), by the language's name.
+    package var nextByLanguage: [(idioma: String, id: Int64)] {
+        var next: [String: Int64] = [:]
+        for id in line { for idioma in consultores[id]?.idiomas ?? [] where next[idioma.lowercased()] == nil { next[idioma.lowercased()] = id } }
+        return next.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
     }
 
     package func staffing(idioma: String) -> Staffing {
@@ -71,8 +94,7 @@ package struct ConsultorFIFO: Sendable {
     }
 
     private func speaksAndTakesPart(_ consultor: Consultor, idioma: String) -> Bool {
-        consultor.statusAtivo && consultor.statusAtivoSequencial && consultor.statusOnline
-            && consultor.idiomas.contains { $0 == idioma || $0.lowercased() == idioma }
+        consultor.takesPart && consultor.idiomas.contains { $0 == idioma || $0.lowercased() == idioma }
     }
 
     private func isEligible(_ consultor: Consultor, idioma: String, forDesk: Bool) -> Bool {
@@ -80,15 +102,17 @@ package struct ConsultorFIFO: Sendable {
         return !forDesk || (consultor.user != nil && consultor.wrapUpUntil == nil && busyCount(consultor.id) < consultor.capacity)
     }
 
-    private func goesBefore(_ a: Consultor, _ b: Consultor, _ search: AttendantSearch, forDesk: Bool) -> Bool {
+    private func goesBefore(_ a: Consultor, _ b: Consultor, _ search: AttendantSearch) -> Bool {
         if (a.id == search.skipping) != (b.id == search.skipping) { return b.id == search.skipping }
-        if forDesk {
-            switch rules.policy {
-            case .longestIdle: break
-            case .leastLoaded: if busyCount(a.id) != busyCount(b.id) { return busyCount(a.id) < busyCount(b.id) }
-            case .preferredFirst: if (a.id == search.preferred) != (b.id == search.preferred) { return a.id == search.preferred }
-            }
+        switch rules.policy {
+        case .longestIdle: break
+        case .leastLoaded: if busyCount(a.id) != busyCount(b.id) { return busyCount(a.id) < busyCount(b.id) }
+        case .preferredFirst: if (a.id == search.preferred) != (b.id == search.preferred) { return a.id == search.preferred }
         }
+        return Self.comesBefore(a, b)
+    }
+
+    private static func comesBefore(_ a: Consultor, _ b: Consultor) -> Bool {
         switch (a.ultimoAtendimento, b.ultimoAtendimento) {
         case (nil, nil): return a.id < b.id
         case (nil, _): return true
@@ -98,13 +122,38 @@ package struct ConsultorFIFO: Sendable {
         }
     }
 
+    /// Puts somebody where they now belong in the line, or takes them out of it.
+    private mutating func place(_ id: Int64) {
+        if let index = line.firstIndex(of: id) { line.remove(at: index) }
+        guard let consultor = consultores[id], consultor.takesPart else { return }
+        var (low, high) = (0, line.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if Self.comesBefore(consultores[line[middle]] ?? consultor, consultor) { low = middle + 1 } else { high = middle }
+        }
+        line.insert(id, at: low)
+    }
+
     // MARK: What happened. Each answers the consultor as it now is, or `nil` when nothing changed that anybody stores.
 
-    package mutating func added(_ profile: ConsultorProfile, at time: Timestamp? = nil) -> Consultor {
-        lastID += 1
-        var consultor = Consultor(id: lastID, profile)
+    /// - Parameters:
+    ///   - id: the one they had elsewhere; `nil` for the next. One that was given already is refused with `nil`.
+    ///   - attended: when they attended last, elsewhere.
+    package mutating func added(_ profile: ConsultorProfile, id given: Int64, attended: Timestamp?, at time: Timestamp? = nil) -> Consultor? {
+        guard given > 0, !taken.contains(given) else { return nil }
+        lastID = max(lastID, given)
+        taken.insert(given)
+        var consultor = Consultor(id: given, profile)
         consultor.statusSince = time
-        consultores[lastID] = consultor
+        consultor.ultimoAtendimento = attended
+        if let attended { lastAttendance = max(lastAttendance ?? attended, attended) }
+        consultores[given] = consultor
+        place(given)
+        return consultor
+    }
+
+    package mutating func added(_ profile: ConsultorProfile, at time: Timestamp? = nil) -> Consultor {
+        guard let consultor = added(profile, id: nextID, attended: nil, at: time) else { preconditionFailure("the next id is nobody's") }
         return consultor
     }
 
@@ -125,6 +174,7 @@ package struct ConsultorFIFO: Sendable {
         if let user = changes.user { consultor.user = user }
         if let capacity = changes.capacity { consultor.capacity = capacity }
         consultores[id] = consultor
+        place(id)
         return consultor == before ? nil : consultor
     }
 
@@ -132,6 +182,7 @@ package struct ConsultorFIFO: Sendable {
         guard var consultor = consultores.removeValue(forKey: id) else { return nil }
         busy[id] = nil
         silences[id] = nil
+        place(id)
         consultor.removedAt = time
         consultor.statusOnline = false
         consultor.isHeldByConnection = false
@@ -147,7 +198,11 @@ package struct ConsultorFIFO: Sendable {
 
     /// The turn was given away (contract `da-vez`), or a conversation taken: they go to the end of the line.
     package mutating func attended(_ id: Int64, at time: Timestamp) -> Consultor? {
-        consultores[id]?.ultimoAtendimento = time
+        guard consultores[id] != nil else { return nil }
+        let moment = lastAttendance.map { max(time, $0 + .milliseconds(1)) } ?? time
+        lastAttendance = moment
+        consultores[id]?.ultimoAtendimento = moment
+        place(id)
         return consultores[id]
     }
 
@@ -187,6 +242,7 @@ package struct ConsultorFIFO: Sendable {
         consultores[id]?.statusOnline = false
         if let time { consultores[id]?.statusSince = time }
         consultores[id]?.isHeldByConnection = false
+        place(id)
         return consultores[id]
     }
 

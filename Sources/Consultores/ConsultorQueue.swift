@@ -7,18 +7,28 @@ import Wire
 /// Shares the tenant's executor, so that the conversations can ask whose turn it is within their own turn (`AttendantPool`).
 package actor ConsultorQueue {
     private let executor: any Actor
-    private let tenant: TenantID
+    let tenant: TenantID
     /// Whether a user is connected.
     private let isConnected: @Sendable (UserID) -> Bool
-    private var fifo: ConsultorFIFO
+    /// Hand-offs to consultores with an `id_pipedrive` leave a job for it.
+    private let tellsPipedrive: Bool
+    var fifo: ConsultorFIFO
+    var memory = QueueMemory()
     /// The protocols of conversations that are still open: their consultor may change.
-    private var openProtocols: [Int64: Protocolo]
+    var openProtocols: [Int64: Protocolo]
     /// The end of the next wrap-up, asked for after every turn.
     private var wrapUpEnd: Timestamp?
 
     package nonisolated var unownedExecutor: UnownedSerialExecutor { executor.unownedExecutor }
 
-    package init(executor: any Actor, tenant: TenantID, isConnected: @escaping @Sendable (UserID) -> Bool = { _ in false }, loaded: Loaded) {
+    package init(
+        executor: any Actor,
+        tenant: TenantID,
+        isConnected: @escaping @Sendable (UserID) -> Bool = { _ in false },
+        tellsPipedrive: Bool = false,
+        loaded: Loaded
+    ) {
+        self.tellsPipedrive = tellsPipedrive
         self.executor = executor
         self.tenant = tenant
         self.isConnected = isConnected
@@ -92,7 +102,7 @@ package actor ConsultorQueue {
         return kept(held)
     }
 
-    private func heldIfConnected(_ consultor: Consultor) -> Consultor? {
+    func heldIfConnected(_ consultor: Consultor) -> Consultor? {
         guard let user = consultor.user, isConnected(user) else { return nil }
         return fifo.wasConnected(consultor.id)
     }
@@ -116,23 +126,13 @@ package actor ConsultorQueue {
         noteWrapUps()
         var change = Change()
         change.rows.append(consultor.image(tenant: tenant))
-        change.events.append(event("consultor.removed") { $0.field("id", id) })
+        change.events.append(
+            event("consultor.removed") {
+                $0.field("id", id)
+                writeLine(to: &$0)
+            }
+        )
         return change
-    }
-
-    /// The contract's turn-taking: whose turn it is, with a new protocol number. They go to the end of the line.
-    package func takeTurn(idioma: String, _ moment: Moment) throws(Refusal) -> ([UInt8], Change) {
-        guard let next = fifo.next(idioma: idioma, forDesk: false) else { throw .notFound(.consultor) }
-        var change = Change()
-        if let consultor = fifo.attended(next.id, at: moment.now) { change.append(stored(consultor)) }
-        var protocolo = Protocolo(id: fifo.issuedProtocol(), consultor: next.id, conversation: nil, createdAt: moment.now)
-        change.rows.append(protocolo.image(tenant: tenant))
-        var writer = JSONWriter()
-        writer.object {
-            $0.field("consultor_id", next.id)
-            $0.field("numero_protocolo", protocolo.numero)
-        }
-        return (writer.bytes, change)
     }
 
     // MARK: Reading
@@ -156,7 +156,10 @@ package actor ConsultorQueue {
     /// The snapshot of the channel `consultores`.
     package func snapshot() -> [UInt8] {
         var writer = JSONWriter(capacity: 4096)
-        writer.object { $0.list("consultores") { write(all: fifo.all, to: &$0) } }
+        writer.object {
+            $0.list("consultores") { write(all: fifo.all, to: &$0) }
+            writeLine(to: &$0)
+        }
         return writer.bytes
     }
 
@@ -168,18 +171,27 @@ package actor ConsultorQueue {
 
     // MARK: Inside
 
+    /// Of a longer line its head is shown: what changes with every turn must not grow with the business.
+    static let shownInLine = 50
+
+    /// `ordem`, the ids of those who take part by whose turn it is, and `proximos`, the next in turn of each language.
+    private func writeLine(to writer: inout JSONWriter) {
+        writer.list("ordem") { for id in fifo.line.prefix(Self.shownInLine) { $0.int(id) } }
+        writer.field("proximos", object: { for next in fifo.nextByLanguage { $0.field(next.idioma, next.id) } })
+    }
+
     private func write(all consultores: [Consultor], to writer: inout JSONWriter) {
         for consultor in consultores { consultor.write(to: &writer, busy: fifo.busyCount(consultor.id)) }
     }
 
-    private func json(_ id: Int64) -> [UInt8] {
+    func json(_ id: Int64) -> [UInt8] {
         var writer = JSONWriter()
         fifo.consultores[id]?.write(to: &writer, busy: fifo.busyCount(id))
         return writer.bytes
     }
 
     /// The row of a consultor and the news of it.
-    private func stored(_ consultor: Consultor) -> Change {
+    func stored(_ consultor: Consultor) -> Change {
         var change = kept(consultor)
         change.append(told(consultor.id))
         return change
@@ -198,7 +210,12 @@ package actor ConsultorQueue {
     private func told(_ id: Int64) -> Change {
         guard fifo.consultores[id] != nil else { return Change() }
         var change = Change()
-        change.events.append(event("consultor.changed") { $0.field("consultor", raw: json(id)) })
+        change.events.append(
+            event("consultor.changed") {
+                $0.field("consultor", raw: json(id))
+                writeLine(to: &$0)
+            }
+        )
         return change
     }
 
@@ -285,10 +302,18 @@ extension ConsultorQueue: AttendantPool {
             } else {
                 change.append(queue.told(id))
             }
-            if let protocolo, var open = queue.openProtocols[protocolo] {
-                open.consultor = id
-                change.rows.append(open.image(tenant: queue.tenant))
+            if let protocolo, var open = queue.openProtocols[protocolo] ?? queue.memory.protocols[protocolo] {
+                if open.consultor != id {
+                    let before = open.consultor
+                    open.consultor = id
+                    open.updatedAt = moment.now
+                    change.rows.append(open.image(tenant: queue.tenant))
+                    change.rows.append(ProtocoloRecord(open, from: before, by: "atendimento", at: moment.now).image(tenant: queue.tenant))
+                }
                 queue.openProtocols[protocolo] = open
+            }
+            if queue.tellsPipedrive, let owner = queue.fifo.consultores[id]?.idPipedrive {
+                change.jobs.append(HandOff(conversation: conversation, consultor: id, owner: owner, protocolo: protocolo).job(queue.tenant, moment))
             }
             return change
         }
@@ -320,5 +345,11 @@ extension ConsultorQueue: AttendantPool {
         }
     }
 
-    package nonisolated func closed(protocolo: Int64) { assumeIsolated { $0.openProtocols[protocolo] = nil } }
+    package nonisolated func closed(protocolo: Int64) {
+        assumeIsolated { queue in
+            guard let closed = queue.openProtocols.removeValue(forKey: protocolo) else { return }
+            // What is in the store may be older for another moment.
+            queue.memory.keep(closed)
+        }
+    }
 }

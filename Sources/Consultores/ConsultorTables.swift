@@ -21,10 +21,25 @@ package enum ConsultorTables {
         key: ["tenant_id", "id"],
         columns: [
             Column("tenant_id", .uuid), Column("id", .integer), Column("numero", .text), .optional("consultor_id", .integer),
-            .optional("conversation_id", .uuid), Column("created_at", .timestamp),
+            .optional("conversation_id", .uuid), Column("created_at", .timestamp), Column("observacao", .text, since: 8),
+            Column("updated_at", .timestamp, since: 8),
         ],
-        indexes: [Index("protocolos_by_consultor", on: ["tenant_id", "consultor_id", "id"])]
+        indexes: [
+            Index("protocolos_by_consultor", on: ["tenant_id", "consultor_id", "id"]),
+            Index("protocolos_by_conversation", on: ["tenant_id", "conversation_id", "id"], since: 8),
+            Index("protocolos_by_creation", on: ["tenant_id", "created_at", "id"], since: 8),
+        ]
     )
 
-    package static let all = [consultores, protocolos]
+    package static let protocoloHistory = Table(
+        "protocolo_history",
+        since: 8,
+        key: ["tenant_id", "protocolo_id", "revision"],
+        columns: [
+            Column("tenant_id", .uuid), Column("protocolo_id", .integer), Column("revision", .integer), Column("at", .timestamp),
+            .optional("from_consultor_id", .integer), .optional("to_consultor_id", .integer), .optional("observacao", .text), Column("by", .text),
+        ]
+    )
+
+    package static let all = [consultores, protocolos, protocoloHistory]
 }

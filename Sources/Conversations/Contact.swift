@@ -13,6 +13,8 @@ package struct Contact: Sendable, Equatable {
     package var updatedAt: Timestamp
     /// Who attended them last.
     package var lastConsultor: Int64?
+    /// Somebody has written the name in the CRM: the customer's own profile no longer changes it.
+    package var isNameCurated = false
     package var version: Int64 = 0
 
     init(id: ContactID, name: String, waID: String?, bsuid: String?, at time: Timestamp) {
@@ -34,6 +36,7 @@ package struct Contact: Sendable, Equatable {
         createdAt = row.timestamp()
         updatedAt = row.timestamp()
         lastConsultor = row.optionalInteger()
+        isNameCurated = row.optionalBoolean() ?? false
         version = row.integer()
     }
 
@@ -44,7 +47,7 @@ package struct Contact: Sendable, Equatable {
             version: version,
             values: [
                 .id(tenant), .id(id), .text(name), .optional(waID), .optional(bsuid), .timestamp(createdAt), .timestamp(updatedAt),
-                .optional(lastConsultor),
+                .optional(lastConsultor), .boolean(isNameCurated),
             ]
         )
     }

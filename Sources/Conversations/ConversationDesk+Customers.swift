@@ -164,7 +164,7 @@ extension ConversationDesk {
         }
         lingeringContacts.touch(id, at: now)
         let before = contact
-        if let name = inbound.name, !name.isEmpty { contact.name = name }
+        if let name = inbound.name, !name.isEmpty, !contact.isNameCurated { contact.name = name }
         // An identity that another contact has stays theirs: two people's histories are not joined by a delivery.
         if let waID = inbound.from.waIDs.first, contactsByWaID[waID] ?? id == id { contact.waID = waID }
         if let bsuid = inbound.from.bsuid, contactsByBSUID[bsuid] ?? id == id { contact.bsuid = bsuid }

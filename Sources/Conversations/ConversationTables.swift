@@ -8,6 +8,7 @@ package enum ConversationTables {
         columns: [
             Column("tenant_id", .uuid), Column("id", .uuid), Column("name", .text), .optional("wa_id", .text), .optional("bsuid", .text),
             Column("created_at", .timestamp), Column("updated_at", .timestamp), Column("last_consultor_id", .integer, since: 7),
+            Column("name_curated", .boolean, since: 8),
         ],
         indexes: [
             Index("contacts_by_wa_id", on: ["tenant_id", "wa_id"], isUnique: true),

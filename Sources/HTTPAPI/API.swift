@@ -13,6 +13,10 @@ package struct API: Sendable {
     package struct Settings: Sendable {
         /// The contract's api-key, and whose it is. Unset: that door is closed.
         package var apiKey: (value: String, tenant: TenantID)?
+        /// The businesses' own keys; `nil` where nothing is served.
+        package var apiKeys: APIKeys?
+        /// `nil` without Pipedrive.
+        package var pipedrive: PipedriveDoor?
         /// The token Meta repeats in its handshake.
         package var whatsappVerifyToken: String?
         /// Signs Meta's deliveries. Unset: none are taken.
@@ -116,6 +120,7 @@ package struct API: Sendable {
         addConversations(to: router)
         addChat(to: router)
         addConsultores(to: router)
+        addAPIKeys(to: router)
         addDesk(to: router)
         addStorage(to: router)
         addNotices(to: router)
@@ -124,6 +129,7 @@ package struct API: Sendable {
         addRealtime(door, to: router)
         addMetrics(to: router)
         addWhatsApp(to: router)
+        addPipedrive(to: router)
         addMedia(to: router)
         if settings.isSimulated { addSimulator(to: router) }
         return router

@@ -29,5 +29,8 @@ package final class RequestNotes: Sendable {
     private let values = Mutex<Logger.Metadata>([:])
 
     package func note(_ name: String, _ value: some CustomStringConvertible) { values.withLock { $0[name] = .string(value.description) } }
+    /// A number is written as one.
+    package func note(_ name: String, _ value: Int64) { values.withLock { $0[name] = .stringConvertible(value) } }
+    package func note(_ name: String, _ value: Int) { values.withLock { $0[name] = .stringConvertible(value) } }
     var all: Logger.Metadata { values.withLock { $0 } }
 }

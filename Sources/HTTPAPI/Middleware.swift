@@ -5,13 +5,14 @@ import Logging
 import Telemetry
 import Wire
 
-/// Gives every request its id, and writes the log's lines about it in the shape of contracts/consultores.md "Formato dos Logs": `request`, then `response`
-/// or `error`. Of parameters only those that say nothing about people are shown; bodies and credentials never.
+/// Gives every request its id, and writes the log's lines about it in the shape of contracts/consultores.md "Formato dos Logs": `request`, then
+/// `response`, with `error` before it when it is one. Of parameters only those that say nothing about people are shown; bodies and credentials never.
 struct RequestLog: RouterMiddleware {
     let metrics: Metrics
 
     private static let shownParameters: Set<String> = [
         "idioma", "page", "per_page", "limit", "skip", "before", "state", "assignee", "status_online", "consultor_id", "month", "hub.mode",
+        "de", "ate", "ordem", "conversation_id", "numero",
     ]
 
     func handle(_ request: Request, context: APIContext, next: @concurrent (Request, APIContext) async throws -> Response) async throws -> Response {
@@ -36,19 +37,15 @@ struct RequestLog: RouterMiddleware {
         let seconds = took.inDecimalSeconds
         response.headers[Self.requestID] = context.requestID
         response.headers[Self.processTime] = seconds
-        var line: Logger.Metadata = [
-            "id": id, "status": .stringConvertible(response.status.code), "time": .string("\(seconds)s"), "data": .dictionary(context.notes.all),
-        ]
         if let error = context.notes.all["error"] {
-            line["method"] = .string(request.method.rawValue)
-            line["path"] = .string(path)
-            line["error"] = error
-            line["code"] = context.notes.all["code"]
-            line["data"] = nil
+            let line: Logger.Metadata = ["id": id, "method": .string(request.method.rawValue), "path": .string(path), "error": error]
             context.logger.log(level: response.status.code >= 500 ? .error : .warning, "error", metadata: ["error": .dictionary(line)])
-        } else {
-            context.logger.info("response", metadata: ["response": .dictionary(line)])
         }
+        let line: Logger.Metadata = [
+            "id": id, "status": .stringConvertible(response.status.code), "time": .string("\(seconds)s"),
+            "data": .dictionary(context.notes.all.filter { $0.key != "error" }),
+        ]
+        context.logger.info("response", metadata: ["response": .dictionary(line)])
         return response
     }
 

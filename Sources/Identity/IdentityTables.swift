@@ -54,5 +54,5 @@ package enum IdentityTables {
         ]
     )
 
-    package static let all = [tenants, users, loginSessions, loginAudit]
+    package static let all = [tenants, users, loginSessions, loginAudit, APIKey.table]
 }

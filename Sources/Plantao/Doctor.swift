@@ -33,6 +33,7 @@ struct Doctor: AsyncParsableCommand {
         await checkRedis(settings, &report)
         checkLimits(&report)
         await checkWhatsApp(settings, &report)
+        await checkPipedrive(settings, &report)
         report.end()
         if report.isBad { throw ExitCode(1) }
     }
@@ -243,6 +244,26 @@ struct Doctor: AsyncParsableCommand {
         case .refused(let reason): report.bad("whatsapp", "\(reason). Check WHATSAPP_API_TOKEN and WHATSAPP_PHONE_NUMBER_ID.")
         case .unreachable(let reason):
             report.bad("whatsapp", "\(whatsapp.client.baseURL) cannot be reached (\(reason)). Messages wait in the outbox meanwhile.")
+        }
+        try? await http.shutdown()
+    }
+}
+
+extension Doctor {
+    fileprivate func checkPipedrive(_ settings: Settings, _ report: inout Report) async {
+        guard let pipedrive = settings.pipedrive else { return report.ok("pipedrive", "off; set PIPEDRIVE_API_TOKEN to tell it of hand-offs") }
+        let http = HTTPClient(eventLoopGroup: MultiThreadedEventLoopGroup.singleton, configuration: WhatsAppCloudClient.httpConfiguration)
+        do throws(PipedriveFault) {
+            let user = try await PipedriveClient(http: http, configuration: pipedrive.client, pace: {}).me()
+            report.ok("pipedrive", "as user \(user), webhook \(pipedrive.webhook == nil ? "closed" : "open")")
+        } catch {
+            switch error {
+            case .unauthorized, .forbidden: report.bad("pipedrive", "the token is refused. Check PIPEDRIVE_API_TOKEN.")
+            case .throttled: report.ok("pipedrive", "there, and busy")
+            case .missing, .rejected: report.bad("pipedrive", "\(pipedrive.client.baseURL) is no Pipedrive. Check PIPEDRIVE_API_URL.")
+            case .unavailable(let reason):
+                report.bad("pipedrive", "\(pipedrive.client.baseURL) cannot be reached (\(reason)). Hand-offs wait meanwhile.")
+            }
         }
         try? await http.shutdown()
     }

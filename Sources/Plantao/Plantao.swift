@@ -7,7 +7,10 @@ struct Plantao: AsyncParsableCommand {
         abstract: "A realtime customer-operations server.",
         discussion: "Configured by environment variables; see docs/configuration.md.",
         version: Version.current,
-        subcommands: [Serve.self, Migrate.self, Export.self, Import.self, Doctor.self, RotateKeys.self, SetAside.self, Routes.self, Demo.self]
+        subcommands: [
+            Serve.self, Migrate.self, Export.self, Import.self, Doctor.self, ConsultorCommand.self, RotateKeys.self, SetAside.self, Routes.self,
+            Demo.self,
+        ]
     )
 }
 

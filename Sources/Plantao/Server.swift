@@ -29,7 +29,7 @@ import Wire
 struct Server {
     static let schema = Schema(
         StorageTables.all + IdentityTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all
-            + BreakerTables.all + [WhatsAppNumber.table]
+            + BreakerTables.all + [WhatsAppNumber.table, PipedriveLink.table]
     )
 
     let settings: Settings
@@ -84,6 +84,8 @@ struct Server {
         )
         try await directory.load()
         let welcome = try await firstTenant(directory)
+        let apiKeys = APIKeys(store: store, gate: gate, environment: environment)
+        try await apiKeys.load()
 
         var deskSettings = ConversationDesk.Settings()
         deskSettings.offerTimeout = settings.offerTimeout
@@ -94,6 +96,11 @@ struct Server {
             deskSettings.canConsult = { breakers.wouldAllow(.gemini, of: $0) }
             deskSettings.consultationTimeout = assistant.deadline
         }
+        var pipedrive: PipedriveParts?
+        if let configured = settings.pipedrive, let tenant = await directory.tenants.first {
+            pipedrive = PipedriveParts(configured, tenant: tenant.id, http: http, breakers: breakers, environment: environment)
+        }
+        let toldToPipedrive = pipedrive?.tenant
         let alarms = AlarmClock()
         let presence = PresenceBook(grace: settings.presenceGrace, environment: environment)
         let tenants = Tenants(
@@ -106,7 +113,8 @@ struct Server {
                 breakers: breakers,
                 telemetry: telemetry,
                 isConnected: { presence.isPresent(.init(tenant: $0, user: $1)) },
-                consulting: assistant?.turns
+                consulting: assistant?.turns,
+                tellsPipedrive: { $0 == toldToPipedrive }
             ),
             logger: logger,
             // Who could not be read back as they were stay awake.
@@ -125,30 +133,30 @@ struct Server {
 
         let statuses = SimulatedStatuses(operations: operations, logger: logger)
         let simulator = WhatsAppSimulator(environment: environment) { statuses.put($0) }
-        let runner = JobRunner(
-            workers: [
-                ConversationDesk.sendJobKind: OutboxWorker(
-                    tenants: tenants,
-                    store: store,
-                    sender: desk.bridge(simulator, logger: logger),
-                    guarding: SendGuard(board: breakers, dependency: .whatsapp, verdict: WhatsAppBridge.verdict, rateLimit: WhatsAppBridge.rateLimit),
-                    stops: desk.stops,
-                    accountStopped: { [operations] in await Self.tell($1, $0, operations) },
-                    environment: environment,
-                    logger: logger
-                ),
-                ConversationDesk.mediaJobKind: MediaWorker(
-                    tenants: tenants,
-                    store: store,
-                    fetcher: desk.fetcher(maxBytes: settings.maxMediaBytes, logger: logger),
-                    environment: environment,
-                    logger: logger
-                ),
-            ],
-            store: store,
-            environment: environment,
-            logger: logger
-        )
+        var workers: [String: any JobWorker] = [
+            ConversationDesk.sendJobKind: OutboxWorker(
+                tenants: tenants,
+                store: store,
+                sender: desk.bridge(simulator, logger: logger),
+                guarding: SendGuard(board: breakers, dependency: .whatsapp, verdict: WhatsAppBridge.verdict, rateLimit: WhatsAppBridge.rateLimit),
+                stops: desk.stops,
+                accountStopped: { [operations] in await Self.tell($1, $0, operations) },
+                environment: environment,
+                logger: logger
+            ),
+            ConversationDesk.mediaJobKind: MediaWorker(
+                tenants: tenants,
+                store: store,
+                fetcher: desk.fetcher(maxBytes: settings.maxMediaBytes, logger: logger),
+                environment: environment,
+                logger: logger
+            ),
+        ]
+        if let pipedrive {
+            let worker = pipedrive.worker(tenants, store, breakers, environment, logger)
+            for kind in [HandOff.jobKind, PipedriveNews.jobKind] { workers[kind] = worker }
+        }
+        let runner = JobRunner(workers: workers, store: store, environment: environment, logger: logger)
         outlet.connect(runner: runner, tenants: tenants)
         breakers.onMoved { tenant, dependency, before, now in
             logger.log(
@@ -161,6 +169,9 @@ struct Server {
             )
             // What waits for it goes on at once.
             if dependency == .whatsapp, now.state.isClosed { runner.letGo(ConversationDesk.sendJobKind, of: tenant) }
+            if dependency == .pipedrive, now.state.isClosed {
+                for kind in [HandOff.jobKind, PipedriveNews.jobKind] { runner.letGo(kind, of: tenant) }
+            }
         }
         try await breakers.restore(from: store)
 
@@ -178,6 +189,8 @@ struct Server {
         apiSettings.operatorTenant = await directory.tenants.first?.id
         if let assistant { apiSettings.assistantMetrics = { assistant.counters.prometheus } }
         apiSettings.whatsapp = desk.office(runner, maxBytes: settings.maxMediaBytes)
+        apiSettings.apiKeys = apiKeys
+        apiSettings.pipedrive = pipedrive?.door(tenants, gate, environment)
         if let key = settings.apiKey, let tenant = await directory.tenants.first { apiSettings.apiKey = (key, tenant.id) }
         var socketSettings = SocketSettings()
         socketSettings.handshakeTimeout = settings.handshakeTimeout
@@ -229,6 +242,7 @@ struct Server {
             operations: operations,
             gate: gate,
             directory: directory,
+            apiKeys: apiKeys,
             environment: environment,
             logger: logger
         )
@@ -437,6 +451,7 @@ struct Server {
               login     \(welcome.email)  senha \(password)
               dados     \(settings.dataDirectory)
               WhatsApp  \(mode)
+              Pipedrive \(settings.pipedrive == nil ? "desligado (defina PIPEDRIVE_API_TOKEN)" : "API v2")
               bot       \(settings.gemini.map { "fluxo da empresa e \($0.client.model)" } ?? "só o fluxo da empresa (defina GEMINI_API_KEY)")
 
             Experimente:

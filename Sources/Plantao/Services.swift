@@ -19,6 +19,7 @@ struct Housekeeping: Service {
     let operations: Operations
     let gate: Gate
     let directory: Directory
+    let apiKeys: APIKeys
     let environment: Environment
     let logger: Logger
 
@@ -32,6 +33,7 @@ struct Housekeeping: Service {
                     for person in presence.gone() { group.addTask { await leave(person) } }
                     await operations.tellBreakers()
                     ticks += 1
+                    if ticks % 50 == 0 { await apiKeys.noteUse() }
                     if ticks % 400 == 0 { hub.checkPositions() }
                     if ticks % 600 == 0 {
                         await tenants.sweep()

@@ -71,6 +71,14 @@ struct Settings {
         var prices: GeminiCounters.Prices
     }
     var maxMediaBytes: Int
+    /// Unset: nothing is told to any CRM.
+    var pipedrive: Pipedrive?
+
+    struct Pipedrive {
+        var client: PipedriveClient.Configuration
+        /// Unset: its webhooks are not taken.
+        var webhook: (user: String, password: String)?
+    }
 
     struct WhatsApp {
         var client: WhatsAppCloudClient.Configuration
@@ -135,6 +143,7 @@ struct Settings {
         burst.quiet = .milliseconds(try reader.integer("BOT_QUIET_MILLISECONDS", default: 1500, in: 0...60_000))
         burst.atMost = .milliseconds(try reader.integer("BOT_BURST_MAX_MILLISECONDS", default: 10_000, in: 0...600_000))
         gemini = try Self.gemini(reader)
+        pipedrive = try Self.pipedrive(reader)
         maxMediaBytes = try reader.integer("PLANTAO_MEDIA_MAX_MB", default: 100, in: 1...1000) << 20
 
         if isProduction {
@@ -260,7 +269,9 @@ struct Settings {
                 probeLease: .seconds(max(seconds, 30))
             )
         }
-        return [.whatsapp: try read("WHATSAPP", .whatsapp), .gemini: try read("GEMINI", .gemini)]
+        var pipedrive = try read("PIPEDRIVE", .pipedrive)
+        pipedrive.probeLease = max(pipedrive.probeLease, CircuitBreaker.Settings.pipedrive.probeLease)
+        return [.whatsapp: try read("WHATSAPP", .whatsapp), .gemini: try read("GEMINI", .gemini), .pipedrive: pipedrive]
     }
 
     /// OpenTelemetry's own variables (https://opentelemetry.io/docs/specs/otel/protocol/exporter/).
@@ -312,6 +323,24 @@ struct Settings {
             timeout: .milliseconds(try reader.integer("GEMINI_TIMEOUT_MILLISECONDS", default: 30_000, in: 100...600_000)),
             prices: prices
         )
+    }
+
+    private static func pipedrive(_ reader: EnvironmentReader) throws -> Pipedrive? {
+        let password = reader.text("PIPEDRIVE_WEBHOOK_PASSWORD")
+        guard let token = reader.text("PIPEDRIVE_API_TOKEN") else {
+            guard password == nil else {
+                throw StartupError("PIPEDRIVE_API_TOKEN: not set, but PIPEDRIVE_WEBHOOK_PASSWORD is. Set both, or neither.")
+            }
+            return nil
+        }
+        guard token.utf8.allSatisfy({ (0x21...0x7e).contains($0) }) else {
+            throw StartupError("PIPEDRIVE_API_TOKEN: has characters that no token has.")
+        }
+        var client = PipedriveClient.Configuration(token: token)
+        if let url = reader.text("PIPEDRIVE_API_URL"), !client.setURL(url) {
+            throw StartupError("PIPEDRIVE_API_URL: '\(url)' is not such a URL as \(client.baseURL).")
+        }
+        return Pipedrive(client: client, webhook: password.map { (reader.text("PIPEDRIVE_WEBHOOK_USER") ?? "plantao", $0) })
     }
 
     private static func whatsapp(_ reader: EnvironmentReader) throws -> WhatsApp? {

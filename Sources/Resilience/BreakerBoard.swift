@@ -8,7 +8,7 @@ import Synchronization
 
 /// What the server or a business depends on.
 package enum Dependency: String, Sendable, CaseIterable {
-    case whatsapp, database, gemini, redis
+    case whatsapp, database, gemini, redis, pipedrive
 
     /// One for everybody.
     package var isShared: Bool { self == .database || self == .redis }
@@ -150,6 +150,7 @@ package final class BreakerBoard: Sendable {
         case .database: return .database
         case .gemini: return .gemini
         case .redis: return .redis
+        case .pipedrive: return .pipedrive
         }
     }
 

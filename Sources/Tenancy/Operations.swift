@@ -56,6 +56,7 @@ package struct Operations: Sendable {
         let answer = try await tenants.use(principal.tenant) { cell throws(Refusal) in
             try await bringIn(id, cell)
             if let other = command.otherMessage { try await bringIn(other, cell) }
+            if command == .reopen { try await bringInProtocol(of: id, cell) }
             // Asked while the tenant is held awake: what is marked from here on is in its memory, what was marked before is in the store.
             var earlier: String?
             if let clientMessageID = command.clientMessageID {
@@ -100,6 +101,12 @@ package struct Operations: Sendable {
         telemetry.metrics.cache.add(1, LabelValues("conversations", isThere ? "hit" : "miss"))
         guard !isThere else { return }
         await cell.adopt(try await ConversationDesk.load(id, tenant: cell.tenant, from: store))
+    }
+
+    /// A conversation that was over comes to somebody again, and its protocol with it.
+    private func bringInProtocol(of id: ConversationID, _ cell: TenantCell) async throws(Refusal) {
+        guard let number = await cell.customer(of: id)?.protocolo, await !cell.hasProtocol(number) else { return }
+        if let stored = try await storedProtocol(number, cell.tenant) { await cell.adopt(stored) }
     }
 
     // MARK: Customers
@@ -190,10 +197,6 @@ package struct Operations: Sendable {
     package func removeConsultor(_ id: Int64, _ tenant: TenantID) async throws(Refusal) {
         try gate.admit()
         try await tenants.use(tenant) { cell throws(Refusal) in try await cell.removeConsultor(id).committed() }
-    }
-    package func takeTurn(idioma: String, _ tenant: TenantID) async throws(Refusal) -> [UInt8] {
-        try gate.admit()
-        return try await tenants.use(tenant) { cell throws(Refusal) in try await cell.takeTurn(idioma: idioma).committed() }
     }
     package func consultorID(of user: UserID, _ tenant: TenantID) async throws(Refusal) -> Int64? {
         try await tenants.use(tenant) { cell throws(Refusal) in try await cell.consultorID(of: user).committed() }

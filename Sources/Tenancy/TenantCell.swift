@@ -40,6 +40,8 @@ package actor TenantCell {
         package let telemetry: Telemetry
         /// Carries out the turns that the bot's assistant takes.
         package let consulting: (any Consulting)?
+        /// Whether a business's hand-offs are told to Pipedrive.
+        package let tellsPipedrive: @Sendable (TenantID) -> Bool
 
         package init(
             gate: Gate,
@@ -50,8 +52,10 @@ package actor TenantCell {
             breakers: BreakerBoard? = nil,
             telemetry: Telemetry = Telemetry(),
             isConnected: @escaping @Sendable (TenantID, UserID) -> Bool = { _, _ in false },
-            consulting: (any Consulting)? = nil
+            consulting: (any Consulting)? = nil,
+            tellsPipedrive: @escaping @Sendable (TenantID) -> Bool = { _ in false }
         ) {
+            self.tellsPipedrive = tellsPipedrive
             self.gate = gate
             self.store = store
             self.environment = environment
@@ -72,7 +76,13 @@ package actor TenantCell {
         let board = try await NoticeBoard.load(tenant, from: surroundings.store)
         let turn = TenantTurn()
         let isConnected = surroundings.isConnected
-        let queue = ConsultorQueue(executor: turn, tenant: tenant, isConnected: { isConnected(tenant, $0) }, loaded: consultores)
+        let queue = ConsultorQueue(
+            executor: turn,
+            tenant: tenant,
+            isConnected: { isConnected(tenant, $0) },
+            tellsPipedrive: surroundings.tellsPipedrive(tenant),
+            loaded: consultores
+        )
         await queue.begin(with: rules.assignment)
         for conversation in conversations.conversations {
             if let consultor = conversation.assignee ?? conversation.offer?.consultor { await queue.resume(conversation.id, consultor) }
@@ -335,9 +345,31 @@ package actor TenantCell {
         return onQueue { queue throws(Refusal) in ((), try queue.remove(id, moment)) }
     }
 
-    package func takeTurn(idioma: String) -> Pending<[UInt8]> {
+    package func takeTurn(idioma: String, _ command: IdempotentCommand?, earlier: String?) -> Pending<ConsultorQueue.Answer> {
         let moment = environment.moment()
-        return onQueue { queue throws(Refusal) in try queue.takeTurn(idioma: idioma, moment) }
+        return onQueue { queue throws(Refusal) in try queue.takeTurn(idioma: idioma, command, earlier: earlier, moment) }
+    }
+
+    package func issueProtocol(consultor: Int64?, _ command: IdempotentCommand?, earlier: String?) -> Pending<ConsultorQueue.Answer> {
+        let moment = environment.moment()
+        return onQueue { queue throws(Refusal) in try queue.issueProtocol(consultor: consultor, command, earlier: earlier, moment) }
+    }
+
+    package func hasProtocol(_ id: Int64) -> Bool { queue.assumeIsolated { $0.hasProtocol(id) } }
+    package func adopt(_ protocolo: Protocolo) { queue.assumeIsolated { $0.adopt(protocolo) } }
+
+    package func updateProtocol(_ id: Int64, _ changes: ProtocoloChanges, by: String) -> Pending<[UInt8]> {
+        let moment = environment.moment()
+        return onQueue { queue throws(Refusal) in try queue.update(protocolo: id, changes, by: by, moment) }
+    }
+
+    package func importConsultor(_ line: ConsultorLine) -> Pending<ConsultorQueue.ImportOutcome> {
+        let (moment, desk) = (environment.moment(), desk)
+        return onQueue { queue throws(Refusal) in
+            var (outcome, change) = try queue.imported(line, moment)
+            if !change.rows.isEmpty { change.append(desk.assumeIsolated { $0.consultoresChanged(moment) }) }
+            return (outcome, change)
+        }
     }
 
     package func consultores() -> Pending<[UInt8]> { onQueue { ($0.list(), Change()) } }
@@ -350,6 +382,24 @@ package actor TenantCell {
         change.append(desk.assumeIsolated { $0.consultoresChanged(moment) })
         return (json, change)
     }
+
+    // MARK: What a CRM is told, and tells
+
+    package func customer(of id: ConversationID) -> ConversationCustomer? { desk.assumeIsolated { $0.customer(of: id) } }
+    package func hasContact(_ id: ContactID) -> Bool { desk.assumeIsolated { $0.hasContact(id) } }
+
+    /// - Parameter change: what belongs to it, such as the end of the job that brought it.
+    package func named(_ contact: ContactID, _ name: String, with change: Change) -> Pending<Void> {
+        let moment = environment.moment()
+        return onDesk { desk in
+            var change = change
+            change.append(desk.named(contact, name, moment))
+            return ((), change)
+        }
+    }
+
+    /// Writes down what came of a job that no live state depends on.
+    package func noted(_ change: Change) -> Pending<Void> { settle(.success(((), change))) }
 
     // MARK: How the desk is run
 

@@ -13,10 +13,10 @@ import Testing
             profile.statusOnline = true
             profile.capacity = 2
             profile.user = UserID(UniqueID(high: 7, low: UInt64(number)))
-            let consultor = fifo.added(profile)
-            // Later ones are idle for longer.
-            _ = fifo.attended(consultor.id, at: Timestamp(seconds: Int64(100 - number)))
+            _ = fifo.added(profile)
         }
+        // Later ones are idle for longer.
+        for number in (1...count).reversed() { _ = fifo.attended(Int64(number), at: Timestamp(seconds: Int64(100 - number))) }
         return fifo
     }
 

@@ -25,11 +25,47 @@ import Testing
         #expect(fifo.next(idioma: "pt", forDesk: false)?.id == 1)
         _ = fifo.attended(1, at: Timestamp(seconds: 10))
         #expect(fifo.next(idioma: "pt", forDesk: false)?.id == 2)
-        _ = fifo.attended(2, at: Timestamp(seconds: 5))
-        _ = fifo.attended(3, at: Timestamp(seconds: 7))
-        #expect(fifo.next(idioma: "pt", forDesk: false)?.id == 2, "longest since its last attendance")
-        _ = fifo.attended(2, at: Timestamp(seconds: 7))
-        #expect(fifo.next(idioma: "pt", forDesk: false)?.id == 2, "equal times: the lowest id")
+        _ = fifo.attended(2, at: Timestamp(seconds: 11))
+        _ = fifo.attended(3, at: Timestamp(seconds: 12))
+        #expect(fifo.next(idioma: "pt", forDesk: false)?.id == 1, "longest since its last attendance")
+        #expect(fifo.line == [1, 2, 3])
+    }
+
+    @Test func turnsWithinOneMomentAndWithAClockThatGoesBackAreStillALine() {
+        var fifo = fifo(Self.profile(), Self.profile(), Self.profile())
+        let now = Timestamp(seconds: 10)
+        var given: [Int64] = []
+        for turn in 0..<9 {
+            let next = fifo.next(idioma: "pt", forDesk: false)!
+            given.append(next.id)
+            // The same moment three times, and then an hour earlier.
+            _ = fifo.attended(next.id, at: turn < 3 ? now : Timestamp(seconds: 10 - 3600))
+        }
+        #expect(given == [1, 2, 3, 1, 2, 3, 1, 2, 3])
+        let times = fifo.all.compactMap(\.ultimoAtendimento)
+        #expect(Set(times).count == 3, "no two at the same moment, so that who reads them sees the order")
+        var reloaded = ConsultorFIFO(consultores: fifo.all, lastProtocol: 0)
+        #expect(reloaded.line == fifo.line)
+        #expect(reloaded.attended(1, at: now)!.ultimoAtendimento! > times.max()!)
+    }
+
+    @Test func theNextOfEachLanguageIsTheFirstOfTheLineThatSpeaksIt() {
+        var fifo = fifo(Self.profile(["PT", "en"]), Self.profile(["pt"]), Self.profile(["es"], online: false))
+        #expect(fifo.nextByLanguage.map(\.idioma) == ["en", "pt"])
+        #expect(fifo.nextByLanguage.map(\.id) == [1, 1])
+        _ = fifo.attended(1, at: Timestamp(seconds: 1))
+        #expect(fifo.nextByLanguage.map(\.id) == [1, 2])
+        #expect(fifo.line == [2, 1])
+    }
+
+    @Test func whoComesFromElsewhereKeepsTheirIDAndTheirPlaceAndNoIDIsGivenTwice() {
+        var fifo = fifo(Self.profile())
+        #expect(fifo.added(Self.profile(), id: 40, attended: Timestamp(seconds: 5))?.id == 40)
+        #expect(fifo.added(Self.profile(), id: 7, attended: Timestamp(seconds: 4))?.id == 7)
+        #expect(fifo.line == [1, 7, 40])
+        #expect(fifo.added(Self.profile()).id == 41)
+        _ = fifo.removed(7, at: Timestamp(seconds: 6))
+        #expect(fifo.added(Self.profile(), id: 7, attended: nil) == nil)
     }
 
     @Test func onlyWhoIsActiveInTurnOnlineAndSpeaksTheLanguageIsEligible() {
@@ -100,47 +136,54 @@ import Testing
     @Test(arguments: [(1, "#00001"), (99_999, "#99999"), (100_000, "#100000"), (1_234_567, "#1234567")])
     func aProtocolHasAtLeastFiveDigits(_ number: Int64, _ text: String) { #expect(protocolText(number) == text) }
 
-    /// Long random histories against a model that sorts everything anew at each question.
-    @Test(arguments: 1...30) func itAgreesWithTheNaiveModel(_ seed: UInt64) {
+    /// Long random histories against a model that knows no line, and sorts everything anew at each question.
+    @Test(arguments: 1...40) func itAgreesWithTheNaiveModel(_ seed: UInt64) {
         struct Naive {
-            var last: [Int64: Timestamp?] = [:]
-            var online: Set<Int64> = []
-            var languages: [Int64: String] = [:]
+            var last: [Int64: Int] = [:]
+            var turns = 0
+            var state: [Int64: (ativo: Bool, sequencial: Bool, online: Bool)] = [:]
+            var languages: [Int64: Set<String>] = [:]
             var busy: [Int64: Set<UInt64>] = [:]
-            func next(_ language: String) -> Int64? {
-                online.filter { languages[$0] == language && (busy[$0]?.count ?? 0) < 2 }.min { a, b in
-                    let left = last[a].flatMap { $0?.milliseconds } ?? Int64.min
-                    let right = last[b].flatMap { $0?.milliseconds } ?? Int64.min
-                    return (left, a) < (right, b)
+            var order: [Int64] {
+                state.filter { $0.value.ativo && $0.value.sequencial && $0.value.online }.map(\.key).sorted {
+                    (last[$0] ?? 0, $0) < (last[$1] ?? 0, $1)
                 }
+            }
+            func next(_ language: String, forDesk: Bool) -> Int64? {
+                order.first { languages[$0]!.contains(language) && (!forDesk || (busy[$0]?.count ?? 0) < 2) }
             }
         }
         var random = SeededGenerator(seed: seed)
         var fifo = ConsultorFIFO()
         var naive = Naive()
-        for step in 0..<500 {
-            let id = Int64.random(in: 1...12, using: &random)
-            switch Int.random(in: 0..<7, using: &random) {
-            case 0:
-                let language = ["pt", "en"].randomElement(using: &random)!
-                let added = fifo.added(Self.profile([language]))
-                naive.last[added.id] = .some(nil)
-                naive.online.insert(added.id)
-                naive.languages[added.id] = language
-            case 1 where fifo.consultores[id] != nil:
+        var issued: [Int64] = []
+        var clock = Int64(1000)
+        for step in 0..<2000 {
+            // It stands still as often as it goes on, and now and then it is set back.
+            clock += [0, 0, 1, 7, -500].randomElement(using: &random)!
+            let now = Timestamp(milliseconds: max(1, clock))
+            let id = Int64.random(in: 1...15, using: &random)
+            let isThere = fifo.consultores[id] != nil
+            switch Int.random(in: 0..<10, using: &random) {
+            case 0 where fifo.all.count < 12:
+                let languages = ["pt", "en", "es"].filter { _ in Bool.random(using: &random) }
+                let added = fifo.added(Self.profile(languages, online: Bool.random(using: &random)), at: now)
+                naive.state[added.id] = (true, true, added.statusOnline)
+                naive.languages[added.id] = Set(languages)
+            case 1, 2:
+                guard isThere else { continue }
                 var changes = ConsultorChanges()
-                changes.statusOnline = Bool.random(using: &random)
-                _ = fifo.changed(id, changes)
-                if changes.statusOnline == true { naive.online.insert(id) } else { naive.online.remove(id) }
-            case 2 where fifo.consultores[id] != nil:
-                _ = fifo.removed(id, at: Timestamp(seconds: 1))
-                naive.online.remove(id)
-                naive.busy[id] = nil
-            case 3 where fifo.consultores[id] != nil:
-                let time = Timestamp(seconds: Int64.random(in: 0...50, using: &random))
-                _ = fifo.attended(id, at: time)
-                naive.last[id] = time
-            case 4 where fifo.consultores[id] != nil:
+                if Bool.random(using: &random) { changes.statusOnline = Bool.random(using: &random) }
+                if Int.random(in: 0..<4, using: &random) == 0 { changes.statusAtivo = Bool.random(using: &random) }
+                if Int.random(in: 0..<4, using: &random) == 0 { changes.statusAtivoSequencial = Bool.random(using: &random) }
+                _ = fifo.changed(id, changes, at: now)
+                if let online = changes.statusOnline { naive.state[id]!.online = online }
+                if let ativo = changes.statusAtivo { naive.state[id]!.ativo = ativo }
+                if let sequencial = changes.statusAtivoSequencial { naive.state[id]!.sequencial = sequencial }
+            case 3 where isThere && Int.random(in: 0..<8, using: &random) == 0:
+                _ = fifo.removed(id, at: now)
+                naive.state[id] = nil
+            case 4 where isThere:
                 let number = UInt64.random(in: 0...4, using: &random)
                 fifo.became(busyWith: conversation(number), id)
                 naive.busy[id, default: []].insert(number)
@@ -148,11 +191,29 @@ import Testing
                 let number = UInt64.random(in: 0...4, using: &random)
                 fifo.became(freeOf: conversation(number), id)
                 naive.busy[id]?.remove(number)
+            case 6 where Int.random(in: 0..<20, using: &random) == 0:
+                // What was stored comes back as it was; who was removed stays so.
+                let gone = (1...40).filter { fifo.consultores[$0] == nil && $0 < fifo.nextID }.map { id in
+                    var consultor = Consultor(id: id, Self.profile())
+                    consultor.removedAt = now
+                    return consultor
+                }
+                fifo = ConsultorFIFO(consultores: (fifo.all + gone).shuffled(using: &random), lastProtocol: fifo.lastProtocol)
+                naive.busy = [:]
             default:
-                for language in ["pt", "en", "fr"] {
-                    #expect(fifo.next(idioma: language, forDesk: true)?.id == naive.next(language), "seed \(seed), step \(step)")
+                let language = ["pt", "en", "es", "fr"].randomElement(using: &random)!
+                let forDesk = Bool.random(using: &random)
+                let next = fifo.next(idioma: language, forDesk: forDesk)?.id
+                #expect(next == naive.next(language, forDesk: forDesk), "seed \(seed), step \(step), \(language)")
+                if let next {
+                    _ = fifo.attended(next, at: now)
+                    issued.append(fifo.issuedProtocol())
+                    naive.turns += 1
+                    naive.last[next] = naive.turns
                 }
             }
+            #expect(fifo.line == naive.order, "seed \(seed), step \(step)")
         }
+        #expect(issued == (1...Int64(max(1, issued.count))).map { $0 }, "seed \(seed): every number, in order")
     }
 }

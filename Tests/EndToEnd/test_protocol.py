@@ -3,6 +3,7 @@
 E2E_RECORD   1: writes down anew what the server answers in protocol/examples/ (for one file: with -k)
 """
 
+import base64
 import hashlib
 import hmac
 import http.client
@@ -251,8 +252,36 @@ def _tour_of_consultores(owner, integrator):
         who.call("GET", "/consultor/da-vez", idioma="xx", expect=404)
         who.call("GET", "/consultor/da-vez", expect=422)
         assert consultor["id"] in [c["id"] for c in who.get("/consultores")] and who.get(path)["capacity"] == 3
+        for method in ("GET", "POST"):
+            key = {"Idempotency-Key": f"{who.api_key} {method}"}
+            turn = who.call(method, "/consultor/da-vez", headers=key, idioma="pt", expect=200)
+            assert who.call(method, "/consultor/da-vez", headers=key, idioma="pt", expect=200).text == turn.text
+            who.call(method, "/consultor/da-vez", headers=key, idioma="en", expect=422)
+            number = who.call(method, "/gerar-protocolo", consultor_id=consultor["id"], expect=200).json()
+        who.post("/consultor/da-vez", {"idioma": "pt"})
+        protocolo = f"/protocolo/{number['id']}"
+        assert who.get(protocolo)["numero"] == number["numero_protocolo"]
+        assert who.put(protocolo, {"consultor_id": None, "observacao": "ligou de volta"})["consultor_id"] is None
+        assert [entry["acao"] for entry in who.get(f"{protocolo}/historico")["items"]] == ["gerado", "atribuido"]
+        assert who.get("/protocolos", q="volta", limit=1, ordem="desc")[0]["id"] == number["id"]
+        who.call("GET", "/protocolo/999999", expect=404)
+        items = who.post("/consultores/import", [{"nome": f"Lista {who.api_key}", "idiomas": ["pt"]}])["items"]
+        assert [item["outcome"] for item in items] == ["created"]
         who.call("DELETE", path, expect=204)
         who.call("GET", path, expect=404)
+    key = owner.call("POST", "/api/v1/api-keys", json={"name": "CRM", "scopes": ["da-vez"]}, expect=201).json()
+    owner.call("POST", "/api/v1/api-keys", json={"name": "CRM"}, expect=409)
+    owner.post(f"/api/v1/api-keys/{key['id']}/rotate", {"grace_seconds": 0})
+    assert [k["name"] for k in owner.get("/api/v1/api-keys")["items"]] == ["AUTHENTICATION_API_KEY", "CRM"]
+    owner.call("DELETE", f"/api/v1/api-keys/{key['id']}", expect=204)
+    owner.get("/api/v1/pipedrive/status")
+
+
+def _tour_of_pipedrive(offices, seen):
+    office = offices(PIPEDRIVE_API_TOKEN="t", PIPEDRIVE_API_URL="http://127.0.0.1:1", PIPEDRIVE_WEBHOOK_PASSWORD="p")
+    anybody = Checked(office.server, seen)
+    news = {"meta": {"action": "change", "entity": "person", "entity_id": "1"}, "data": {"id": 1, "name": "Ana"}}
+    anybody.call("POST", "/api/webhooks/pipedrive", json=news, headers={"Authorization": "Basic " + base64.b64encode(b"plantao:p").decode()}, expect=200)
 
 
 def _tour_of_conversations(office, owner, maria):
@@ -561,6 +590,7 @@ def test_what_passes_in_a_live_session_is_as_described_and_nothing_is_described_
     office.whatsapp.numbers["110200300400999"] = "1"
     _tour_of_whatsapp(owner, anybody)
     _tour_of_the_bot(offices, seen)
+    _tour_of_pipedrive(offices, seen)
     _tour_of_operators(owner, viewer, anybody)
     _subscribed_late(own_postgres, offices, seen)
     _cut_off_for_not_reading(office, seen)
@@ -584,7 +614,7 @@ def test_what_passes_in_a_live_session_is_as_described_and_nothing_is_described_
 
 def _addresses():
     for path, item in document("openapi.yaml")["paths"].items():
-        id = "1" if path.startswith("/consultor") else "00000000-0000-7000-8000-000000000000"
+        id = "1" if path.startswith(("/consultor", "/protocolo")) else "00000000-0000-7000-8000-000000000000"
         for method, operation in item.items():
             yield method.upper(), path.replace("{id}", id).replace("{channel}", "notices"), operation
 

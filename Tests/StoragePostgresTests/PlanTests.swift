@@ -109,7 +109,13 @@ import Testing
         _ = try await ConversationDesk.contacts([ContactIdentity(waIDs: ["5511900001003", "551190000100"], bsuid: "b")], tenant: tenant, from: store)
         _ = try await ConversationDesk.message(externalID: "wamid.1003.7", tenant: tenant, from: store)
 
-        #expect(store.queries.count >= 13)
+        for filter in [
+            protocols { _ in }, protocols { $0.consultor = 3 }, protocols { $0.numero = 1003 }, protocols { $0.conversation = conversation },
+            protocols { $0.from = Timestamp(seconds: 4_000_000_000) }, protocols { $0.isNewestFirst = true },
+        ] { _ = try await operations.protocols(filter, tenant) }
+        _ = try await operations.history(ofProtocol: 1003, tenant)
+
+        #expect(store.queries.count >= 20)
         for query in store.queries {
             let plan = try await database.rows(Query("EXPLAIN " + query.sql, query.arguments, kinds: [.text])).map { row in
                 var row = row
@@ -119,6 +125,12 @@ import Testing
             #expect(!plan.contains("Seq Scan on contacts") && !plan.contains("Seq Scan on protocolos"), "\(query.sql)\n\(plan)")
         }
         await database.close()
+    }
+
+    private func protocols(_ change: (inout ProtocoloFilter) -> Void) -> ProtocoloFilter {
+        var filter = ProtocoloFilter()
+        change(&filter)
+        return filter
     }
 
     private func with(_ change: (inout ConversationFilter) -> Void) -> ConversationFilter {

@@ -1,7 +1,7 @@
 import Foundation
 import NIOCore
 
-/// One kept-alive HTTP/1.1 connection that posts one body after the other. Confined to its event loop.
+/// One kept-alive HTTP/1.1 connection that asks one thing after the other. Confined to its event loop.
 final class HTTPLane: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
@@ -11,6 +11,8 @@ final class HTTPLane: ChannelInboundHandler {
     private var context: ChannelHandlerContext?
     /// Called with the status of each answer; 0 when the connection was lost.
     private let onAnswer: (Int) -> Void
+    /// Of the answer that `onAnswer` is told of.
+    private(set) var body = ByteBuffer()
     private(set) var isWaiting = false
     /// A server ends connections on which nothing has been asked for some seconds.
     var isOpen: Bool { context != nil }
@@ -20,6 +22,20 @@ final class HTTPLane: ChannelInboundHandler {
         head = Array(
             "POST \(path) HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer \(token)\r\nContent-Type: application/json\r\nContent-Length: ".utf8
         )
+    }
+
+    /// Asks the same each time, without a body.
+    init(getting path: String, header: String, onAnswer: @escaping (Int) -> Void) {
+        self.onAnswer = onAnswer
+        head = Array("GET \(path) HTTP/1.1\r\nHost: 127.0.0.1\r\n\(header)\r\n\r\n".utf8)
+    }
+
+    /// One at a time.
+    func get() {
+        guard let context else { return onAnswer(0) }
+        precondition(!isWaiting, "one request at a time")
+        isWaiting = true
+        context.writeAndFlush(wrapOutboundOut(context.channel.allocator.buffer(bytes: head)), promise: nil)
     }
 
     /// One at a time.
@@ -42,8 +58,8 @@ final class HTTPLane: ChannelInboundHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         var bytes = Self.unwrapInboundIn(data)
         received.writeBuffer(&bytes)
-        guard let (status, size) = answer() else { return }
-        received.moveReaderIndex(forwardBy: size)
+        guard let (status, size) = answer(), let whole = received.readSlice(length: size) else { return }
+        body = whole
         received.discardReadBytes()
         isWaiting = false
         onAnswer(status)

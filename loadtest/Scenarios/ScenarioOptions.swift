@@ -27,6 +27,8 @@ struct ScenarioOptions: ParsableArguments {
         _ scenario: String,
         _ summary: String,
         environment: [String: String] = [:],
+        baselineScript: String = "server.py",
+        baselineEnvironment: [String: String] = [:],
         measure: (Peer, Subject, Target) async throws -> Run
     ) async throws {
         OpenFiles.raiseLimit()
@@ -46,7 +48,9 @@ struct ScenarioOptions: ParsableArguments {
                         try await Subject.startBaseline(
                             python: python,
                             folder: baselineFolder,
+                            script: baselineScript,
                             directory: directory,
+                            environment: baselineEnvironment,
                             launcher: placement.launcher
                         )
                     }

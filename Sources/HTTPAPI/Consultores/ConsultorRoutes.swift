@@ -1,5 +1,4 @@
 import Consultores
-import HTTPTypes
 import Hummingbird
 import Identity
 import Kernel
@@ -10,10 +9,10 @@ extension API {
     /// contracts/consultores.md, at its own paths.
     func addConsultores(to router: Router<APIContext>) {
         router.get("/consultores") { request, context -> Response in
-            .json(try await operations.consultores(try await tenantOfConsultores(request, context)))
+            .json(try await operations.consultores(try await caller(.readConsultores, .anybody, request, context).tenant))
         }
         router.post("/consultor") { request, context -> Response in
-            let tenant = try await administeringConsultores(request, context)
+            let tenant = try await caller(.writeConsultores, .administers, request, context).tenant
             var fields = try await request.fields()
             var profile = ConsultorProfile(
                 nome: fields.text("nome", max: 120),
@@ -28,24 +27,12 @@ extension API {
             try fields.check()
             return .json(try await operations.addConsultor(profile, tenant), status: .created)
         }
-        router.get("/consultor/da-vez") { request, context -> Response in
-            let tenant = try await administeringConsultores(request, context)
-            guard let idioma = request.query("idioma") else {
-                throw Refusal.invalid([.init(["query", "idioma"], "campo obrigatório", type: "missing")])
-            }
-            let answer = try await operations.takeTurn(idioma: idioma, tenant)
-            if let json = try? JSON.parse(answer) {
-                context.notes.note("consultor_id", json["consultor_id"]?.int ?? 0)
-                context.notes.note("numero_protocolo", json["numero_protocolo"]?.string ?? "")
-            }
-            return .json(answer)
-        }
         router.get("/consultor/:id") { request, context -> Response in
-            let tenant = try await tenantOfConsultores(request, context)
+            let tenant = try await caller(.readConsultores, .anybody, request, context).tenant
             return .json(try await operations.consultor(try context.number(.consultor), tenant))
         }
         router.put("/consultor/:id") { request, context -> Response in
-            let tenant = try await administeringConsultores(request, context)
+            let tenant = try await caller(.writeConsultores, .administers, request, context).tenant
             let id = try context.number(.consultor)
             var fields = try await request.fields()
             var changes = ConsultorChanges()
@@ -61,7 +48,7 @@ extension API {
             return .json(try await operations.updateConsultor(id, changes, tenant))
         }
         router.delete("/consultor/:id") { request, context -> Response in
-            let tenant = try await administeringConsultores(request, context)
+            let tenant = try await caller(.writeConsultores, .administers, request, context).tenant
             try await operations.removeConsultor(try context.number(.consultor), tenant)
             return Response(status: .noContent)
         }
@@ -87,60 +74,21 @@ extension API {
             }
             return .json(try await operations.updateConsultor(id, changes, tenant))
         }
+        addTurns(to: router)
+        addConsultorImport(to: router)
     }
 
-    // MARK: Who may
-
-    /// The contract's api-key, or any user of the tenant.
-    private func tenantOfConsultores(_ request: Request, _ context: APIContext) async throws -> TenantID {
-        if let tenant = try apiKeyTenant(request) {
-            try weigh(.tenant(tenant), context)
-            return tenant
-        }
-        return try await principal(request, context).tenant
-    }
-
-    private func administeringConsultores(_ request: Request, _ context: APIContext) async throws -> TenantID {
-        if let tenant = try apiKeyTenant(request) {
-            try weigh(.tenant(tenant), context)
-            return tenant
-        }
-        let principal = try await principal(request, context)
-        try principal.requireAdministrator()
-        return principal.tenant
-    }
-
+    /// Themselves, whoever administers, or a program with a key for it.
     private func ofOneself(_ id: Int64, _ request: Request, _ context: APIContext) async throws -> TenantID {
-        if let tenant = try apiKeyTenant(request) {
-            try weigh(.tenant(tenant), context)
-            return tenant
-        }
-        let principal = try await principal(request, context)
-        if principal.role.canAdminister { return principal.tenant }
-        guard principal.role.canAttend, try await operations.consultorID(of: principal.user, principal.tenant) == id else {
+        let caller = try await caller(.writeConsultores, .attends, request, context)
+        guard let principal = caller.principal, !principal.role.canAdminister else { return caller.tenant }
+        guard try await operations.consultorID(of: principal.user, principal.tenant) == id else {
             throw Refusal(.forbidden, "not_oneself", "Você só pode mudar o seu próprio estado.")
         }
-        return principal.tenant
+        return caller.tenant
     }
 
-    private func apiKeyTenant(_ request: Request) throws(Refusal) -> TenantID? {
-        guard let given = request.headers[HTTPField.Name("api-key")!] else { return nil }
-        guard let key = settings.apiKey, Self.isEqual(given, key.value) else {
-            throw Refusal(.unauthenticated, "api_key_invalid", "api-key inválida.")
-        }
-        return key.tenant
-    }
-
-    /// In a time that does not tell how much of it was right.
-    private static func isEqual(_ a: String, _ b: String) -> Bool {
-        let a = Array(a.utf8)
-        let b = Array(b.utf8)
-        var difference = UInt8(a.count == b.count ? 0 : 1)
-        for index in b.indices { difference |= b[index] ^ (index < a.count ? a[index] : 0) }
-        return difference == 0
-    }
-
-    private func user(_ fields: inout RequestFields, _ tenant: TenantID) async throws(Refusal) -> UserID? {
+    func user(_ fields: inout RequestFields, _ tenant: TenantID) async throws(Refusal) -> UserID? {
         guard let text = fields.optionalText("user_id", max: 64) else { return nil }
         guard let id = UserID(text), let user = try await directory.user(tenant, id), user.role.canAttend else {
             fields.refuse("user_id", "não há usuário que atenda com este id")

@@ -1,0 +1,73 @@
+/// Reads comma-separated values (RFC 4180): quotes around a field, doubled within, may hold separators and the ends of lines. Spreadsheets here separate with `;`, so
+/// whichever of the two is the more frequent in the first line counts. A byte order mark is left out, either end of line is one.
+struct CSVRecords {
+    struct Record: Equatable {
+        /// Where it begins, counted from 1.
+        let line: Int
+        let fields: [String]
+    }
+
+    struct Failure: Error, Equatable, CustomStringConvertible {
+        let line: Int
+        let description: String
+    }
+
+    static func read(_ text: String) throws(Failure) -> [Record] {
+        var bytes = Array(text.utf8)[...]
+        if bytes.starts(with: [0xef, 0xbb, 0xbf]) { bytes = bytes.dropFirst(3) }
+        let head = bytes.prefix { $0 != UInt8(ascii: "\n") }
+        func count(_ character: Unicode.Scalar) -> Int { head.count { $0 == UInt8(ascii: character) } }
+        let separator = UInt8(ascii: count(";") > count(",") ? ";" : ",")
+        var records: [Record] = []
+        var fields: [String] = []
+        var field: [UInt8] = []
+        var (line, begun) = (1, 1)
+        var isQuoted = false
+        var wasQuoted = false
+        var position = bytes.startIndex
+        func end(of field: [UInt8]) throws(Failure) -> String {
+            guard let text = String(validating: field, as: UTF8.self) else {
+                throw Failure(line: begun, description: "is not UTF-8; save the file as CSV UTF-8")
+            }
+            return text
+        }
+        func isEmpty(_ fields: [String]) -> Bool { fields.allSatisfy { $0.allSatisfy(\.isWhitespace) } }
+        while position < bytes.endIndex {
+            let byte = bytes[position]
+            position += 1
+            if isQuoted {
+                if byte != UInt8(ascii: "\"") {
+                    if byte == UInt8(ascii: "\n") { line += 1 }
+                    field.append(byte)
+                } else if position < bytes.endIndex, bytes[position] == UInt8(ascii: "\"") {
+                    field.append(byte)
+                    position += 1
+                } else {
+                    isQuoted = false
+                }
+                continue
+            }
+            switch byte {
+            case UInt8(ascii: "\"") where field.isEmpty && !wasQuoted:
+                isQuoted = true
+                wasQuoted = true
+            case separator:
+                fields.append(try end(of: field))
+                field = []
+                wasQuoted = false
+            case UInt8(ascii: "\r") where position == bytes.endIndex || bytes[position] == UInt8(ascii: "\n"): break
+            case UInt8(ascii: "\n"):
+                fields.append(try end(of: field))
+                if !isEmpty(fields) { records.append(Record(line: begun, fields: fields)) }
+                (fields, field, wasQuoted) = ([], [], false)
+                line += 1
+                begun = line
+            default: field.append(byte)
+            }
+        }
+        guard !isQuoted else { throw Failure(line: begun, description: "a quote is never closed") }
+        fields.append(try end(of: field))
+        if !isEmpty(fields) { records.append(Record(line: begun, fields: fields)) }
+        return records
+    }
+}
