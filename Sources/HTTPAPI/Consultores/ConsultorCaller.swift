@@ -21,6 +21,11 @@ enum ConsultorRole {
     case administers
 }
 
+extension ConsultorCaller {
+    /// As the audit trail names them; a program is nobody in particular.
+    var author: Author { principal.map { .user($0.user, name: $0.name) } ?? .system }
+}
+
 extension API {
     /// - Throws: 401 without a credential or with a wrong one; 403 when the key was not made for `scope`, or the user may not.
     func caller(

@@ -32,7 +32,8 @@ extension API {
             return .json(try await operations.consultor(try context.number(.consultor), tenant))
         }
         router.put("/consultor/:id") { request, context -> Response in
-            let tenant = try await caller(.writeConsultores, .administers, request, context).tenant
+            let caller = try await caller(.writeConsultores, .administers, request, context)
+            let tenant = caller.tenant
             let id = try context.number(.consultor)
             var fields = try await request.fields()
             var changes = ConsultorChanges()
@@ -45,7 +46,7 @@ extension API {
             if fields.has("id_pipedrive") { changes.idPipedrive = .some(fields.optionalInteger("id_pipedrive", in: 1...Int64.max)) }
             if fields.has("user_id") { changes.user = .some(try await user(&fields, tenant)) }
             try fields.check()
-            return .json(try await operations.updateConsultor(id, changes, tenant))
+            return .json(try await operations.updateConsultor(id, changes, by: caller.author, tenant))
         }
         router.delete("/consultor/:id") { request, context -> Response in
             let tenant = try await caller(.writeConsultores, .administers, request, context).tenant
@@ -55,12 +56,11 @@ extension API {
         // The end of the wrap-up, before its time is over.
         router.post("/consultor/:id/wrapped-up") { request, context -> Response in
             let id = try context.number(.consultor)
-            let tenant = try await ofOneself(id, request, context)
-            return .json(try await operations.wrappedUp(id, tenant))
+            return .json(try await operations.wrappedUp(id, try await ofOneself(id, request, context).tenant))
         }
         router.put("/consultor/:id/connection") { request, context -> Response in
             let id = try context.number(.consultor)
-            let tenant = try await ofOneself(id, request, context)
+            let caller = try await ofOneself(id, request, context)
             var changes = ConsultorChanges()
             if let text = request.query("status_online") {
                 guard let online = ["true": true, "1": true, "false": false, "0": false][text.lowercased()] else {
@@ -72,20 +72,20 @@ extension API {
                 changes.statusOnline = fields.bool("status_online")
                 try fields.check()
             }
-            return .json(try await operations.updateConsultor(id, changes, tenant))
+            return .json(try await operations.updateConsultor(id, changes, by: caller.author, caller.tenant))
         }
         addTurns(to: router)
         addConsultorImport(to: router)
     }
 
     /// Themselves, whoever administers, or a program with a key for it.
-    private func ofOneself(_ id: Int64, _ request: Request, _ context: APIContext) async throws -> TenantID {
+    private func ofOneself(_ id: Int64, _ request: Request, _ context: APIContext) async throws -> ConsultorCaller {
         let caller = try await caller(.writeConsultores, .attends, request, context)
-        guard let principal = caller.principal, !principal.role.canAdminister else { return caller.tenant }
+        guard let principal = caller.principal, !principal.role.canAdminister else { return caller }
         guard try await operations.consultorID(of: principal.user, principal.tenant) == id else {
             throw Refusal(.forbidden, "not_oneself", "Você só pode mudar o seu próprio estado.")
         }
-        return caller.tenant
+        return caller
     }
 
     func user(_ fields: inout RequestFields, _ tenant: TenantID) async throws(Refusal) -> UserID? {
