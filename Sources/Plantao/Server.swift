@@ -38,6 +38,7 @@ struct Server {
     /// Starts, serves until told to stop, and stops in order: no new commands, sockets told to come back, everything decided on disk.
     func run() async throws {
         let environment = Kernel.Environment.system
+        for warning in settings.warnings { logger.warning("\(warning)") }
         let telemetry = Telemetry(tracer: settings.tracing.map { Tracer(ratio: $0.ratio) })
         let breakers = BreakerBoard(settings: settings.breakers, environment: environment)
         let store = MeasuredStore(
@@ -80,6 +81,7 @@ struct Server {
             hasher: hasher,
             tokens: tokens,
             guards: LoginGuard(settings.loginGuard),
+            refreshGrace: settings.refreshGrace,
             seal: seal
         )
         try await directory.load()
@@ -115,7 +117,7 @@ struct Server {
         )
         var operations = Operations(tenants: tenants, gate: gate, store: store, hub: hub, environment: environment, seal: seal)
 
-        let desk = try await whatsAppParts(store, gate, directory, http, operations, environment)
+        let desk = try await whatsAppParts(store, gate, directory, http, operations, seal, environment)
         operations.signals = desk.signals
         assistant?.turns.connect(tenants, store)
 
@@ -158,7 +160,8 @@ struct Server {
             // What waits for it goes on at once.
             if dependency == .whatsapp, now.state.isClosed { runner.letGo(ConversationDesk.sendJobKind, of: tenant) }
         }
-        try await breakers.restore(from: store)
+        let operatorTenant = await directory.tenants.first?.id
+        try await breakers.restore(from: store, operatorTenant: operatorTenant)
 
         try await wakeThoseWhoWait(store, alarms, environment)
         try await countConversations(store, telemetry.metrics)
@@ -170,8 +173,9 @@ struct Server {
             apiSettings.pingRedis = { (try? await relay.bus.send(["PING"], timeout: .seconds(1))) != nil }
         }
         apiSettings.jobs = { (runner.waiting, runner.held) }
+        apiSettings.messagesWaiting = { runner.waiting(ConversationDesk.sendJobKind) }
         apiSettings.startedAt = environment.now()
-        apiSettings.operatorTenant = await directory.tenants.first?.id
+        apiSettings.operatorTenant = operatorTenant
         if let assistant { apiSettings.assistantMetrics = { assistant.counters.prometheus } }
         apiSettings.whatsapp = desk.office(runner, maxBytes: settings.maxMediaBytes)
         if let key = settings.apiKey, let tenant = await directory.tenants.first { apiSettings.apiKey = (key, tenant.id) }
@@ -183,6 +187,7 @@ struct Server {
         socketSettings.pingInterval = settings.pingInterval
         socketSettings.pongTimeout = settings.pongTimeout
         socketSettings.allowedOrigins = settings.allowedOrigins
+        socketSettings.maxBodyBytes = API.bodyLimit(maxMediaBytes: settings.maxMediaBytes)
         socketSettings.isEchoOpen = settings.isEchoOpen
         socketSettings.deflate.isEnabled = settings.compressesSockets
         let admission = Admission(settings.admission)
@@ -312,6 +317,8 @@ struct Server {
         api.limits = settings.requestLimits
         api.environmentName = settings.environmentName
         api.variables = settings.contractVariables
+        api.gzipLevel = settings.gzipLevel
+        api.metricsToken = settings.metricsToken
         api.browsers.origins = settings.allowedOrigins
         api.browsers.strictTransportSeconds = settings.strictTransportSeconds
         api.chatSessions = settings.chatSessions

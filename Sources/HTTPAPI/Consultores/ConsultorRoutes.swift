@@ -94,7 +94,7 @@ extension API {
     /// The contract's api-key, or any user of the tenant.
     private func tenantOfConsultores(_ request: Request, _ context: APIContext) async throws -> TenantID {
         if let tenant = try apiKeyTenant(request) {
-            try weigh(.tenant(tenant), context)
+            try weigh(.tenant(tenant), request, context)
             return tenant
         }
         return try await principal(request, context).tenant
@@ -102,7 +102,7 @@ extension API {
 
     private func administeringConsultores(_ request: Request, _ context: APIContext) async throws -> TenantID {
         if let tenant = try apiKeyTenant(request) {
-            try weigh(.tenant(tenant), context)
+            try weigh(.tenant(tenant), request, context)
             return tenant
         }
         let principal = try await principal(request, context)
@@ -112,7 +112,7 @@ extension API {
 
     private func ofOneself(_ id: Int64, _ request: Request, _ context: APIContext) async throws -> TenantID {
         if let tenant = try apiKeyTenant(request) {
-            try weigh(.tenant(tenant), context)
+            try weigh(.tenant(tenant), request, context)
             return tenant
         }
         let principal = try await principal(request, context)
