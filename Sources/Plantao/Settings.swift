@@ -303,11 +303,8 @@ struct Settings {
         guard let url = URL(string: endpoint), ["http", "https"].contains(url.scheme), url.host != nil else {
             throw StartupError("\(name): '\(endpoint)' is not such a URL as http://127.0.0.1:4318.")
         }
-        // Only what is sent differs, not where to; gRPC has a port of its own (4317), where nothing would listen to us.
-        let spoken = try reader.choice("OTEL_EXPORTER_OTLP_PROTOCOL", default: "http/json", among: ["http/json", "http/protobuf", "grpc"])
-        guard spoken != "grpc" || url.port != 4317 else {
-            throw StartupError("\(name): '\(endpoint)' speaks gRPC, which is not spoken here. Name the collector's HTTP port, usually 4318.")
-        }
+        // The specification's own default is http/protobuf: the same address takes both. gRPC has a port of its own, where nothing would listen to us.
+        _ = try reader.choice("OTEL_EXPORTER_OTLP_PROTOCOL", default: "http/json", among: ["http/json", "http/protobuf"])
         var base = endpoint
         while base.hasSuffix("/") { base.removeLast() }
         var configuration = TraceExporter.Configuration(url: whole ?? "\(base)/v1/traces")

@@ -44,10 +44,10 @@ enum BreakerRecord {
         version: Int64,
         _ moment: Moment
     ) -> Change {
-        let (state, action): (String, String) =
+        let (state, action, at): (String, String, Timestamp) =
             switch order {
-            case .reset: ("automatic", "reset")
-            case .force(let force): force.isOpen ? ("forced_open", "force-open") : ("forced_closed", "force-closed")
+            case .reset: ("automatic", "reset", moment.now)
+            case .force(let force): force.isOpen ? ("forced_open", "force-open", force.at) : ("forced_closed", "force-closed", force.at)
             }
         var change = Change()
         change.rows = [
@@ -56,7 +56,7 @@ enum BreakerRecord {
                 version: version,
                 values: [
                     .id(owner), .text(dependency.rawValue), .text(state), .optional(reason), .id(principal.user), .text(principal.name),
-                    .timestamp(moment.now),
+                    .timestamp(at),
                 ]
             )
         ]

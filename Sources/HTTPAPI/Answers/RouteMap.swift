@@ -40,7 +40,9 @@ final class RouteMap: Sendable {
         let found = routes.withLock { $0 }.filter { route in
             route.parts.count == parts.count && zip(route.parts, parts).allSatisfy { $0 == nil || $0 == $1 }
         }
-        return Self.complete(found)
+        // A word goes before a parameter, as in the router: the address is one of them.
+        guard let first = found.min(by: { $0.parts.map { $0 == nil ? 1 : 0 }.lexicographicallyPrecedes($1.parts.map { $0 == nil ? 1 : 0 }) }) else { return [] }
+        return Self.complete(found.filter { $0.parts.map { $0 == nil } == first.parts.map { $0 == nil } })
     }
 
     /// All that any address has.

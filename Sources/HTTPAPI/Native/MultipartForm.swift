@@ -53,7 +53,7 @@ struct MultipartForm {
         var form = MultipartForm(boundary: boundary, wanted: wanted)
         var fields = JSON.emptyObject
         for event in try form.received(bytes) { if case .field(let name, let value) = event { fields = fields.adding(name, .string(value)) } }
-        guard form.isComplete else { throw malformed }
+        guard form.isComplete else { throw .invalid([.init(["body"], "O formulário não está completo", type: "form_invalid")]) }
         return fields
     }
 

@@ -53,7 +53,10 @@ extension API {
         }
         router.put("/api/v1/users/me/views") { request, context -> Response in
             let principal = try await principal(request, context)
-            let views = try await SavedViews.read(try await request.json()) { query throws in _ = try await filter(query, principal) }
+            let views = try await SavedViews.read(try await request.json()) { query in
+                _ = try await filter(query, principal)
+                _ = try query.page()
+            }
             try await directory.keepViews(views, of: principal)
             return .json(Array(views.utf8))
         }
