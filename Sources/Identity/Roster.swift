@@ -287,7 +287,9 @@ struct Roster: Sendable {
         }
         guard session.refreshID == refreshID else {
             // Two tabs that woke up together: the second gets what the first got, and who comes later is a thief or was robbed.
-            if session.previousRefreshID == refreshID, grace > .zero, moment.now < session.lastUsedAt + grace { return (.renewed(session, user), change) }
+            if session.previousRefreshID == refreshID, grace > .zero, moment.now < session.lastUsedAt + grace {
+                return (.renewed(session, user), change)
+            }
             return (.reused(user, end(id, &change)), change)
         }
         session.previousRefreshID = refreshID

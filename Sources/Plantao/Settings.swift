@@ -168,7 +168,9 @@ struct Settings {
         tracing = try Self.tracing(reader)
         if let nodes = reader.text("REDIS_CLUSTER_NODES") {
             let alone = redis == nil ? "Redis is not used" : "the one of REDIS_URL is used, by itself"
-            warnings.append("REDIS_CLUSTER_NODES: a cluster is not supported; \(alone), and '\(nodes)' is not looked at. Name one server in REDIS_URL.")
+            warnings.append(
+                "REDIS_CLUSTER_NODES: a cluster is not supported; \(alone), and '\(nodes)' is not looked at. Name one server in REDIS_URL."
+            )
         }
         if tracing != nil, let asked = reader.text("OTEL_EXPORTER_OTLP_PROTOCOL")?.lowercased(), asked != "http/json" {
             warnings.append(

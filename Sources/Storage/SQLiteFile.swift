@@ -43,7 +43,8 @@ struct SQLiteFile {
 
     /// Postgres' function of the same name: each character that stands in the second text becomes the one in its place in the third, or goes where there is none.
     private static let translate = DatabaseFunction("translate", argumentCount: 3, pure: true) { values in
-        guard let text = String.fromDatabaseValue(values[0]), let from = String.fromDatabaseValue(values[1]), let to = String.fromDatabaseValue(values[2])
+        guard let text = String.fromDatabaseValue(values[0]), let from = String.fromDatabaseValue(values[1]),
+            let to = String.fromDatabaseValue(values[2])
         else { return nil }
         if text.utf8.allSatisfy({ $0 < 0x80 }), from.utf8.allSatisfy({ $0 >= 0x80 }) { return text }
         let (letters, others) = (Array(from.unicodeScalars), Array(to.unicodeScalars))

@@ -384,7 +384,8 @@ package actor TenantCell {
 
     /// Writes down what somebody told a breaker, and that they did; the breaker does it once that is on disk.
     /// - Parameter owner: whose breaker it is: the tenant, or who runs the server.
-    package func ordered(_ order: BreakerOrder, _ dependency: Dependency, reason: String?, by principal: Principal, owner: TenantID) -> Pending<Void> {
+    package func ordered(_ order: BreakerOrder, _ dependency: Dependency, reason: String?, by principal: Principal, owner: TenantID) -> Pending<Void>
+    {
         guard let breakers else { return settle(.success(((), Change()))) }
         let (moment, ticket) = (environment.moment(), Ticket())
         do throws(Refusal) {

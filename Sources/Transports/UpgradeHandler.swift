@@ -151,7 +151,9 @@ final class UpgradeHandler: ChannelDuplexHandler, RemovableChannelHandler {
     // MARK: Inside
 
     private func leave(for head: HTTPRequestHead) -> Leave {
-        guard head.version == .http1_1, head.headers[canonicalForm: "expect"].contains(where: { $0.lowercased() == "100-continue" }) else { return .notAsked }
+        guard head.version == .http1_1, head.headers[canonicalForm: "expect"].contains(where: { $0.lowercased() == "100-continue" }) else {
+            return .notAsked
+        }
         let path = String(head.uri.prefix { $0 != "?" })
         guard let length = head.headers.first(name: "content-length").flatMap({ Int($0) }), length > settings.maxBodyBytes(path) else { return .due }
         return .withheld

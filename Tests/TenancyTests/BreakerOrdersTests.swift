@@ -100,7 +100,8 @@ import Testing
             BreakerTables.breakers,
             version: 7,
             values: [
-                .id(house.other), .text("redis"), .text("forced_open"), .text("de fora"), .id(house.agent().user), .text("Alguém"), .timestamp(house.clock.now),
+                .id(house.other), .text("redis"), .text("forced_open"), .text("de fora"), .id(house.agent().user), .text("Alguém"),
+                .timestamp(house.clock.now),
             ]
         )
         var change = Change()

@@ -17,11 +17,12 @@ struct CompressAnswers: RouterMiddleware {
 
     func handle(_ request: Request, context: APIContext, next: @concurrent (Request, APIContext) async throws -> Response) async throws -> Response {
         var response = try await next(request, context)
-        guard level > 0, let length = response.body.contentLength, (Self.minimumBytes...Self.maximumBytes).contains(length), Self.mayPack(response) else {
+        guard level > 0, let length = response.body.contentLength, (Self.minimumBytes...Self.maximumBytes).contains(length), Self.mayPack(response)
+        else {
             return response
         }
         // Also where it is not packed: a shared cache must not give one client's form to another.
-        response.headers.append(HTTPField(name: .vary, value: "Accept-Encoding"))
+        response.headers[.vary] = (response.headers[values: .vary] + ["Accept-Encoding"]).joined(separator: ", ")
         guard Self.accepts(request.headers[values: .acceptEncoding]) else { return response }
         let collected = Collected(capacity: length)
         try await response.body.write(collected)
@@ -43,7 +44,8 @@ struct CompressAnswers: RouterMiddleware {
             let type = response.headers[.contentType]?.split(separator: ";").first?.lowercased()
         else { return false }
         guard type != "text/event-stream" else { return false }
-        return type.hasPrefix("text/") || type.hasSuffix("json") || type.hasSuffix("javascript") || type.hasSuffix("xml") || type == "application/yaml"
+        return type.hasPrefix("text/") || type.hasSuffix("json") || type.hasSuffix("javascript") || type.hasSuffix("xml")
+            || type == "application/yaml"
     }
 
     /// Whether gzip is asked for, and nothing that is liked better is at hand: `gzip`, `x-gzip` (§8.4.1.3) or `*`, with a weight above 0 and not below that of

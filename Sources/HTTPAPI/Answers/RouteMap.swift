@@ -41,7 +41,9 @@ final class RouteMap: Sendable {
             route.parts.count == parts.count && zip(route.parts, parts).allSatisfy { $0 == nil || $0 == $1 }
         }
         // A word goes before a parameter, as in the router: the address is one of them.
-        guard let first = found.min(by: { $0.parts.map { $0 == nil ? 1 : 0 }.lexicographicallyPrecedes($1.parts.map { $0 == nil ? 1 : 0 }) }) else { return [] }
+        guard let first = found.min(by: { $0.parts.map { $0 == nil ? 1 : 0 }.lexicographicallyPrecedes($1.parts.map { $0 == nil ? 1 : 0 }) }) else {
+            return []
+        }
         return Self.complete(found.filter { $0.parts.map { $0 == nil } == first.parts.map { $0 == nil } })
     }
 
