@@ -68,9 +68,7 @@ let everything: JSON = [
     @Test func whatWhatsAppWouldNotTakeForAButtonIsTold() {
         func menu(_ titles: [String]) -> [String] {
             faults { json in
-                let options = JSON.array(
-                    titles.enumerated().map { ["key": .string("k\($0.offset)"), "title": .string($0.element), "next": "pessoa"] }
-                )
+                let options = JSON.array(titles.enumerated().map { ["key": .string("k\($0.offset)"), "title": .string($0.element), "next": "pessoa"] })
                 let menu = json["nodes"]!["menu"]!.adding("tapped", true).adding("options", options)
                 json = json.adding("nodes", json["nodes"]!.adding("menu", menu))
             }.filter { !$0.hasSuffix("unreachable_node") }
@@ -82,9 +80,7 @@ let everything: JSON = [
         #expect(menu([twentyFour + "r", "B", "C", "D"]) == ["nodes.menu.options.0.title string_too_long"])
         #expect(menu((0..<10).map { "t\($0)" }).isEmpty && menu((0..<11).map { "t\($0)" }) == ["nodes.menu.options too_long"])
         #expect(
-            faults { $0 = $0.adding("nodes", $0["nodes"]!.adding("cpf", $0["nodes"]!["cpf"]!.adding("tapped", true))) } == [
-                "nodes.cpf.tapped value_error"
-            ]
+            faults { $0 = $0.adding("nodes", $0["nodes"]!.adding("cpf", $0["nodes"]!["cpf"]!.adding("tapped", true))) } == ["nodes.cpf.tapped value_error"]
         )
     }
 

@@ -177,14 +177,7 @@ package struct BotFlow: Sendable, Equatable {
         /// The assistant is to answer; nothing is said before.
         package var consults = false
 
-        package init(
-            texts: [String] = [],
-            choices: [Choice] = [],
-            handsOff: Bool = false,
-            reason: String? = nil,
-            language: String? = nil,
-            consults: Bool = false
-        ) {
+        package init(texts: [String] = [], choices: [Choice] = [], handsOff: Bool = false, reason: String? = nil, language: String? = nil, consults: Bool = false) {
             self.texts = texts
             self.choices = choices
             self.handsOff = handsOff
