@@ -1,3 +1,5 @@
+import Crypto
+import Foundation
 package import Hummingbird
 package import Identity
 package import Integrations
@@ -27,6 +29,10 @@ package struct API: Sendable {
         /// How the businesses' numbers, files and accounts are looked after; `nil` where nothing is served.
         package var whatsapp: WhatsAppOffice?
         package var version = ""
+        /// 1 to 9; 0: answers are not compressed.
+        package var gzipLevel = 4
+        /// What opens `/metrics` and `/info`. Unset: they are open.
+        package var metricsToken: String?
         /// Of those who run the server: what is everybody's may be stopped by them alone.
         package var operatorTenant: TenantID?
         package var browsers = BrowserPolicy()
@@ -38,6 +44,8 @@ package struct API: Sendable {
         package var pingRedis: (@Sendable () async -> Bool)?
         /// Jobs in memory, and those of them that are held up by what they need.
         package var jobs: @Sendable () -> (waiting: Int, held: Int) = { (0, 0) }
+        /// Messages waiting to be sent.
+        package var messagesWaiting: @Sendable () -> Int = { 0 }
         package var environmentName = "development"
         package var startedAt: Timestamp?
         /// Variables of the contracts that EcoSys's `/health` lists, and whether they are set.
@@ -84,6 +92,7 @@ package struct API: Sendable {
     let book: RequestBook
     let health: HealthProbe
     let allowances: Allowances
+    private let routes = RouteMap()
 
     package init(
         operations: Operations,
@@ -105,14 +114,18 @@ package struct API: Sendable {
     }
 
     package func router() -> Router<APIContext> {
-        let router = Router(context: APIContext.self)
+        let router = Router(context: APIContext.self, options: [.autoGenerateHeadEndpoints])
+        router.add(middleware: NameRequest())
         if let tracer = operations.telemetry.tracer { router.add(middleware: TraceRequests(tracer: tracer)) }
         router.add(middleware: RequestLog(metrics: operations.telemetry.metrics))
+        router.add(middleware: CompressAnswers(level: settings.gzipLevel))
         router.add(middleware: SecurityHeaders(policy: settings.browsers))
-        router.add(middleware: CrossOrigin(policy: settings.browsers))
+        router.add(middleware: CrossOrigin(policy: settings.browsers, routes: routes))
         // Behind it, so that a page may read that it was refused, and a preflight weighs nothing.
         router.add(middleware: LimitRequests(book: book, proxies: settings.limits.trustedProxies))
         router.add(middleware: RefusalsAsResponses())
+        router.add(middleware: RefuseExpectations())
+        router.add(middleware: RefuseMethods(routes: routes))
         addShared(to: router)
         addIdentity(to: router)
         addLogins(to: router)
@@ -132,6 +145,7 @@ package struct API: Sendable {
         addPipedrive(to: router)
         addMedia(to: router)
         if settings.isSimulated { addSimulator(to: router) }
+        routes.fill(from: router)
         return router
     }
 
@@ -148,7 +162,7 @@ package struct API: Sendable {
     func anybody(_ request: Request, _ context: APIContext) async throws -> Principal {
         let principal = try await claims(request).principal
         context.notes.note("user_id", principal.user)
-        try weigh(.user(principal.tenant, principal.user), context)
+        try weigh(.user(principal.tenant, principal.user), request, context)
         return principal
     }
 
@@ -157,6 +171,24 @@ package struct API: Sendable {
             throw Self.noCredential
         }
         return try await directory.authenticate(accessToken: String(header.dropFirst("bearer ".count)))
+    }
+
+    /// Whoever runs the server and says so: `Authorization: Bearer <token>`, or Basic with it as the password, under any name.
+    func requireMetricsToken(_ request: Request) throws(Refusal) {
+        guard let wanted = settings.metricsToken else { return }
+        let parts = request.headers[.authorization]?.split(separator: " ", maxSplits: 1) ?? []
+        let given: [UInt8]
+        switch (parts.first?.lowercased(), parts.last) {
+        case ("bearer", let token?): given = Array(token.utf8)
+        case ("basic", let pair?):
+            let bytes = Data(base64Encoded: String(pair)).map { [UInt8]($0) } ?? []
+            given = bytes.firstIndex(of: UInt8(ascii: ":")).map { Array(bytes[($0 + 1)...]) } ?? []
+        default: given = []
+        }
+        // Digests of the same length are compared, so that how long this takes tells nothing of the token.
+        guard SHA256.hash(data: given) == SHA256.hash(data: Array(wanted.utf8)) else {
+            throw Refusal(.unauthenticated, "metrics_token", "Envie o METRICS_TOKEN: Authorization: Bearer <token>, ou Basic com ele como senha.")
+        }
     }
 
     static let noCredential = Refusal(

@@ -9,8 +9,8 @@ package struct APIContext: RequestContext {
     package typealias Source = ApplicationRequestContextSource
 
     package var coreContext: CoreRequestContextStorage
-    /// Eight hexadecimal digits, as in contracts/consultores.md "Formato dos Logs". Also the header `X-Request-ID`.
-    package let requestID: String
+    /// Eight hexadecimal digits, as in contracts/consultores.md "Formato dos Logs", unless the client has named it. Also the header `X-Request-ID`.
+    package internal(set) var requestID: String
     /// Ids and numbers for the log's response line. Never what somebody wrote.
     package let notes = RequestNotes()
     package let weight = RequestWeight()

@@ -36,12 +36,13 @@ package struct BrowserPolicy: Sendable {
 struct CrossOrigin: RouterMiddleware {
     typealias Context = APIContext
     let policy: BrowserPolicy
+    let routes: RouteMap
 
-    private static let methods = "GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS"
-    private static let requestHeaders = "Authorization, Content-Type, Accept, api-key, Idempotency-Key, Last-Event-ID, X-Request-ID"
+    private static let requestHeaders =
+        "Authorization, Content-Type, Accept, api-key, Idempotency-Key, Last-Event-ID, X-Request-ID, traceparent, tracestate"
     /// Of the answer's headers, those that a page may read.
     private static let exposed =
-        "X-Process-Time, X-Request-ID, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, RateLimit-Policy, ETag"
+        "X-Process-Time, X-Request-ID, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, RateLimit-Policy, ETag, traceresponse"
 
     func handle(_ request: Request, context: APIContext, next: @concurrent (Request, APIContext) async throws -> Response) async throws -> Response {
         guard let origin = request.headers[.origin] else {
@@ -49,7 +50,7 @@ struct CrossOrigin: RouterMiddleware {
             vary(&response)
             return response
         }
-        if request.method == .options, request.headers[.accessControlRequestMethod] != nil { return preflight(origin) }
+        if request.method == .options, request.headers[.accessControlRequestMethod] != nil { return preflight(origin, request.uri.path) }
         var response = try await next(request, context)
         vary(&response)
         policy.admit(origin, &response.headers)
@@ -57,8 +58,8 @@ struct CrossOrigin: RouterMiddleware {
         return response
     }
 
-    /// Answered whatever the address: a preflight asks about the server, and tells nothing of what there is.
-    private func preflight(_ origin: String) -> Response {
+    /// The methods are the address's, as `Allow` would tell them; of one that there is not, the server's: that it is not there is for the request itself to hear.
+    private func preflight(_ origin: String, _ path: String) -> Response {
         guard policy.allows(origin) else {
             var response = Response.refusal(Refusal(.forbidden, "origin_forbidden", "Esta origem não está entre as permitidas (ALLOWED_ORIGINS)."))
             vary(&response)
@@ -66,7 +67,8 @@ struct CrossOrigin: RouterMiddleware {
         }
         var response = Response(status: .noContent)
         policy.admit(origin, &response.headers)
-        response.headers[.accessControlAllowMethods] = Self.methods
+        let methods = routes.methods(at: path)
+        response.headers[.accessControlAllowMethods] = (methods.isEmpty ? routes.methods : methods).list
         response.headers[.accessControlAllowHeaders] = Self.requestHeaders
         response.headers[.accessControlMaxAge] = String(policy.preflightSeconds)
         vary(&response)

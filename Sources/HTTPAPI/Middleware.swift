@@ -5,7 +5,30 @@ import Logging
 import Telemetry
 import Wire
 
-/// Gives every request its id, and writes the log's lines about it in the shape of contracts/consultores.md "Formato dos Logs": `request`, then
+/// Keeps the id that a client, or a proxy before us, gave a request, so that both logs can be read together. What is no plain word is not repeated to anybody.
+struct NameRequest: RouterMiddleware {
+    typealias Context = APIContext
+
+    func handle(_ request: Request, context: APIContext, next: @concurrent (Request, APIContext) async throws -> Response) async throws -> Response {
+        guard let id = request.headers[RequestLog.requestID], Self.isSane(id) else { return try await next(request, context) }
+        var context = context
+        context.requestID = id
+        return try await next(request, context)
+    }
+
+    static func isSane(_ id: String) -> Bool {
+        (8...64).contains(id.utf8.count)
+            && id.utf8.allSatisfy {
+                switch $0 {
+                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"): true
+                case UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: "."): true
+                default: false
+                }
+            }
+    }
+}
+
+/// Writes the log's lines about it in the shape of contracts/consultores.md "Formato dos Logs": `request`, then
 /// `response`, with `error` before it when it is one. Of parameters only those that say nothing about people are shown; bodies and credentials never.
 struct RequestLog: RouterMiddleware {
     let metrics: Metrics
@@ -57,7 +80,7 @@ struct RequestLog: RouterMiddleware {
         }
     }
 
-    private static let requestID = HTTPField.Name("X-Request-ID")!
+    static let requestID = HTTPField.Name("X-Request-ID")!
     private static let processTime = HTTPField.Name("X-Process-Time")!
 }
 

@@ -35,6 +35,19 @@ extension Request {
 
     func fields() async throws -> RequestFields { try RequestFields(try await json()) }
 
+    /// The fields of a form, urlencoded or multipart, or of JSON, which `curl -d` calls a form as well.
+    /// - Parameter names: the fields that there are.
+    func formFields(_ names: Set<String>) async throws -> RequestFields {
+        let bytes = try await bytes(upTo: Self.maxBodyBytes)
+        let type = headers[.contentType]?.lowercased() ?? ""
+        guard bytes.first != UInt8(ascii: "{") else { return try RequestFields(try Self.json(bytes)) }
+        if type.hasPrefix("application/x-www-form-urlencoded") { return try RequestFields(Self.form(bytes)) }
+        guard type.hasPrefix("multipart/form-data"), let boundary = MultipartForm.boundary(in: headers[.contentType] ?? "") else {
+            return try RequestFields(try Self.json(bytes))
+        }
+        return try RequestFields(try MultipartForm.fields(bytes, boundary: boundary, wanted: names))
+    }
+
     /// `a=1&b=two`, as HTML forms send it (WHATWG URL "application/x-www-form-urlencoded").
     static func form(_ bytes: [UInt8]) -> JSON {
         var fields = JSON.emptyObject
@@ -62,7 +75,9 @@ extension Request {
     func integer(_ name: String, in range: ClosedRange<Int>, default value: Int) throws(Refusal) -> Int {
         guard let text = query(name) else { return value }
         guard let number = Int(text), range.contains(number) else {
-            throw .invalid([.init(["query", name], "deve ser um inteiro de \(range.lowerBound) a \(range.upperBound)", type: "int_parsing")])
+            // As FastAPI names what is wrong.
+            let type = Int(text).map { $0 < range.lowerBound ? "greater_than_equal" : "less_than_equal" } ?? "int_parsing"
+            throw .invalid([.init(["query", name], "deve ser um inteiro de \(range.lowerBound) a \(range.upperBound)", type: type)])
         }
         return number
     }
@@ -72,6 +87,17 @@ extension Request {
             number: try integer("page", in: 1...Page.maxNumber, default: 1),
             size: try integer("per_page", in: 1...Page.maxSize, default: defaultSize)
         )
+    }
+}
+
+extension API {
+    /// The largest body that a route takes, by its path: what asks to send more need not begin (RFC 9110 §10.1.1). A route may still take less.
+    package static func bodyLimit(maxMediaBytes: Int) -> @Sendable (_ path: String) -> Int {
+        // What surrounds a file in a form is little.
+        { path in
+            if path.contains("/media") { return maxMediaBytes + Request.maxBodyBytes }
+            return path.hasPrefix("/api/webhooks/") ? API.maxDeliveryBytes : Request.maxBodyBytes
+        }
     }
 }
 

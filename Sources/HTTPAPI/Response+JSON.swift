@@ -34,7 +34,8 @@ extension Response {
                 body.list("detail") { list in
                     for field in refusal.fields {
                         list.object {
-                            $0.field("loc", strings: field.location)
+                            // What is a place in a list is a number, as FastAPI has it.
+                            $0.list("loc") { for part in field.location { if let index = Int(part) { $0.int(index) } else { $0.string(part) } } }
                             $0.field("msg", field.message)
                             $0.field("type", field.type)
                         }

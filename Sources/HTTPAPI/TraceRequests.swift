@@ -8,7 +8,9 @@ struct TraceRequests: RouterMiddleware {
 
     func handle(_ request: Request, context: APIContext, next: @concurrent (Request, APIContext) async throws -> Response) async throws -> Response {
         let parent = request.headers[Self.parent].flatMap { SpanContext(traceparent: $0) }
-        var span = tracer.begin(request.method.rawValue, .server, in: parent)
+        // `POST /route/{id}`; the method alone where there is no such route (OpenTelemetry's semantic conventions for HTTP spans).
+        let route = context.endpointPath.flatMap { $0 == "NotFound" ? nil : $0 }
+        var span = tracer.begin([request.method.rawValue, route].compactMap(\.self).joined(separator: " "), .server, in: parent)
         var response = try await Trace.$current.withValue(span.context) { try await next(request, context) }
         span.attributes = [
             ("http.request.method", .text(request.method.rawValue)), ("http.route", .text(context.endpointPath ?? "none")),

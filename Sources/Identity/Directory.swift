@@ -23,6 +23,7 @@ package actor Directory {
     private let hasher: PasswordHasher
     private let tokens: TokenIssuer
     private var guards: LoginGuard
+    private let refreshGrace: Duration
     private var roster = Roster(tenants: [], users: [], sessions: [])
     /// `nil` until loaded.
     private var activation: Activation?
@@ -45,8 +46,10 @@ package actor Directory {
         hasher: PasswordHasher,
         tokens: TokenIssuer,
         guards: LoginGuard = LoginGuard(),
+        refreshGrace: Duration = .seconds(10),
         seal: Seal = .none
     ) {
+        self.refreshGrace = refreshGrace
         self.seal = seal
         self.guards = guards
         self.store = store
@@ -219,14 +222,17 @@ package actor Directory {
     }
 
     package func updateUser(by principal: Principal, _ id: UserID, _ changes: UserChanges) async throws(Refusal) -> User {
+        var changes = changes
+        if let email = changes.email { changes.email = try Self.normalized(email: email) }
+        let asked = changes
         var hash: String?
         if let password = changes.password {
             let user = try await check { roster throws(Refusal) in try roster.changeable(id, by: principal) }
-            try PasswordStrength.check(password, email: user.email)
+            try PasswordStrength.check(password, email: changes.email ?? user.email)
             hash = try await hasher.hash(password)
         }
         return try await perform { roster, moment throws(Refusal) in
-            let (user, ended, change) = try roster.changed(id, changes, passwordHash: hash, by: principal, moment)
+            let (user, ended, change) = try roster.changed(id, asked, passwordHash: hash, by: principal, moment)
             return Turn(answer: user, change: change, ended: ended)
         }
     }
@@ -260,7 +266,7 @@ package actor Directory {
     package func login(identifier: String, password: String, from origin: LoginOrigin = .inside) async throws(Refusal) -> LoginResult {
         try gate.admit()
         try await ready()
-        let account = identifier.lowercased()
+        let account = Self.trimmed(identifier).lowercased()
         try await refuseIfLocked(account, origin)
         let known = roster.user(email: account)
         let fits = try await hasher.verify(password, known?.passwordHash)
@@ -327,7 +333,7 @@ package actor Directory {
         return change
     }
 
-    /// A refresh token is good once. Used again, it ends the login for whoever has it.
+    /// A refresh token is good once. Used again within the grace it gives what the first use gave; after it, it ends the login for whoever has it.
     package func refresh(_ token: String, from origin: LoginOrigin = .inside) async throws(Refusal) -> LoginResult {
         let (_, id, refreshID) = try await tokens.verifyRefresh(token)
         let lifetime = tokens.sessionLifetime
@@ -339,6 +345,7 @@ package actor Directory {
                 with: refreshID,
                 next: Self.newTokenID(moment),
                 lifetime: lifetime,
+                grace: refreshGrace,
                 moment
             )
             guard case .reused(let user, let ended) = outcome else { return Turn(answer: (outcome, moment), change: changed) }
@@ -473,9 +480,17 @@ package actor Directory {
     private enum TokenKind {}
     private static func newTokenID(_ moment: Moment) -> String { (moment.id() as Identifier<TokenKind>).description }
 
+    /// What people paste has blanks around it.
+    private static func trimmed(_ text: String) -> String {
+        var rest = Substring(text)
+        while rest.first?.isWhitespace == true { rest.removeFirst() }
+        while rest.last?.isWhitespace == true { rest.removeLast() }
+        return String(rest)
+    }
+
     /// - Throws: a 422 for what cannot be an address. Whether it is one, only a message to it could tell.
     private static func normalized(email: String, isLocal: Bool = false) throws(Refusal) -> String {
-        let email = email.lowercased()
+        let email = trimmed(email).lowercased()
         let parts = email.split(separator: "@", omittingEmptySubsequences: false)
         guard parts.count == 2, !parts[0].isEmpty, !parts[1].isEmpty, isLocal || parts[1].contains("."), !parts[1].hasPrefix("."),
             !parts[1].hasSuffix("."),

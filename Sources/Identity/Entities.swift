@@ -49,7 +49,7 @@ package struct User: Sendable, Equatable {
     package let tenant: TenantID
     package let id: UserID
     /// Lower-case; unique among all tenants.
-    package let email: String
+    package internal(set) var email: String
     package internal(set) var name: String
     package internal(set) var role: Role
     var passwordHash: String
@@ -108,6 +108,8 @@ package struct LoginSession: Sendable, Equatable {
     package let user: UserID
     /// The `jti` of the refresh token that is good.
     package var refreshID: String
+    /// The one that `refreshID` took the place of, at `lastUsedAt`.
+    var previousRefreshID: String?
     package let createdAt: Timestamp
     package var expiresAt: Timestamp
     /// Where it was last refreshed from, or else began.
@@ -144,6 +146,7 @@ package struct LoginSession: Sendable, Equatable {
         expiresAt = row.timestamp()
         origin = LoginOrigin(storedAddress: row.optionalText(), agent: row.optionalText())
         lastUsedAt = row.optionalTimestamp() ?? createdAt
+        previousRefreshID = row.optionalText()
         version = row.integer()
     }
 
@@ -154,7 +157,7 @@ package struct LoginSession: Sendable, Equatable {
             version: version,
             values: [
                 .id(tenant), .id(id), .id(user), .text(refreshID), .timestamp(createdAt), .timestamp(expiresAt), .optional(origin.address),
-                .optional(origin.agent), .timestamp(lastUsedAt),
+                .optional(origin.agent), .timestamp(lastUsedAt), .optional(previousRefreshID),
             ]
         )
     }

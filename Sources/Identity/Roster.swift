@@ -164,6 +164,10 @@ struct Roster: Sendable {
         let before = try changeable(id, by: principal)
         var user = before
         if let name = changes.name { user.name = name }
+        if let email = changes.email, email != before.email {
+            try requireFree(email: email)
+            user.email = email
+        }
         if let role = changes.role {
             try requireMayMake(role, principal)
             user.role = role
@@ -175,6 +179,7 @@ struct Roster: Sendable {
         user.updatedAt = moment.now
         var change = Change()
         change.rows.append(user.image())
+        usersByEmail[before.email] = nil
         index(user)
         var ended: [LoginSessionID] = []
         if user.role != before.role || user.isActive != before.isActive || user.passwordHash != before.passwordHash {
@@ -262,7 +267,7 @@ struct Roster: Sendable {
 
     enum Refresh {
         case renewed(LoginSession, User)
-        /// An old token was used again: somebody has stolen one, and nobody can tell who. The login is over.
+        /// An old token was used again, later than its grace: somebody has stolen one, and nobody can tell who. The login is over.
         case reused(User?, [LoginSessionID])
         case unknown
     }
@@ -273,13 +278,21 @@ struct Roster: Sendable {
         with refreshID: String,
         next: String,
         lifetime: Duration,
+        grace: Duration = .zero,
         _ moment: Moment
     ) -> (Refresh, Change) {
         var change = Change()
         guard var session = sessions[id], session.expiresAt > moment.now, let user = users[session.user], user.isActive else {
             return (.unknown, change)
         }
-        guard session.refreshID == refreshID else { return (.reused(user, end(id, &change)), change) }
+        guard session.refreshID == refreshID else {
+            // Two tabs that woke up together: the second gets what the first got, and who comes later is a thief or was robbed.
+            if session.previousRefreshID == refreshID, grace > .zero, moment.now < session.lastUsedAt + grace {
+                return (.renewed(session, user), change)
+            }
+            return (.reused(user, end(id, &change)), change)
+        }
+        session.previousRefreshID = refreshID
         session.refreshID = next
         session.origin = origin
         session.lastUsedAt = moment.now
@@ -347,6 +360,8 @@ struct Roster: Sendable {
 /// What an administrator changes of a user: what is `nil` stays.
 package struct UserChanges: Sendable {
     package var name: String?
+    /// Given back as it is stored: trimmed, lower-case.
+    package var email: String?
     package var role: Role?
     package var password: String?
     package var isActive: Bool?

@@ -146,6 +146,11 @@ package final class JobRunner: Sendable {
         state.withLock { $0.lanes.values.reduce(0) { $0 + $1.jobs.lazy.filter { $0.tenant == tenant }.count } }
     }
 
+    /// How many jobs of a kind wait, of those in memory.
+    package func waiting(_ kind: String) -> Int {
+        state.withLock { $0.lanes.values.reduce(0) { $0 + $1.jobs.lazy.filter { $0.kind == kind }.count } }
+    }
+
     /// What kept a tenant's jobs waiting is over: those that were to be tried later are tried now.
     package func hasten(_ tenant: TenantID) {
         let now = environment.now()

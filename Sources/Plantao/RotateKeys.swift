@@ -2,6 +2,7 @@ import ArgumentParser
 import Conversations
 import Fernet
 import Foundation
+import Integrations
 import Kernel
 import Storage
 
@@ -19,7 +20,8 @@ struct RotateKeys: AsyncParsableCommand {
             try await Transfer.withStore { store in
                 let keys = try Vault.keys(settings)
                 let environment = Kernel.Environment.system
-                var (rotated, kept) = (0, 0)
+                let oldTokens = Vault.oldTokens(settings)
+                var (rotated, kept, lost) = (0, 0, 0)
                 for (table, columns) in Vault.sealed {
                     let positions = table.columns.indices.filter { columns.contains(table.columns[$0].name) }
                     for row in try await Self.rows(of: table, in: store) {
@@ -34,6 +36,12 @@ struct RotateKeys: AsyncParsableCommand {
                                         "FERNET_KEYS: none of the keys opens a row of \(table.name). \(rotated) values were encrypted anew; add the key that is missing and run this again."
                                     )
                                 }
+                            } else if TokenSeal.isSealed(text) {
+                                guard let token = oldTokens?.open(text) else {
+                                    lost += 1
+                                    continue
+                                }
+                                plain = Array(token.utf8)
                             } else {
                                 plain = Array(text.utf8)
                             }
@@ -49,6 +57,9 @@ struct RotateKeys: AsyncParsableCommand {
                     }
                 }
                 print("encrypted \(rotated) values anew; \(kept) rows needed nothing")
+                if lost > 0 {
+                    print("SECRET_KEY: opens \(lost) access tokens of WhatsApp numbers no more; they stay as they are. Register those numbers again.")
+                }
             }
         }
     }

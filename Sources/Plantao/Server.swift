@@ -38,6 +38,7 @@ struct Server {
     /// Starts, serves until told to stop, and stops in order: no new commands, sockets told to come back, everything decided on disk.
     func run() async throws {
         let environment = Kernel.Environment.system
+        for warning in settings.warnings { logger.warning("\(warning)") }
         let telemetry = Telemetry(tracer: settings.tracing.map { Tracer(ratio: $0.ratio) })
         let breakers = BreakerBoard(settings: settings.breakers, environment: environment)
         let store = MeasuredStore(
@@ -80,6 +81,7 @@ struct Server {
             hasher: hasher,
             tokens: tokens,
             guards: LoginGuard(settings.loginGuard),
+            refreshGrace: settings.refreshGrace,
             seal: seal
         )
         try await directory.load()
@@ -123,7 +125,7 @@ struct Server {
         )
         var operations = Operations(tenants: tenants, gate: gate, store: store, hub: hub, environment: environment, seal: seal)
 
-        let desk = try await whatsAppParts(store, gate, directory, http, operations, environment)
+        let desk = try await whatsAppParts(store, gate, directory, http, operations, seal, environment)
         operations.signals = desk.signals
         operations.people = { tenant in
             let users = try? await directory.users(of: tenant)
@@ -173,7 +175,8 @@ struct Server {
                 for kind in [HandOff.jobKind, PipedriveNews.jobKind] { runner.letGo(kind, of: tenant) }
             }
         }
-        try await breakers.restore(from: store)
+        let operatorTenant = await directory.tenants.first?.id
+        try await breakers.restore(from: store, operatorTenant: operatorTenant)
 
         try await wakeThoseWhoWait(store, alarms, environment)
         try await countConversations(store, telemetry.metrics)
@@ -185,8 +188,9 @@ struct Server {
             apiSettings.pingRedis = { (try? await relay.bus.send(["PING"], timeout: .seconds(1))) != nil }
         }
         apiSettings.jobs = { (runner.waiting, runner.held) }
+        apiSettings.messagesWaiting = { runner.waiting(ConversationDesk.sendJobKind) }
         apiSettings.startedAt = environment.now()
-        apiSettings.operatorTenant = await directory.tenants.first?.id
+        apiSettings.operatorTenant = operatorTenant
         if let assistant { apiSettings.assistantMetrics = { assistant.counters.prometheus } }
         apiSettings.whatsapp = desk.office(runner, maxBytes: settings.maxMediaBytes)
         apiSettings.apiKeys = apiKeys
@@ -200,6 +204,7 @@ struct Server {
         socketSettings.pingInterval = settings.pingInterval
         socketSettings.pongTimeout = settings.pongTimeout
         socketSettings.allowedOrigins = settings.allowedOrigins
+        socketSettings.maxBodyBytes = API.bodyLimit(maxMediaBytes: settings.maxMediaBytes)
         socketSettings.isEchoOpen = settings.isEchoOpen
         socketSettings.deflate.isEnabled = settings.compressesSockets
         let admission = Admission(settings.admission)
@@ -330,6 +335,8 @@ struct Server {
         api.limits = settings.requestLimits
         api.environmentName = settings.environmentName
         api.variables = settings.contractVariables
+        api.gzipLevel = settings.gzipLevel
+        api.metricsToken = settings.metricsToken
         api.browsers.origins = settings.allowedOrigins
         api.browsers.strictTransportSeconds = settings.strictTransportSeconds
         api.chatSessions = settings.chatSessions

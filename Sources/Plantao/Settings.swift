@@ -26,6 +26,7 @@ struct Settings {
     var bcryptRounds: Int
     var visitMinutes: Int
     var loginGuard: LoginGuard.Settings
+    var refreshGrace: Duration
     var chatSessions: RateLimit?
     var adminEmail: String
     var adminPassword: String?
@@ -45,6 +46,11 @@ struct Settings {
     var admission: Admission.Limits
     var requestLimits: RequestLimits
     var compressesSockets: Bool
+    var gzipLevel: Int
+    /// Unset: `/metrics` and `/info` are open.
+    var metricsToken: String?
+    /// What is set and does less than somebody may think. Said once at the start.
+    var warnings: [String] = []
     var isEchoOpen: Bool
     var logLevel: String
     /// Unset: the embedded store.
@@ -112,6 +118,7 @@ struct Settings {
         let chatBurst = try reader.integer("CHAT_SESSIONS_PER_ADDRESS", default: 60, in: 0...1_000_000)
         chatSessions = chatBurst == 0 ? nil : RateLimit(perSecond: 1, burst: chatBurst)
         loginGuard = try Self.loginGuard(reader)
+        refreshGrace = .seconds(try reader.integer("REFRESH_GRACE_SECONDS", default: 10, in: 0...300))
         adminEmail = reader.text("ADMIN_EMAIL") ?? "admin@plantao.local"
         adminPassword = reader.text("ADMIN_PASSWORD")
         tenantName = reader.text("TENANT_NAME") ?? "Minha Empresa"
@@ -135,6 +142,11 @@ struct Settings {
         requestLimits = try Self.requestLimits(reader)
         isEchoOpen = try reader.integer("PLANTAO_ECHO", default: 0, in: 0...1) == 1
         compressesSockets = try reader.integer("PLANTAO_WEBSOCKET_COMPRESSION", default: 1, in: 0...1) == 1
+        gzipLevel = try reader.integer("PLANTAO_GZIP_LEVEL", default: 4, in: 0...5)
+        metricsToken = reader.text("METRICS_TOKEN")
+        if let metricsToken, metricsToken.utf8.count < 16 {
+            throw StartupError("METRICS_TOKEN: too short; at least 16 characters are needed. Make one: openssl rand -hex 16")
+        }
         pongTimeout = .seconds(try reader.integer("PLANTAO_PONG_TIMEOUT_SECONDS", default: 8, in: 1...600))
         logLevel = try reader.choice("LOG_LEVEL", default: "info", among: ["trace", "debug", "info", "notice", "warning", "error", "critical"])
         whatsappAppSecret = reader.text("WHATSAPP_APP_SECRET")
@@ -163,6 +175,17 @@ struct Settings {
         redis = try Self.redis(reader)
         breakers = try Self.breakers(reader)
         tracing = try Self.tracing(reader)
+        if let nodes = reader.text("REDIS_CLUSTER_NODES") {
+            let alone = redis == nil ? "Redis is not used" : "the one of REDIS_URL is used, by itself"
+            warnings.append(
+                "REDIS_CLUSTER_NODES: a cluster is not supported; \(alone), and '\(nodes)' is not looked at. Name one server in REDIS_URL."
+            )
+        }
+        if tracing != nil, let asked = reader.text("OTEL_EXPORTER_OTLP_PROTOCOL")?.lowercased(), asked != "http/json" {
+            warnings.append(
+                "OTEL_EXPORTER_OTLP_PROTOCOL: '\(asked)' is not spoken; spans are sent as http/json, which every collector takes at the same address."
+            )
+        }
         contractVariables = Dictionary(
             uniqueKeysWithValues: ["UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TOKEN", "BASIC_AUTH_USERS"].map { ($0, reader.text($0) != nil) }
         )
@@ -255,13 +278,24 @@ struct Settings {
     }
 
     /// `<NAME>_BREAKER_FAILURES` in a row open it for `<NAME>_BREAKER_SECONDS`; with `<NAME>_BREAKER_PERCENT` it is that share of at least so many calls within
-    /// a minute instead.
+    /// a minute instead, and with `<NAME>_BREAKER_SLOW_SECONDS` also `<NAME>_BREAKER_SLOW_PERCENT` of them that took so long.
     private static func breakers(_ reader: EnvironmentReader) throws -> [Dependency: CircuitBreaker.Settings] {
         func read(_ name: String, _ usual: CircuitBreaker.Settings) throws -> CircuitBreaker.Settings {
             let failures = try reader.integer("\(name)_BREAKER_FAILURES", default: usual.failureThreshold, in: 1...1000)
             let seconds = try reader.integer("\(name)_BREAKER_SECONDS", default: Int(usual.openFor.inMilliseconds / 1000), in: 1...3600)
             let percent = try reader.integer("\(name)_BREAKER_PERCENT", default: 0, in: 0...100)
-            let rate = CircuitBreaker.Settings.Rate(window: .seconds(60), minimumCalls: failures, failurePercent: max(percent, 1))
+            let slow = try reader.integer("\(name)_BREAKER_SLOW_SECONDS", default: 0, in: 0...600)
+            let slowPercent = try reader.integer("\(name)_BREAKER_SLOW_PERCENT", default: 50, in: 1...100)
+            guard slow == 0 || percent > 0 else {
+                throw StartupError("\(name)_BREAKER_SLOW_SECONDS: slow calls are counted in the share of calls; set \(name)_BREAKER_PERCENT as well.")
+            }
+            let rate = CircuitBreaker.Settings.Rate(
+                window: .seconds(60),
+                minimumCalls: failures,
+                failurePercent: max(percent, 1),
+                slowAfter: slow == 0 ? nil : .seconds(slow),
+                slowPercent: slowPercent
+            )
             // Longer than any call of theirs lasts.
             return .init(
                 trip: percent == 0 ? .consecutive(failures) : .rate(rate),
@@ -282,7 +316,8 @@ struct Settings {
         guard let url = URL(string: endpoint), ["http", "https"].contains(url.scheme), url.host != nil else {
             throw StartupError("\(name): '\(endpoint)' is not such a URL as http://127.0.0.1:4318.")
         }
-        _ = try reader.choice("OTEL_EXPORTER_OTLP_PROTOCOL", default: "http/json", among: ["http/json"])
+        // The specification's own default is http/protobuf: the same address takes both. gRPC has a port of its own, where nothing would listen to us.
+        _ = try reader.choice("OTEL_EXPORTER_OTLP_PROTOCOL", default: "http/json", among: ["http/json", "http/protobuf"])
         var base = endpoint
         while base.hasSuffix("/") { base.removeLast() }
         var configuration = TraceExporter.Configuration(url: whole ?? "\(base)/v1/traces")

@@ -2,8 +2,10 @@ import Conversations
 import Fernet
 import Foundation
 import Identity
+import Integrations
 import Kernel
 import Storage
+import Tenancy
 
 /// The keys that marked columns are encrypted with, and which columns these are.
 enum Vault {
@@ -12,6 +14,7 @@ enum Vault {
         (IdentityTables.loginAudit, ["address", "agent"]),
         (IdentityTables.loginSessions, ["address", "agent"]),
         (ConversationTables.setAside, ["body"]),
+        (WhatsAppNumber.table, ["sealed_token"]),
     ]
 
     /// `FERNET_KEYS`, of which the first encrypts; or else one that is made up once and kept with the data, for its owner alone to read.
@@ -45,5 +48,11 @@ enum Vault {
                 return (try? keys.decrypt(text)).map { String(decoding: $0, as: UTF8.self) }
             }
         )
+    }
+
+    /// What access tokens were sealed with before. `nil` before there is a secret.
+    static func oldTokens(_ settings: Settings) -> TokenSeal? {
+        let kept = try? String(contentsOfFile: settings.dataDirectory + "/secret.key", encoding: .utf8)
+        return (settings.secretKey ?? kept).map { TokenSeal(secret: $0) }
     }
 }

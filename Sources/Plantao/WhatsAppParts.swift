@@ -15,7 +15,7 @@ struct WhatsAppParts {
     let stops = AccountStops()
     let files: MediaFiles
     let signals: CustomerSignals
-    let seal: TokenSeal
+    let seal: Seal
     /// `nil`: the simulator stands in for it.
     let client: WhatsAppCloudClient?
     /// The server's own token.
@@ -46,7 +46,7 @@ struct WhatsAppParts {
                 case .unreachable: return .unreachable
                 }
             },
-            seal: { try seal.seal($0) },
+            seal: { seal.close($0) },
             waiting: { runner.waiting($0) },
             hasten: { runner.hasten($0) }
         )
@@ -65,6 +65,7 @@ extension Server {
         _ directory: Directory,
         _ http: HTTPClient,
         _ operations: Operations,
+        _ seal: Seal,
         _ environment: Kernel.Environment
     ) async throws -> WhatsAppParts {
         // Only a number that a business has by the configuration is refused to others; the first one's catch-all is not.
@@ -72,7 +73,8 @@ extension Server {
             await directory.tenants.first { $0.phoneNumberID == id }?.id
         }
         try await numbers.load()
-        let seal = TokenSeal(secret: try secretKey())
+        let oldTokens = Vault.oldTokens(settings)
+        let logger = logger
         let client = settings.whatsapp.map { WhatsAppCloudClient(http: http, configuration: $0.client) }
         let token = settings.whatsapp?.token ?? ""
         let isSimulated = client == nil
@@ -86,7 +88,14 @@ extension Server {
                 guard let sealed = registered.sealedToken else {
                     return WhatsAppCredentials(phoneNumberID: registered.phoneNumberID, accessToken: token)
                 }
-                return seal.open(sealed).map { WhatsAppCredentials(phoneNumberID: registered.phoneNumberID, accessToken: $0) }
+                guard let token = TokenSeal.isSealed(sealed) ? oldTokens?.open(sealed) : seal.open(sealed) else {
+                    logger.error(
+                        "no key opens the access token of a WhatsApp number; register it again",
+                        metadata: ["tenant": "\(tenant)", "phone_number_id": "\(registered.phoneNumberID)"]
+                    )
+                    return nil
+                }
+                return WhatsAppCredentials(phoneNumberID: registered.phoneNumberID, accessToken: token)
             }
             // The number the customer wrote to is no longer the business's: from the one it has.
             return configured.map { WhatsAppCredentials(phoneNumberID: $0, accessToken: token) }

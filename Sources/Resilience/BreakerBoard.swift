@@ -96,7 +96,6 @@ package final class BreakerBoard: Sendable {
         var faces: [Dependency: CircuitBreaker.Face] = [:]
         /// Those whose breakers have changed since they were last taken.
         var changed: Set<TenantID> = []
-        var lastVersion: Int64 = 0
         var used: Set<Dependency> = [.whatsapp]
     }
 
@@ -143,6 +142,11 @@ package final class BreakerBoard: Sendable {
         }
     }
 
+    /// Whether a business's breaker lets nobody through. Unlike `breaker`, it makes none: where nothing was asked for, nothing has gone wrong.
+    package func isOpen(_ dependency: Dependency, of tenant: TenantID) -> Bool {
+        state.withLock { $0.own[Key(tenant: tenant, dependency: dependency)] }?.breaker.state.isOpen ?? false
+    }
+
     private func settings(of dependency: Dependency) -> CircuitBreaker.Settings {
         if let settings = settings[dependency] { return settings }
         switch dependency {
@@ -169,6 +173,9 @@ package final class BreakerBoard: Sendable {
         }
     }
 
+    /// One of the server's own; `nil` where it does not depend on that.
+    package func shared(_ dependency: Dependency) -> CircuitBreaker? { state.withLock { $0.shared[dependency] }?.breaker }
+
     /// Every breaker there is, for what is counted over all businesses.
     package var all: [(dependency: Dependency, breaker: CircuitBreaker)] {
         let (own, shared) = state.withLock { ($0.own.map { ($0.key.dependency, $0.value) }, $0.shared) }
@@ -177,15 +184,9 @@ package final class BreakerBoard: Sendable {
 
     // MARK: Orders
 
-    /// Grows with each order, also where the clock does not.
-    package func nextVersion(at now: Timestamp) -> Int64 {
-        state.withLock { state in
-            state.lastVersion = max(now.milliseconds, state.lastVersion + 1)
-            return state.lastVersion
-        }
-    }
+    let orders = BreakerOrders()
 
-    package func carryOut(_ order: BreakerOrder, on dependency: Dependency, of tenant: TenantID) {
+    func carryOut(_ order: BreakerOrder, on dependency: Dependency, of tenant: TenantID) {
         guard dependency.isShared else { return breaker(dependency, of: tenant).carryOut(order) }
         state.withLock { $0.shared[dependency] }?.carryOut(order)
     }

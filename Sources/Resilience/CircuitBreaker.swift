@@ -85,6 +85,8 @@ package struct CircuitBreaker: Sendable {
     /// Openings in a row, without a quiet time between them.
     private var level = 0
     private var closedAt: Timestamp?
+    /// Probes that were counted as failed because their lease had ended; of what they report later nothing is counted any more.
+    private var lapsed: [Int] = []
     private var window = CallWindow()
 
     package init(_ settings: Settings) { self.settings = settings }
@@ -108,6 +110,7 @@ package struct CircuitBreaker: Sendable {
             guard now < probeUntil, probeUntil <= now + settings.probeLease else {
                 totals.failed += 1
                 failures += 1
+                lapsed = lapsed.suffix(15) + [generation]
                 return probe(now)
             }
             return rejected(min(.seconds(1), settings.openFor))
@@ -135,7 +138,7 @@ package struct CircuitBreaker: Sendable {
     /// - Parameter jitter: from 0 to 1, by chance: how much of a tenth is added to the time it stays open should it open now, so that those who failed together
     ///   do not knock together.
     package mutating func callSucceeded(_ generation: Int, at now: Timestamp, took: Duration = .zero, jitter: Double = 0) {
-        guard isCurrent(generation) else { return ignored() }
+        guard isCurrent(generation) else { return ignored(generation) }
         totals.succeeded += 1
         failures = 0
         guard state != .halfOpen else { return close(now) }
@@ -145,7 +148,7 @@ package struct CircuitBreaker: Sendable {
     }
 
     package mutating func callFailed(_ generation: Int, at now: Timestamp, took: Duration = .zero, jitter: Double = 0) {
-        guard isCurrent(generation) else { return ignored() }
+        guard isCurrent(generation) else { return ignored(generation) }
         totals.failed += 1
         failures += 1
         switch (state, settings.trip) {
@@ -161,7 +164,7 @@ package struct CircuitBreaker: Sendable {
 
     /// The dependency works and asked to be left alone for a while: open for as long as it said, which is nobody's failure.
     package mutating func callThrottled(_ generation: Int, for wait: Duration, at now: Timestamp) {
-        guard isCurrent(generation) else { return ignored() }
+        guard isCurrent(generation) else { return ignored(generation) }
         totals.ignored += 1
         guard state == .closed || state == .halfOpen else { return }
         open(.throttled, until: now + min(wait, Settings.longestThrottle), now)
@@ -169,13 +172,15 @@ package struct CircuitBreaker: Sendable {
 
     /// The call was given up before anything could be learnt from it, or what was learnt says nothing of the dependency.
     package mutating func callAbandoned(_ generation: Int) {
-        totals.ignored += 1
+        ignored(generation)
         guard generation == self.generation else { return }
         probeUntil = nil
     }
 
     private func isCurrent(_ generation: Int) -> Bool { generation == self.generation && !state.isOpen }
-    private mutating func ignored() { totals.ignored += 1 }
+    private mutating func ignored(_ generation: Int) {
+        if let index = lapsed.firstIndex(of: generation) { lapsed.remove(at: index) } else { totals.ignored += 1 }
+    }
 
     // MARK: By hand
 

@@ -20,6 +20,7 @@ struct SQLiteFile {
         configuration.busyMode = .timeout(5)
         configuration.prepareDatabase { db in
             db.add(function: Self.arrayPosition)
+            db.add(function: Self.translate)
             // Debian builds SQLite with SECURE_DELETE, which overwrites what is deleted: twice the writing, for nothing we promise.
             try db.execute(sql: "PRAGMA secure_delete = OFF; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16000")
         }
@@ -38,6 +39,24 @@ struct SQLiteFile {
     private static let arrayPosition = DatabaseFunction("array_position", argumentCount: 2, pure: true) { values in
         guard let array = String.fromDatabaseValue(values[0]), let wanted = String.fromDatabaseValue(values[1]) else { return nil }
         return (try? JSON.parse(array))?.array?.firstIndex { $0.string == wanted }.map { $0 + 1 }
+    }
+
+    /// Postgres' function of the same name: each character that stands in the second text becomes the one in its place in the third, or goes where there is none.
+    private static let translate = DatabaseFunction("translate", argumentCount: 3, pure: true) { values in
+        guard let text = String.fromDatabaseValue(values[0]), let from = String.fromDatabaseValue(values[1]),
+            let to = String.fromDatabaseValue(values[2])
+        else { return nil }
+        if text.utf8.allSatisfy({ $0 < 0x80 }), from.utf8.allSatisfy({ $0 >= 0x80 }) { return text }
+        let (letters, others) = (Array(from.unicodeScalars), Array(to.unicodeScalars))
+        var translated = String.UnicodeScalarView()
+        for scalar in text.unicodeScalars {
+            guard let index = letters.firstIndex(of: scalar) else {
+                translated.append(scalar)
+                continue
+            }
+            if index < others.count { translated.append(others[index]) }
+        }
+        return String(translated)
     }
 
     /// Brings the tables up to date. `PRAGMA user_version` holds the number of the last migration; each one is a transaction of its own.

@@ -61,9 +61,12 @@ package final class CounterFamily: Sendable {
     package let help: String
     package let labels: [String]
     private let maxCombinations: Int
+    /// Shown from the start: a rise from nothing is none that an alarm would see.
+    private let known: [LabelValues]
     private let parts: Parts<[LabelValues: Int]>
 
-    package init(_ name: String, _ help: String, labels: [String] = [], maxCombinations: Int = 500) {
+    package init(_ name: String, _ help: String, labels: [String] = [], known: [LabelValues] = [], maxCombinations: Int = 500) {
+        self.known = known
         self.name = name
         self.help = help
         self.labels = labels
@@ -79,7 +82,7 @@ package final class CounterFamily: Sendable {
     }
 
     package var all: [LabelValues: Int] {
-        var sum: [LabelValues: Int] = [:]
+        var sum = Dictionary(uniqueKeysWithValues: known.map { ($0, 0) })
         parts.forEach { sum.merge($0, uniquingKeysWith: +) }
         return sum
     }

@@ -31,7 +31,8 @@ package final class Metrics: Sendable {
     package let whatsappRateLimits = CounterFamily(
         "whatsapp_rate_limits_total",
         "Answers that said too fast, by whose limit it was",
-        labels: ["scope"]
+        labels: ["scope"],
+        known: [LabelValues("account"), LabelValues("number"), LabelValues("pair")]
     )
     // The system
     package let requests = HistogramFamily("http_requests", "", labels: ["method", "path", "status"], maxCombinations: 2000)

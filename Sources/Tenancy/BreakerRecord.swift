@@ -34,48 +34,69 @@ package enum BreakerTables {
 enum BreakerRecord {
     private enum OrderKind {}
 
-    static func change(_ order: BreakerOrder, _ dependency: Dependency, by principal: Principal, _ board: BreakerBoard?, _ moment: Moment) -> Change {
-        let (state, action, reason): (String, String, String?) =
+    /// What stands is the owner's: of a breaker that is everybody's there is one row, and whoever runs the server sees every order, as does who gave it.
+    static func change(
+        _ order: BreakerOrder,
+        _ dependency: Dependency,
+        reason: String?,
+        by principal: Principal,
+        owner: TenantID,
+        version: Int64,
+        _ moment: Moment
+    ) -> Change {
+        let (state, action, at): (String, String, Timestamp) =
             switch order {
-            case .reset: ("automatic", "reset", nil)
-            case .force(let force): force.isOpen ? ("forced_open", "force-open", force.reason) : ("forced_closed", "force-closed", force.reason)
+            case .reset: ("automatic", "reset", moment.now)
+            case .force(let force): force.isOpen ? ("forced_open", "force-open", force.at) : ("forced_closed", "force-closed", force.at)
             }
-        let id: Identifier<OrderKind> = moment.id()
         var change = Change()
         change.rows = [
             RowImage(
                 BreakerTables.breakers,
-                version: board?.nextVersion(at: moment.now) ?? moment.now.milliseconds,
+                version: version,
                 values: [
-                    .id(principal.tenant), .text(dependency.rawValue), .text(state), .optional(reason), .id(principal.user), .text(principal.name),
-                    .timestamp(moment.now),
+                    .id(owner), .text(dependency.rawValue), .text(state), .optional(reason), .id(principal.user), .text(principal.name),
+                    .timestamp(at),
                 ]
-            ),
-            RowImage(
-                BreakerTables.orders,
-                version: 1,
-                values: [
-                    .id(principal.tenant), .id(id), .text(dependency.rawValue), .text(action), .optional(reason), .id(principal.user),
-                    .text(principal.name), .timestamp(moment.now),
-                ]
-            ),
+            )
         ]
+        for tenant in owner == principal.tenant ? [owner] : [owner, principal.tenant] {
+            let id: Identifier<OrderKind> = moment.id()
+            change.rows.append(
+                RowImage(
+                    BreakerTables.orders,
+                    version: version,
+                    values: [
+                        .id(tenant), .id(id), .text(dependency.rawValue), .text(action), .optional(reason), .id(principal.user),
+                        .text(principal.name), .timestamp(moment.now),
+                    ]
+                )
+            )
+        }
         return change
     }
 }
 
 extension BreakerBoard {
     /// Puts back what people had forced before the server was started.
-    package func restore(from store: any Store) async throws(Refusal) {
-        for row in try await store.rows(.select(from: BreakerTables.breakers, "WHERE state <> 'automatic' ORDER BY at")) {
+    /// - Parameter operatorTenant: of those who run the server. What another business's row says of a breaker that is everybody's counts for nothing.
+    package func restore(from store: any Store, operatorTenant: TenantID?) async throws(Refusal) {
+        for row in try await store.rows(.select(from: BreakerTables.breakers, "ORDER BY at, version")) {
             var row = row
             let tenant: TenantID = row.id()
-            guard let dependency = Dependency(rawValue: row.text()) else { continue }
-            let isOpen = row.text() == "forced_open"
+            let dependency = Dependency(rawValue: row.text())
+            let state = row.text()
             let reason = row.optionalText() ?? ""
             let _: UserID = row.id()
             let name = row.text()
-            carryOut(.force(.init(isOpen: isOpen, by: name, reason: reason, at: row.timestamp())), on: dependency, of: tenant)
+            let at = row.timestamp()
+            let version = row.integer()
+            guard let dependency, !dependency.isShared || tenant == operatorTenant else {
+                sawOrder(version: version)
+                continue
+            }
+            let force = CircuitBreaker.Force(isOpen: state == "forced_open", by: name, reason: reason, at: at)
+            restore(state == "automatic" ? nil : force, on: dependency, of: tenant, version: version)
         }
     }
 }

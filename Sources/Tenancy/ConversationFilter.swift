@@ -97,7 +97,7 @@ package struct ConversationFilter: Sendable {
             let digits = text.filter { $0.isASCII && $0.isNumber }
             let number = isNumber && !digits.isEmpty ? SQLValue.text("%\(digits)%") : pattern
             add(
-                "(LOWER(contact_name) LIKE ? ESCAPE '\\' OR contact_number LIKE ? ESCAPE '\\' OR protocolo LIKE ? ESCAPE '\\')",
+                "(\(SearchText.sql("contact_name")) LIKE ? ESCAPE '\\' OR contact_number LIKE ? ESCAPE '\\' OR protocolo LIKE ? ESCAPE '\\')",
                 pattern,
                 number,
                 pattern
@@ -116,13 +116,13 @@ package struct ConversationFilter: Sendable {
             """
             WHERE tenant_id = ? AND id IN (SELECT c.id FROM (SELECT id FROM conversations \(plain) ORDER BY updated_at DESC, id DESC LIMIT ?) c
             WHERE EXISTS (SELECT 1 FROM messages m WHERE m.tenant_id = ? AND m.conversation_id = c.id AND m.kind <> 'activity'
-            AND LOWER(m.text) LIKE ? ESCAPE '\\'))
+            AND \(SearchText.sql("m.text")) LIKE ? ESCAPE '\\'))
             """,
             [.id(tenant)] + arguments + [.integer(Int64(Self.messagesSearched)), .id(tenant), .text(Self.pattern(messageText))]
         )
     }
 
     private static func pattern(_ text: String) -> String {
-        "%" + text.lowercased().map { "\\%_".contains($0) ? "\\\($0)" : String($0) }.joined() + "%"
+        "%" + SearchText.folded(text).map { "\\%_".contains($0) ? "\\\($0)" : String($0) }.joined() + "%"
     }
 }

@@ -8,25 +8,26 @@ extension Operations {
     package func breakers(of tenant: TenantID) -> [UInt8] { BreakerReport.json(of: tenant, tenants.breakers) }
 
     /// Has a breaker do as somebody says. It does once that is on disk, with who said it and why.
-    /// - Parameter mayForceShared: the server's own breakers stop everybody: only who runs the server may force them.
+    /// - Parameter operatorTenant: the server's own breakers stop everybody: only who runs the server forces them, or takes that back.
     /// - Returns: the breaker as it then is.
-    package func order(_ order: BreakerOrder, _ name: String, by principal: Principal, mayForceShared: Bool) async throws(Refusal) -> [UInt8] {
+    package func order(
+        _ order: BreakerOrder,
+        _ name: String,
+        reason: String?,
+        by principal: Principal,
+        operatorTenant: TenantID?
+    ) async throws(Refusal) -> [UInt8] {
         try principal.requireAdministrator()
         guard let board = tenants.breakers, let dependency = Dependency(rawValue: name) else {
             throw Refusal(.notFound, "not_found", "Não há circuit breaker com este nome.")
         }
-        if case .force = order {
-            guard board.isUsed(dependency) else {
-                throw Refusal(.conflict, "breaker_not_in_use", "Esta dependência não está configurada; não há o que abrir ou fechar.")
-            }
-            guard mayForceShared || !dependency.isShared else {
-                throw Refusal(.forbidden, "shared_dependency", "Esta dependência é de todas as empresas; só quem opera o servidor pode forçá-la.")
-            }
+        if case .force = order, !board.isUsed(dependency) {
+            throw Refusal(.conflict, "breaker_not_in_use", "Esta dependência não está configurada; não há o que abrir ou fechar.")
         }
+        let owner = dependency.isShared ? operatorTenant ?? principal.tenant : principal.tenant
         try gate.admit()
         try await tenants.use(principal.tenant) { cell throws(Refusal) in
-            try await cell.ordered(order, dependency, by: principal).committed()
-            board.carryOut(order, on: dependency, of: principal.tenant)
+            try await cell.ordered(order, dependency, reason: reason, by: principal, owner: owner).committed()
             try await cell.breakersChanged().committed()
         }
         // The server's own are told of on their own thread, and may not have heard yet.
@@ -38,17 +39,27 @@ extension Operations {
         return writer.bytes
     }
 
-    /// What was told to the tenant's breakers, newest first: `{items: [{id, name, action, reason, user: {id, name}, at}]}`.
-    package func breakerOrders(limit: Int, for principal: Principal) async throws(Refusal) -> [UInt8] {
+    /// What was told to the tenant's breakers, newest first: `{items: [{id, name, action, reason, user: {id, name}, at}], total, page, per_page, total_pages}`.
+    /// Who runs the server sees what anybody told those that are everybody's.
+    package func breakerOrders(_ page: Page, for principal: Principal) async throws(Refusal) -> [UInt8] {
         try principal.requireAdministrator()
         let rows = try await store.rows(
             .select(
                 from: BreakerTables.orders,
-                "WHERE tenant_id = ? ORDER BY id DESC LIMIT ?",
-                [.id(principal.tenant), .integer(Int64(limit))],
+                "WHERE tenant_id = ? ORDER BY at DESC, version DESC, id DESC LIMIT ? OFFSET ?",
+                [.id(principal.tenant), .integer(Int64(page.size)), .integer(Int64((page.number - 1) * page.size))],
                 tenant: principal.tenant
             )
         )
+        var count = try await store.rows(
+            Query(
+                "SELECT COUNT(*) FROM circuit_breaker_orders WHERE tenant_id = ?",
+                [.id(principal.tenant)],
+                kinds: [.integer],
+                tenant: principal.tenant
+            )
+        ).first
+        let total = Int(count?.integer() ?? 0)
         var writer = JSONWriter(capacity: 256 * rows.count + 64)
         writer.object {
             $0.list("items") { list in
@@ -73,6 +84,7 @@ extension Operations {
                     }
                 }
             }
+            $0.page(page, total: total)
         }
         return writer.bytes
     }

@@ -66,7 +66,11 @@ package struct RequestFields {
             return nil
         }
         guard range.contains(number) else {
-            refuse(name, "deve estar entre \(range.lowerBound) e \(range.upperBound)", type: "int_range")
+            refuse(
+                name,
+                "deve estar entre \(range.lowerBound) e \(range.upperBound)",
+                type: number < range.lowerBound ? "greater_than_equal" : "less_than_equal"
+            )
             return nil
         }
         return number

@@ -37,6 +37,9 @@ package struct SocketSettings: Sendable {
     /// Origins that browsers may connect from, besides the server's own.
     package var allowedOrigins: Set<String> = ["http://localhost:3000"]
 
+    /// Of a request to a path, at the most. Only asked where a client waits for leave to send it.
+    package var maxBodyBytes: @Sendable (_ path: String) -> Int = { _ in .max }
+
     package init() {}
 }
 

@@ -35,6 +35,16 @@ final class UpgradeHandler: ChannelDuplexHandler, RemovableChannelHandler {
     private var isSwitching = false
     private var wantsToRead = false
     private var isMidRequest = false
+    /// What the request that has begun waits for before it sends its body (RFC 9110 §10.1.1).
+    private var leave = Leave.notAsked
+
+    private enum Leave {
+        case notAsked
+        /// Answers of earlier requests go first.
+        case due
+        /// It would send more than is taken: it gets its answer instead, which is the connection's last, as the body may come or not.
+        case withheld
+    }
     /// Until the request that has begun, or the first that has not, is there.
     private var deadline: Scheduled<Void>?
 
@@ -76,15 +86,18 @@ final class UpgradeHandler: ChannelDuplexHandler, RemovableChannelHandler {
             case .end: machine.requestEnded()
             }
         switch part {
-        case .head:
+        case .head(let head):
             isMidRequest = true
+            leave = leave(for: head)
             lift()
-        case .body: break
+        case .body: if leave == .due { leave = .notAsked }
         case .end:
             isMidRequest = false
+            if leave == .due { leave = .notAsked }
             lift()
         }
         perform(verdict, data, context)
+        giveLeaveIfDue(context)
     }
 
     /// Most requests come in one piece, and need no deadline.
@@ -104,7 +117,7 @@ final class UpgradeHandler: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
-        let isLast = machine.answerWentOut() == .last
+        let isLast = machine.answerWentOut() == .last || leave == .withheld && machine.owed == 1
         switch unwrapOutboundIn(data) {
         case .head(var head) where isLast:
             head.headers.replaceOrAdd(name: "connection", value: "close")
@@ -113,6 +126,9 @@ final class UpgradeHandler: ChannelDuplexHandler, RemovableChannelHandler {
         case .end:
             context.write(data, promise: promise)
             let verdict = machine.answerEnded()
+            // Answered without its body, as by a refusal: nothing more is said of it.
+            if machine.owed == 0, leave == .due { leave = .notAsked }
+            giveLeaveIfDue(context)
             if isLast {
                 context.flush()
                 context.close(promise: nil)
@@ -133,6 +149,21 @@ final class UpgradeHandler: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     // MARK: Inside
+
+    private func leave(for head: HTTPRequestHead) -> Leave {
+        guard head.version == .http1_1, head.headers[canonicalForm: "expect"].contains(where: { $0.lowercased() == "100-continue" }) else {
+            return .notAsked
+        }
+        let path = String(head.uri.prefix { $0 != "?" })
+        guard let length = head.headers.first(name: "content-length").flatMap({ Int($0) }), length > settings.maxBodyBytes(path) else { return .due }
+        return .withheld
+    }
+
+    private func giveLeaveIfDue(_ context: ChannelHandlerContext) {
+        guard leave == .due, isMidRequest, machine.owed == 1, context.channel.isActive else { return }
+        leave = .notAsked
+        context.writeAndFlush(wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: .continue))), promise: nil)
+    }
 
     private func perform(_ verdict: UpgradeMachine<HTTPRequestHead>.Request, _ data: NIOAny, _ context: ChannelHandlerContext) {
         switch verdict {

@@ -63,6 +63,14 @@ struct UpgradeMachine<Head> {
         }
     }
 
+    /// Answers that are due.
+    var owed: Int {
+        switch state {
+        case .http(let owed), .lastRequest(_, let owed), .asked(_, _, let owed): owed
+        case .silent, .switching, .over: 0
+        }
+    }
+
     /// Nothing has been asked yet.
     var isSilent: Bool { if case .silent = state { true } else { false } }
 

@@ -7,7 +7,7 @@ import pytest
 
 from harness.api import is_clear_error
 from harness.office import new_number
-from harness.process import ADMIN_EMAIL
+from harness.process import ADMIN_EMAIL, run
 from harness.waiting import eventually, never
 
 pytestmark = pytest.mark.timeout(120)
@@ -115,6 +115,34 @@ def test_what_a_person_forced_stands_over_a_restart_with_who_and_why(office):
     assert office.admin.get("/circuit-breakers/orders", limit=1)["items"] == orders[:1]
 
 
+def test_of_many_orders_at_once_the_one_that_stood_stands_after_a_restart(offices, own_redis, seed):
+    office = offices(REDIS_URL=own_redis.url)
+    face = lambda name: {key: breaker(office, name)[key] for key in ("state", "forced")}  # noqa: E731
+    for round in range(4):
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            orders = [(seed.choice(("whatsapp", "redis")), seed.choice(("reset", "force-open", "force-closed")), f"{round}.{n}") for n in range(40)]
+            list(pool.map(lambda o: office.admin.post(f"/circuit-breakers/{o[0]}/{o[1]}", {"reason": o[2]}), orders))
+        before = {}
+        for name in ("whatsapp", "redis"):
+            last = next(o for o in office.admin.get("/circuit-breakers/orders", per_page=200)["items"] if o["name"] == name)
+            before[name] = eventually("the last order stands", lambda: (f := face(name))["state"] == {"reset": "closed"}.get(last["action"], last["action"].replace("force-", "forced_")) and f)
+            assert not before[name]["forced"] or before[name]["forced"]["reason"] == last["reason"]
+        office.server.restart()
+        assert {name: face(name) for name in before} == before
+
+
+def test_slow_calls_open_it_where_that_is_set(offices):
+    office = offices(WHATSAPP_BREAKER_PERCENT=100, WHATSAPP_BREAKER_FAILURES=1, WHATSAPP_BREAKER_SLOW_SECONDS=1, WHATSAPP_BREAKER_SLOW_PERCENT=1)
+    agent = office.hire()
+    id = office.attended_by(agent)["id"]
+    office.whatsapp.latency = 1.2
+    agent.api.say(id, "devagar")
+    assert eventually("open", lambda: (b := breaker(office))["state"] == "open" and b)["cause"] == "slow"
+    for wrong in ({"WHATSAPP_BREAKER_SLOW_SECONDS": 1}, {"GEMINI_BREAKER_PERCENT": 5, "GEMINI_BREAKER_SLOW_SECONDS": 601}):
+        done = run("routes", **wrong)
+        assert done.returncode == 78 and "_BREAKER_SLOW_SECONDS" in done.stderr
+
+
 def test_one_business_s_breaker_is_not_another_s(office):
     office.admin.post("/circuit-breakers/whatsapp/force-open", {"reason": "só a minha"})
     other = office.anybody.register("vizinha@example.com", "Nova#Firma2026", business_name="Vizinha")
@@ -134,8 +162,19 @@ def test_the_server_s_own_are_forced_by_its_first_business_alone(offices, own_re
     eventually("everybody is told", lambda: watcher.picture("breakers").items["redis"]["state"] == "forced_open")
     office.server.restart()
     assert breaker(office, "redis")["state"] == "forced_open" and not office.anybody.get("/info")["redis"]["connected"]
-    other.post("/circuit-breakers/redis/reset")
+    for _ in range(2):
+        assert is_clear_error(other.call("POST", "/circuit-breakers/redis/reset"), 403)["code"] == "shared_dependency"
+        assert breaker(office, "redis")["state"] == "forced_open"
+        office.server.restart()
+    checks = eventually("shown with who and why", lambda: (c := office.anybody.get("/health")["checks"]["redis"])["status"] == "breaker_open" and c)
+    assert "troca de máquina" in checks["detail"] and office.admin.user["name"] in checks["detail"]
+    office.admin.post("/circuit-breakers/redis/reset", {"reason": "máquina trocada"})
     eventually("connected again", lambda: office.anybody.get("/info")["redis"]["connected"])
+    # What is not forced anybody may close; who runs the server sees that they did.
+    other.post("/circuit-breakers/redis/reset", {"reason": "parecia aberto"})
+    seen = office.admin.get("/circuit-breakers/orders", page=1, per_page=2)
+    assert [o["reason"] for o in seen["items"]] == ["parecia aberto", "máquina trocada"] and (seen["total"], seen["total_pages"]) == (3, 2)
+    assert [o["reason"] for o in other.get("/circuit-breakers/orders")["items"]] == ["parecia aberto"]
 
 
 def test_a_database_that_is_forced_open_is_owed_and_then_paid(offices, database):

@@ -32,7 +32,11 @@ def test_a_listed_origin_may_ask_anything_and_remember_it(office, origin, path):
     reply = preflight(office, origin, path)
     assert reply.status == 204 and not reply.body
     assert reply.headers["access-control-allow-origin"] == origin and reply.headers["access-control-allow-credentials"] == "true"
-    assert {"POST", "DELETE", "PUT"} <= {m.strip() for m in reply.headers["access-control-allow-methods"].split(",")}
+    there = {"/health": "GET, HEAD, OPTIONS", "/api/v1/conversations/": "GET, HEAD, OPTIONS", "/consultor/1": "DELETE, GET, HEAD, OPTIONS, PUT"}
+    if path in there:
+        assert reply.headers["access-control-allow-methods"] == there[path], "those that the address has"
+    else:
+        assert {"POST", "DELETE", "PUT"} <= {m.strip() for m in reply.headers["access-control-allow-methods"].split(",")}
     assert "authorization" in reply.headers["access-control-allow-headers"].lower() and int(reply.headers["access-control-max-age"]) > 0
     assert "Origin" in reply.headers["vary"]
 

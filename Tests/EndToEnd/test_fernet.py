@@ -1,28 +1,37 @@
 """What is sealed is Fernet, as Python's `cryptography` speaks it, and keys can be changed (docs/operating.md "Sealed columns")."""
 
+import base64
 import json
+import os
 import sqlite3
 import stat
 
 import pytest
 from cryptography.fernet import Fernet, InvalidToken
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from harness.process import ADMIN_EMAIL, run
+from fakes.whatsapp import text
+from harness.office import new_number
+from harness.process import ADMIN_EMAIL, SECRET_KEY, WHATSAPP_TOKEN, run
+from harness.waiting import eventually
 
 # The file is looked into: these are about the embedded store, whatever the others run over.
 EMBEDDED = {"DATABASE_URL": ""}
+TOKENS = {"whatsapp_numbers": ("sealed_token",)}
 COLUMNS = {"login_audit": ("address", "agent"), "login_sessions": ("address", "agent"), "set_aside_deliveries": ("body",)}
 SECRET = "segredo que uma pessoa escreveu"
 
 
-def stored(office):
+def stored(office, columns=COLUMNS):
     """Every sealed value, from the file of a server that is stopped."""
     (path,) = [p for p in office.server.data.iterdir() if p.suffix in (".sqlite", ".db", ".sqlite3")]
     with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
         return {
             (table, column): [row[0] for row in database.execute(f'SELECT "{column}" FROM "{table}" WHERE "{column}" IS NOT NULL')]
-            for table, columns in COLUMNS.items()
-            for column in columns
+            for table, names in columns.items()
+            for column in names
         }
 
 
@@ -106,6 +115,56 @@ def test_without_a_key_one_is_made_up_for_its_owner_alone_and_kept(offices):
     assert done.returncode == 78 and "fernet.key" in done.stderr and path.read_text() == "damaged"
     path.write_text(key)
     office.server.start()
+
+
+def old_token(text):
+    """As tokens were sealed before: AES-256-GCM under a key made of SECRET_KEY."""
+    key = HKDF(hashes.SHA256(), 32, None, b"plantao whatsapp access token").derive(SECRET_KEY.encode())
+    nonce = os.urandom(12)
+    return "g1." + base64.b64encode(nonce + AESGCM(key).encrypt(nonce, text.encode(), None)).decode()
+
+
+def test_access_tokens_are_sealed_as_well_and_those_of_before_are_read_and_rotated(offices):
+    old, new = Fernet.generate_key().decode(), Fernet.generate_key().decode()
+    theirs = "330000000000009"
+    office = offices(FERNET_KEYS=old, **EMBEDDED)
+    office.whatsapp.numbers |= {theirs: "990000000000009"}
+    other = office.anybody.register("vizinha@example.com", "Nova#Firma2026", business_name="Vizinha")
+    other.post("/api/v1/whatsapp/numbers", {"phone_number_id": theirs, "access_token": WHATSAPP_TOKEN}, expect=201)
+
+    def tokens():
+        (values,) = stored(office, TOKENS).values()
+        return values
+
+    def answers(number):
+        office.deliver(text(number, "oi", number=theirs))
+        return eventually("the bot's answer", lambda: office.posts(number))[0]
+
+    assert answers(new_number()).accepted
+    office.server.stop()
+    assert [Fernet(old).decrypt(value.encode()).decode() for value in tokens()] == [WHATSAPP_TOKEN]
+
+    # As an earlier program left it.
+    (path,) = [p for p in office.server.data.iterdir() if p.suffix in (".sqlite", ".db", ".sqlite3")]
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE whatsapp_numbers SET sealed_token = ?", [old_token(WHATSAPP_TOKEN)])
+    office.server.start()
+    assert answers(new_number()).accepted, "a token of before opens"
+    office.server.stop()
+    assert tokens()[0].startswith("g1.")
+    command(office, "rotate-keys", FERNET_KEYS=f"{new},{old}", SECRET_KEY=SECRET_KEY)
+    assert [Fernet(new).decrypt(value.encode()).decode() for value in tokens()] == [WHATSAPP_TOKEN]
+    office.server.environment["FERNET_KEYS"] = new
+    office.server.start()
+    assert answers(new_number()).accepted, "under the new key"
+
+    # A secret that is gone loses its token, and nothing else.
+    office.server.stop()
+    lost = old_token(WHATSAPP_TOKEN)
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE whatsapp_numbers SET sealed_token = ?", [lost])
+    said = command(office, "rotate-keys", FERNET_KEYS=new, SECRET_KEY="x" * 40)
+    assert "Register those numbers again" in said and WHATSAPP_TOKEN not in said and tokens() == [lost]
 
 
 def test_what_is_no_key_stops_the_start():

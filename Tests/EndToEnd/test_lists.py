@@ -71,6 +71,21 @@ def test_what_is_searched_for_is_found_however_it_is_written(scene):
     assert names(api, text="bom dia", q="carla") == ["Carla"] and names(api, text="bom dia", state="resolved") == ["Edu"]
 
 
+def test_accents_and_capitals_do_not_matter(office):
+    maria = office.hire("João Conceição")
+    number = new_number()
+    office.says(number, "atendente", name="JOÃO d'Ávila")
+    id = office.conversation(number, "queued", "offered")["id"]
+    maria.api.claim(id)
+    maria.api.say(id, "A manutenção É AMANHÃ, vovô")
+    for q in ("joao", "JOÃO", "Joa\u0303o", "avila", "João D'Á"):
+        assert [c["id"] for c in office.admin.conversations(q=q)["items"]] == [id], q
+        assert office.admin.conversations(q=q + "x")["items"] == []
+    for text in ("manutencao", "MANUTENÇÃO", "e amanha", "vovo"):
+        assert [c["id"] for c in office.admin.conversations(text=text)["items"]] == [id], text
+    assert [u["id"] for u in office.admin.users(q="joao conceicao")["items"]] == [maria.user["id"]]
+
+
 def test_days_are_the_business_s_and_times_are_exact(scene):
     office, maria, ids, numbers = scene
     api = office.admin
@@ -124,6 +139,8 @@ def test_views_are_kept_for_whom_they_are(scene):
     for wrong in (
         {"views": "todas"}, {"views": [{"name": "", "query": {}}]}, {"views": [{"name": "a", "query": {"colour": "red"}}]}, {},
         {"views": [{"name": "a", "query": {}}, {"name": "a", "query": {}}]}, {"views": [{"name": "a", "query": {"q": 1}}]},
+        {"views": [{"name": "a", "query": {"state": "nada"}}]}, {"views": [{"name": "a", "query": {"sort": "cor"}}]}, {"views": [{"name": "a", "query": {"per_page": "muitos"}}]},
+        {"views": [{"name": "a", "query": {"from": "ontem"}}]}, {"views": [{"name": "a", "query": {"assignee": "alguém"}}]},
         {"views": [{"name": "a", "query": {}}] * 51}, {"views": [], "selected": "Nada"},
     ):
         is_clear_error(maria.api.call("PUT", "/api/v1/users/me/views", json=wrong), 422)

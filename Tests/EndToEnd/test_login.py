@@ -4,7 +4,7 @@ import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from harness.api import Api, is_clear_error
+from harness.api import Api, is_clear_error, names_fields
 from harness.desk import Desk
 from harness.process import ADMIN_EMAIL, ADMIN_PASSWORD
 from harness.waiting import eventually
@@ -29,6 +29,42 @@ def test_a_locked_account_and_one_that_does_not_exist_are_told_the_same(offices)
     assert attempt(office, ADMIN_EMAIL.upper(), ADMIN_PASSWORD).status == 429
     form = f"username={ADMIN_EMAIL}&password={ADMIN_PASSWORD}"
     assert office.anybody.call("POST", "/api/auth/login", body=form, headers={"Content-Type": "application/x-www-form-urlencoded"}).status == 429
+
+
+def test_the_name_is_the_e_mail_or_the_username_whatever_stands_in_the_other(office):
+    for body in ({"email": None, "username": ADMIN_EMAIL}, {"email": "", "username": ADMIN_EMAIL}, {"email": "  ", "username": f" {ADMIN_EMAIL}\n"},
+                 {"email": f"\t{ADMIN_EMAIL.upper()} ", "username": None}, {"email": ADMIN_EMAIL, "username": "outra@example.com"}):
+        office.anybody.post("/api/v1/auth/login", body | {"password": ADMIN_PASSWORD})
+    for body, name in (({"email": None}, "email"), ({"email": " ", "username": ""}, "email"), ({}, "username"), ({"email": 5}, "email")):
+        names_fields(office.anybody.call("POST", "/api/v1/auth/login", json=body | {"password": ADMIN_PASSWORD}), name)
+
+
+def test_forms_are_taken_where_fastapi_took_them(office):
+    boundary = "limite"
+    parts = {"username": ADMIN_EMAIL, "password": ADMIN_PASSWORD, "grant_type": "password"}
+    form = "".join(f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in parts.items()) + f"--{boundary}--\r\n"
+    multipart = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+    session = office.anybody.call("POST", "/api/v1/auth/login", body=form, headers=multipart, expect=200).json()
+    urlencoded = {"Content-Type": "application/x-www-form-urlencoded"}
+    office.anybody.call("POST", "/api/v1/auth/refresh", body=f"grant_type=refresh_token&refresh_token={session['refresh_token']}", headers=urlencoded, expect=200)
+    is_clear_error(office.anybody.call("POST", "/api/v1/auth/login", body=form[:60], headers=multipart), 422)
+
+
+def test_an_administrator_changes_an_e_mail(office):
+    made = office.admin.create_user("antes@example.com", "Ana", "agent", "Senha#Forte1x2026")
+    ana = office.anybody.login("antes@example.com", "Senha#Forte1x2026")
+    changed = office.admin.put(f"/api/v1/users/{made['id']}", {"email": " Depois@Example.com "})
+    assert changed["email"] == "depois@example.com" and changed["name"] == "Ana"
+    ana.conversations()
+    assert attempt(office, "antes@example.com", "Senha#Forte1x2026").status == 401 and attempt(office, "depois@example.com", "Senha#Forte1x2026").status == 200
+    assert is_clear_error(office.admin.call("PUT", f"/api/v1/users/{made['id']}", json={"email": ADMIN_EMAIL}), 409)["code"] == "email_taken"
+    for wrong in ("sem-arroba", "a@b", "", "a b@example.com"):
+        names_fields(office.admin.call("PUT", f"/api/v1/users/{made['id']}", json={"email": wrong}), "email")
+    is_clear_error(ana.call("PUT", f"/api/v1/users/{made['id']}", json={"email": "x@example.com"}), 403)
+    # The old one is free, and a restart finds it all as it is.
+    other = office.admin.create_user("antes@example.com", "Bia", "agent", "Senha#Forte2x2026")
+    office.server.restart()
+    assert attempt(office, "depois@example.com", "Senha#Forte1x2026").status == 200 and attempt(office, "antes@example.com", "Senha#Forte2x2026").json()["user"]["id"] == other["id"]
 
 
 def test_guesses_at_once_gain_nothing_over_guesses_in_turn(offices):

@@ -121,8 +121,20 @@ def test_registrations_with_one_address_at_once_make_one_tenant(office):
     assert {r.status for r in replies} <= {201, 409, 422, 429}
 
 
-def test_one_refresh_token_used_twice_at_once_is_good_at_most_once(office):
+def test_one_refresh_token_used_twice_at_once_is_good_at_most_once_without_a_grace(offices):
+    office = offices(REFRESH_GRACE_SECONDS=0)
     maria = office.hire()
     token = maria.api.session["refresh_token"]
     replies = at_once(*(lambda: office.anybody.call("POST", "/api/v1/auth/refresh", json={"refresh_token": token}) for _ in range(6)))
     assert [r.status for r in replies].count(200) <= 1 and {r.status for r in replies} <= {200, 401}
+
+
+def test_tabs_that_refresh_at_once_stay_in_the_same_session(office):
+    maria = office.hire()
+    token = maria.api.session["refresh_token"]
+    replies = at_once(*(lambda: office.anybody.call("POST", "/api/v1/auth/refresh", json={"refresh_token": token}) for _ in range(6)))
+    assert {r.status for r in replies} == {200}
+    maria.api.conversations()
+    for reply in replies:
+        Api(office.server, token=reply.json()["access_token"]).conversations()
+    assert len(maria.api.get("/api/v1/auth/sessions")["items"]) == 1

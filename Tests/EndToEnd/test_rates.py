@@ -46,6 +46,35 @@ def test_a_user_who_asks_too_much_is_refused_alone_and_served_again(offices):
         assert time.monotonic() < deadline
 
 
+def test_one_flooded_endpoint_leaves_the_others_alone_up_to_a_bound_over_all(offices):
+    office = offices(PLANTAO_REQUESTS_PER_SECOND_READS=1, PLANTAO_REQUEST_BURST_READS=4, PLANTAO_REQUESTS_PER_SECOND_OVERALL=1, PLANTAO_REQUEST_BURST_OVERALL=40)
+    maria = office.hire("Maria")
+    statuses = [maria.api.call("GET", "/api/v1/notices").status for _ in range(60)]
+    assert statuses[:4] == [200] * 4 and statuses.count(429) > 30
+    # What was refused there has cost nothing elsewhere.
+    for path in ("/api/v1/conversations/", "/consultores", "/circuit-breakers", "/api/v1/users/"):
+        assert [maria.api.call("GET", path).status for _ in range(4)] == [200] * 4, path
+    assert maria.api.call("GET", f"/consultor/{maria.id}").status == 200
+    # Of one route all ids are one endpoint.
+    statuses = [maria.api.call("GET", f"/consultor/{n}").status for n in range(1000, 1008)]
+    assert 429 in statuses
+    classes = {is_too_many(r)["class"] for r in (maria.api.call("POST", "/api/v1/auth/password", json={}) for _ in range(60)) if r.status == 429}
+    assert classes <= {"overall", "writes"}
+    done = [maria.api.call("PUT", f"/consultor/{maria.id}/connection?status_online=true") for _ in range(60)]
+    assert {is_too_many(r)["class"] for r in done if r.status == 429} == {"overall"}
+
+
+def test_searches_in_texts_and_files_have_less(offices):
+    office = offices(PLANTAO_REQUESTS_PER_SECOND_SEARCHES=1, PLANTAO_REQUEST_BURST_SEARCHES=2, PLANTAO_REQUESTS_PER_SECOND_MEDIA=1, PLANTAO_REQUEST_BURST_MEDIA=2)
+    maria = office.hire("Maria")
+    id = office.attended_by(maria)["id"]
+    searched = [maria.api.call("GET", "/api/v1/conversations/?text=oi") for _ in range(6)]
+    assert is_too_many(next(r for r in searched if r.status == 429))["class"] == "searches"
+    sent = [maria.api.call("POST", f"/api/v1/conversations/{id}/media", body=b"x", headers={"Content-Type": "text/plain"}) for _ in range(6)]
+    assert is_too_many(next(r for r in sent if r.status == 429))["class"] == "media"
+    assert maria.api.call("GET", "/api/v1/conversations/?q=oi").status == 200
+
+
 def test_logins_of_one_address_are_limited_and_of_another_behind_our_proxy_not(offices):
     office = offices(
         PLANTAO_REQUESTS_PER_SECOND_LOGIN=1, PLANTAO_REQUEST_BURST_LOGIN=3, PLANTAO_TRUSTED_PROXIES="127.0.0.1,10.0.0.0/8",

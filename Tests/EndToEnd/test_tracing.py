@@ -38,8 +38,8 @@ def test_a_request_s_spans_hang_together_down_to_the_database(offices, collector
         "POST", f"/api/v1/conversations/{id}/messages", json={"text": "oi"}, headers={"traceparent": f"00-{TRACE}-{PARENT}-01"}, expect=201,
     )
     assert reply.headers["traceresponse"].split("-")[1] == TRACE
-    spans = named(collector, "POST", "turn desk", "gate.commit", "journal.commit", "fanout", "write_behind")
-    request, commit = spans["POST"], spans["gate.commit"]
+    spans = named(collector, "POST /api/v1/conversations/{id}/messages", "turn desk", "gate.commit", "journal.commit", "fanout", "write_behind")
+    request, commit = spans["POST /api/v1/conversations/{id}/messages"], spans["gate.commit"]
     assert request["parentSpanId"] == PARENT and request["kind"] == 2
     assert attributes(request)["http.route"] == "/api/v1/conversations/{id}/messages" and attributes(request)["http.response.status_code"] == "201"
     ids = {span["spanId"] for span in collector.of(TRACE)}
@@ -67,8 +67,8 @@ def test_what_is_not_sampled_is_not_sent(offices, collector):
     office = offices(OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, OTEL_TRACES_SAMPLER_ARG="0")
     traced(office, office.admin, sampled="00", text="sem")
     traced(office, office.admin, sampled="01")
-    named(collector, "POST")
-    assert {s["traceId"] for s in collector.spans} == {TRACE} and len([s for s in collector.spans if s["name"] == "POST"]) == 1
+    named(collector, "POST /api/v1/notices")
+    assert {s["traceId"] for s in collector.spans} == {TRACE} and len([s for s in collector.spans if s["name"] == "POST /api/v1/notices"]) == 1
 
 
 @pytest.mark.parametrize("status", [500, None], ids=["refuses", "is silent"])
@@ -83,13 +83,22 @@ def test_a_collector_that_takes_nothing_is_in_nobody_s_way(offices, collector, s
     eventually("it is counted", lambda: dropped() > 0, timeout=20)
     collector.status = 200
     traced(office, office.admin)
-    named(collector, "POST", "gate.commit")
+    named(collector, "POST /api/v1/notices", "gate.commit")
 
 
 def test_without_a_collector_there_are_no_spans(office):
     reply = traced(office, office.admin)
     assert "traceresponse" not in reply.headers
     assert office.anybody.get("/info")["tracing"] == "off" and "plantao_trace" not in office.anybody.call("GET", "/metrics").text
+
+
+def test_a_protocol_that_is_not_spoken_stops_nothing_and_is_warned_of(offices, collector):
+    office = offices(OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf", REDIS_CLUSTER_NODES="r1:6379,r2:6379")
+    traced(office, office.admin)
+    eventually("a span", lambda: collector.of(TRACE))
+    assert collector.requests[0][1]["Content-Type"] == "application/json"
+    log = office.server.log_tail(2000)
+    assert "OTEL_EXPORTER_OTLP_PROTOCOL" in log and "REDIS_CLUSTER_NODES" in log and "not supported" in log
 
 
 @pytest.mark.parametrize("name, value", [("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"), ("OTEL_TRACES_SAMPLER_ARG", "2")])

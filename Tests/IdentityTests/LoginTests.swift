@@ -2,6 +2,7 @@ import Identity
 import Kernel
 import Storage
 import Synchronization
+import TestSupport
 import Testing
 
 @Suite struct LoginTests {
@@ -59,6 +60,28 @@ import Testing
             try await expectClosed(world, first, second)
             #expect(try await ended.withLock { $0 } == [world.session(first)])
             _ = try await world.directory.authenticate(accessToken: other.accessToken)
+        }
+    }
+
+    @Test func tabsThatRefreshTogetherKeepTheSessionAndWhoComesLaterEndsIt() async throws {
+        let folder = TemporaryDirectory()
+        let clock = ManualEnvironment()
+        let first = try await World.run(in: folder, clock: clock, refreshGrace: .seconds(10)) { world in
+            try await world.business()
+            let first = try await world.login()
+            let second = try await world.directory.refresh(first.refreshToken)
+            clock.advance(by: .seconds(9))
+            let again = try await world.directory.refresh(first.refreshToken)
+            #expect(try await world.session(again) == world.session(second))
+            _ = try await world.directory.authenticate(accessToken: again.accessToken)
+            return first
+        }
+        // The grace is over, also for a server that was started meanwhile; what the second tab got is as good as what the first got.
+        try await World.run(in: folder, clock: clock, refreshGrace: .seconds(10)) { world in
+            _ = try await world.directory.refresh(first.refreshToken)
+            clock.advance(by: .seconds(1))
+            #expect(try await refusal { try await world.directory.refresh(first.refreshToken) }.code == "refresh_reused")
+            try await expectClosed(world, first)
         }
     }
 

@@ -47,14 +47,14 @@ struct World: Sendable {
     let tokens: TokenIssuer
     let directory: Directory
 
-    init(_ folder: TemporaryDirectory, clock: ManualEnvironment, accessMinutes: Int = 60) async throws {
+    init(_ folder: TemporaryDirectory, clock: ManualEnvironment, accessMinutes: Int = 60, refreshGrace: Duration = .zero) async throws {
         self.clock = clock
         store = try SQLiteStore(directory: folder.path, schema: Schema(StorageTables.all + IdentityTables.all))
         journal = FragileJournal(store)
         gate = Gate(journal: journal, outlet: outlet, logger: .silent, activationEnded: { _ in })
         hasher = PasswordHasher(rounds: 4, maxWaiting: 256)
         tokens = try await TokenIssuer(secret: secret, accessMinutes: accessMinutes, environment: clock.environment)
-        directory = Directory(store: store, gate: gate, environment: clock.environment, hasher: hasher, tokens: tokens)
+        directory = Directory(store: store, gate: gate, environment: clock.environment, hasher: hasher, tokens: tokens, refreshGrace: refreshGrace)
         try await directory.load()
     }
 
@@ -63,9 +63,10 @@ struct World: Sendable {
         in folder: TemporaryDirectory = TemporaryDirectory(),
         clock: ManualEnvironment = ManualEnvironment(),
         accessMinutes: Int = 60,
+        refreshGrace: Duration = .zero,
         _ body: (World) async throws -> T
     ) async throws -> T {
-        let world = try await World(folder, clock: clock, accessMinutes: accessMinutes)
+        let world = try await World(folder, clock: clock, accessMinutes: accessMinutes, refreshGrace: refreshGrace)
         let result = try await body(world)
         await world.gate.stop()
         world.store.close()

@@ -31,11 +31,10 @@ import Testing
         for type in ["text/html", "image/svg+xml", "application/x-msdownload", "image/gif", ""] { #expect(MediaRules.kind(of: type) == nil) }
     }
 
-    @Test func aTokenOpensUnderItsOwnSecretOnlyAndIsSealedAnewEachTime() throws {
+    @Test func aTokenOfBeforeOpensUnderItsOwnSecretOnly() throws {
         let seal = TokenSeal(secret: "um segredo")
-        let (one, two) = (try seal.seal("EAAG-token"), try seal.seal("EAAG-token"))
-        #expect(one != two)
-        #expect(!one.contains("EAAG"))
+        // Made with Python's `cryptography`: HKDF-SHA256, AES-256-GCM, the nonce 0…11.
+        let one = "g1.AAECAwQFBgcICQoLNFk2kvHEQNR+5W1O+a2E2Nyei0+DuwcsdRs="
         #expect(seal.open(one) == "EAAG-token")
         #expect(TokenSeal(secret: "outro").open(one) == nil)
         #expect(seal.open(String(one.dropLast(4)) + "AAAA") == nil)

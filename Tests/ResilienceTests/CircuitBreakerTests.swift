@@ -74,6 +74,18 @@ import Testing
         #expect(breaker.state == .closed)
     }
 
+    @Test mutating func aProbeThatReportsTooLateIsCountedOnce() throws {
+        try fail(3, at: start)
+        let late = try generation(breaker.callRequested(at: start + .seconds(30)))
+        _ = try generation(breaker.callRequested(at: start + .seconds(30) + breaker.settings.probeLease))
+        let before = breaker.totals
+        breaker.callFailed(late, at: start + .seconds(61))
+        breaker.callAbandoned(late)
+        #expect(breaker.totals.failed == before.failed)
+        // Once for what it said twice.
+        #expect(breaker.totals.ignored == before.ignored + 1)
+    }
+
     @Test mutating func aResetClosesIt() throws {
         try fail(3, at: start)
         breaker.reset()

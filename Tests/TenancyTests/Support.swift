@@ -6,6 +6,7 @@ import Kernel
 import Logging
 import NIOEmbedded
 import Realtime
+import Resilience
 import Storage
 import Synchronization
 import Tenancy
@@ -63,6 +64,7 @@ final class House: Sendable {
     let tenants: Tenants
     let operations: Operations
     let alarms = AlarmClock()
+    let breakers: BreakerBoard
     private let junction: Junction
 
     let tenant = TenantID(UniqueID(high: 0x01a0_0000_0000_7000, low: 0x8000_0000_0000_0001))
@@ -72,7 +74,7 @@ final class House: Sendable {
         let logger = Logger.silent
         let sqlite = try SQLiteStore(
             directory: directory.path,
-            schema: Schema(StorageTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all)
+            schema: Schema(StorageTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all + BreakerTables.all)
         )
         journal = FragileJournal(store: sqlite)
         store = CountingStore(store: sqlite)
@@ -80,11 +82,12 @@ final class House: Sendable {
         let junction = Junction(hub: hub)
         self.junction = junction
         gate = Gate(journal: journal, outlet: junction, logger: logger, activationEnded: { a in junction.tenants.withLock { $0 }?.drop(a) })
+        breakers = BreakerBoard(environment: clock.environment)
         // The bot answers every message as it comes.
         var settings = ConversationDesk.Settings()
         settings.burst.quiet = .zero
         tenants = Tenants(
-            .init(gate: gate, store: store, environment: clock.environment, alarms: alarms, settings: settings),
+            .init(gate: gate, store: store, environment: clock.environment, alarms: alarms, settings: settings, breakers: breakers),
             limits: limits,
             logger: logger,
             isWatched: watched,

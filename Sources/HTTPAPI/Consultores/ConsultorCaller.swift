@@ -36,7 +36,7 @@ extension API {
     ) async throws -> ConsultorCaller {
         if let caller = try programme(scope, request) {
             context.notes.note("api_key", caller.name)
-            try weigh(.tenant(caller.tenant), context)
+            try weigh(.tenant(caller.tenant), request, context)
             return caller
         }
         let principal = try await principal(request, context)

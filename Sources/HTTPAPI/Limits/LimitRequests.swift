@@ -7,7 +7,7 @@ import Synchronization
 /// Weighs each request against the allowance of whoever sent it.
 ///
 /// Who has no credential is weighed before anything is done for them, by their address. Who has one is weighed where it is verified (`API.principal`), as the
-/// user they are. One that turns out to be worth nothing counts as none.
+/// user they are, by what they ask for. One that turns out to be worth nothing counts as none.
 ///
 /// Every answer says how it stands (draft-ietf-httpapi-ratelimit-headers-07): `RateLimit-Limit`, `-Remaining`, `-Reset` in seconds, and `RateLimit-Policy`.
 struct LimitRequests: RouterMiddleware {
@@ -94,11 +94,18 @@ extension APIContext {
 }
 
 extension API {
-    /// Counts a request of somebody who has proved who they are.
-    func weigh(_ key: RequestBook.Key, _ context: APIContext) throws(Refusal) {
-        let kind: RequestLimits.Class = context.weight.isRead ? .reads : .writes
-        guard let (limit, decision) = book.take(kind, key) else { return }
-        context.weight.decision = (limit, decision)
-        if decision.allowed == 0 { throw .tooManyRequests(kind, limit, decision) }
+    /// Counts a request of somebody who has proved who they are: against what they have for this endpoint, and if that lets it pass, against what they have
+    /// altogether. So what is refused at one endpoint takes nothing from the others.
+    func weigh(_ key: RequestBook.Key, _ request: Request, _ context: APIContext) throws(Refusal) {
+        let endpoint = "\(request.method.rawValue) \(context.endpointPath ?? "")"
+        let kind = RequestLimits.Class(request, isRead: context.weight.isRead)
+        for (kind, key) in [(kind, .endpoint(endpoint, key)), (.overall, key)] {
+            guard let (limit, decision) = book.take(kind, key) else { continue }
+            // Of the two, the one that will be used up first is told.
+            if decision.allowed == 0 || context.weight.decision.map({ $0.decision.remaining > decision.remaining }) ?? true {
+                context.weight.decision = (limit, decision)
+            }
+            if decision.allowed == 0 { throw .tooManyRequests(kind, limit, decision) }
+        }
     }
 }

@@ -1,14 +1,32 @@
+import Hummingbird
 import Kernel
 package import Resilience
 import Synchronization
 
-/// How many requests may come: of each user, and of each address from those who have not said who they are.
+/// How many requests may come: of each user to each endpoint and altogether, and of each address from those who have not said who they are.
 package struct RequestLimits: Sendable {
     /// What a request counts as.
     package enum Class: String, Sendable, CaseIterable {
-        case login, webhooks, reads, writes
+        case login, webhooks
+        /// Of one user to one endpoint: a method and a route. One that is flooded leaves the others alone.
+        case reads, writes
+        /// As these two, and dearer: searches in texts, and files.
+        case searches, media
+        /// Of one user to all endpoints.
+        case overall
         case publicReads = "public_reads"
         case publicWrites = "public_writes"
+
+        init(_ request: Request, isRead: Bool) {
+            let path = request.uri.path
+            if path.hasSuffix("/media") || path.hasSuffix("/media/") {
+                self = .media
+            } else if isRead, request.query("text") != nil {
+                self = .searches
+            } else {
+                self = isRead ? .reads : .writes
+            }
+        }
     }
 
     /// `nil` for no limit. Generous: they are there for clients that run wild, not to slow anybody who works.
@@ -17,6 +35,9 @@ package struct RequestLimits: Sendable {
         .webhooks: RateLimit(perSecond: 10_000, burst: 20_000),
         .reads: RateLimit(perSecond: 10_000, burst: 20_000),
         .writes: RateLimit(perSecond: 10_000, burst: 20_000),
+        .searches: RateLimit(perSecond: 50, burst: 200),
+        .media: RateLimit(perSecond: 100, burst: 500),
+        .overall: RateLimit(perSecond: 20_000, burst: 40_000),
         .publicReads: RateLimit(perSecond: 2_000, burst: 5_000),
         .publicWrites: RateLimit(perSecond: 500, burst: 2_000),
     ]
@@ -32,6 +53,8 @@ final class RequestBook: Sendable {
         case user(TenantID, UserID)
         case tenant(TenantID)
         case address(ClientAddress)
+        /// Of somebody, to one endpoint.
+        indirect case endpoint(String, Key)
     }
 
     typealias Decision = (limit: RateLimit, decision: RateLimit.Decision)
@@ -46,12 +69,12 @@ final class RequestBook: Sendable {
     /// Of each class in each part.
     private static let maxKeys = 10_000
     private let shards: [Shard]
-    private let environment: Environment
+    private let environment: Kernel.Environment
     private let refused = RequestLimits.Class.allCases.map { _ in Refused() }
 
     private final class Refused: Sendable { let count = Atomic<Int>(0) }
 
-    init(_ limits: RequestLimits, environment: Environment) {
+    init(_ limits: RequestLimits, environment: Kernel.Environment) {
         shards = (0..<Self.shardCount).map { _ in Shard(limits.limits) }
         self.environment = environment
     }

@@ -28,16 +28,9 @@ extension API {
         }
         for path in ["/api/v1/auth", "/api/auth"] {
             router.post("\(path)/login") { request, context -> Response in
-                let bytes = try await request.bytes(upTo: Request.maxBodyBytes)
-                var fields: RequestFields
-                // The OAuth2 password form of the ISP contract, or JSON, which `curl -d` calls a form as well.
-                let isForm = request.headers[.contentType]?.lowercased().hasPrefix("application/x-www-form-urlencoded") == true
-                if isForm, bytes.first != UInt8(ascii: "{") {
-                    fields = try RequestFields(Request.form(bytes))
-                } else {
-                    fields = try RequestFields(try Request.json(bytes))
-                }
-                let identifier = fields.has("email") ? fields.text("email", max: 254) : fields.text("username", max: 254)
+                // The OAuth2 password form of the ISP contract, or JSON.
+                var fields = try await request.formFields(["email", "username", "password"])
+                let identifier = Self.identifier(&fields)
                 let password = fields.text("password", max: 256)
                 try fields.check()
                 return .json(
@@ -45,7 +38,7 @@ extension API {
                 )
             }
             router.post("\(path)/refresh") { request, context -> Response in
-                var fields = try await request.fields()
+                var fields = try await request.formFields(["refresh_token"])
                 let token = fields.text("refresh_token", max: 4096)
                 try fields.check()
                 return .json(Self.json(try await directory.refresh(token, from: origin(of: request, context))))
@@ -56,6 +49,15 @@ extension API {
                 return .json { $0.field("detail", "Sessão encerrada") }
             }
         }
+    }
+
+    /// `email`, or `username` where that is left out, null or blank.
+    private static func identifier(_ fields: inout RequestFields) -> String {
+        let given = ["email", "username"].map { name in (name, fields.optionalText(name, max: 254)) }
+        if let text = given.compactMap(\.1).first(where: { !$0.allSatisfy(\.isWhitespace) }) { return text }
+        // What is of a wrong type has been refused already.
+        guard given.allSatisfy({ $0.1 != nil || fields.json($0.0) == nil }) else { return "" }
+        return fields.text(fields.has("email") ? "email" : "username", max: 254)
     }
 
     func origin(of request: Request, _ context: APIContext) -> LoginOrigin {

@@ -1,4 +1,5 @@
 import Kernel
+import Wire
 
 // Reads `multipart/form-data` (RFC 7578, RFC 2046 §5.1) as it arrives, without holding the file.
 //
@@ -37,7 +38,24 @@ struct MultipartForm {
     private var parts = 0
     private(set) var hadFile = false
 
-    init(boundary: String) { delimiter = Array("\r\n--\(boundary)".utf8) }
+    /// Of a file that is uploaded.
+    static let uploadFields: Set<String> = ["filename", "caption", "client_message_id", "reply_to"]
+    private let wanted: Set<String>
+
+    /// - Parameter wanted: the fields that are read; all others are passed over.
+    init(boundary: String, wanted: Set<String> = uploadFields) {
+        delimiter = Array("\r\n--\(boundary)".utf8)
+        self.wanted = wanted
+    }
+
+    /// A whole form of these fields, without a file.
+    static func fields(_ bytes: [UInt8], boundary: String, wanted: Set<String>) throws(Refusal) -> JSON {
+        var form = MultipartForm(boundary: boundary, wanted: wanted)
+        var fields = JSON.emptyObject
+        for event in try form.received(bytes) { if case .field(let name, let value) = event { fields = fields.adding(name, .string(value)) } }
+        guard form.isComplete else { throw .invalid([.init(["body"], "O formulário não está completo", type: "form_invalid")]) }
+        return fields
+    }
 
     var isComplete: Bool { if case .complete = part { true } else { false } }
 
@@ -129,7 +147,7 @@ struct MultipartForm {
             part = .file
             events.append(.fileBegan(filename: Self.parameter("filename", of: disposition), contentType: contentType))
         } else {
-            part = ["filename", "caption", "client_message_id", "reply_to"].contains(name) ? .field(name: name) : .skipped
+            part = wanted.contains(name) ? .field(name: name) : .skipped
         }
     }
 

@@ -1,4 +1,7 @@
+import HTTPTypes
+import Hummingbird
 import Kernel
+import NIOCore
 import OrderedCollections
 import Tenancy
 import Wire
@@ -14,11 +17,12 @@ enum SavedViews {
     static func json(_ stored: String?) -> [UInt8] { Array((stored ?? #"{"views":[],"selected":null}"#).utf8) }
 
     /// - Returns: JSON, of what was understood and nothing else.
-    static func read(_ body: JSON?) throws(Refusal) -> String {
+    /// - Parameter check: whether the list's own query would take these parameters; what it objects to is told as the view's.
+    static func read(_ body: JSON?, check: (Request) async throws -> Void) async throws -> String {
         var fields = try RequestFields(body)
         let selected = fields.optionalText("selected", min: 1, max: 64)
-        guard let given = body?["views"]?.array else { throw .invalid("views", message: "deve ser uma lista", type: "list_type") }
-        guard given.count <= maxCount else { throw .invalid("views", message: "deve ter no máximo \(maxCount) itens", type: "too_long") }
+        guard let given = body?["views"]?.array else { throw Refusal.invalid("views", message: "deve ser uma lista", type: "list_type") }
+        guard given.count <= maxCount else { throw Refusal.invalid("views", message: "deve ter no máximo \(maxCount) itens", type: "too_long") }
         var names: Set<String> = []
         var views: [(name: String, query: [(String, String)])] = []
         for (index, view) in given.enumerated() {
@@ -36,10 +40,15 @@ enum SavedViews {
                 }
                 query.append((key, text))
             }
+            do { try await check(asked(query)) } catch let refusal as Refusal where !refusal.fields.isEmpty {
+                throw Refusal.invalid(
+                    refusal.fields.map { .init(["body", "views", String(index), "query"] + $0.location.dropFirst(), $0.message, type: $0.type) }
+                )
+            }
             views.append((name, query.sorted { $0.0 < $1.0 }))
         }
         try fields.check()
-        if let selected, !names.contains(selected) { throw .invalid("selected", message: "não há uma lista com este nome") }
+        if let selected, !names.contains(selected) { throw Refusal.invalid("selected", message: "não há uma lista com este nome") }
         var writer = JSONWriter()
         writer.object {
             $0.list("views") { list in
@@ -53,5 +62,14 @@ enum SavedViews {
             $0.field("selected", selected)
         }
         return String(decoding: writer.bytes, as: UTF8.self)
+    }
+
+    /// The query, as a client would send it.
+    private static func asked(_ query: [(String, String)]) -> Request {
+        let encoded = query.map { name, value in
+            name + "=" + value.utf8.map { byte in "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined()
+        }
+        let head = HTTPRequest(method: .get, scheme: nil, authority: nil, path: "/api/v1/conversations?" + encoded.joined(separator: "&"))
+        return Request(head: head, body: RequestBody(buffer: ByteBuffer()))
     }
 }

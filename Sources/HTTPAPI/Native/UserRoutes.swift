@@ -10,8 +10,8 @@ extension API {
             let principal = try await principal(request, context)
             let page = try request.page()
             var users = try await directory.users(of: principal.tenant)
-            if let text = request.query("q")?.lowercased() {
-                users = users.filter { $0.name.lowercased().contains(text) || $0.email.contains(text) }
+            if let text = request.query("q").map(SearchText.folded) {
+                users = users.filter { SearchText.folded($0.name).contains(text) || $0.email.contains(text) }
             }
             if let text = request.query("role") {
                 guard let role = Role.ofUsers.first(where: { $0.rawValue == text }) else {
@@ -53,7 +53,10 @@ extension API {
         }
         router.put("/api/v1/users/me/views") { request, context -> Response in
             let principal = try await principal(request, context)
-            let views = try SavedViews.read(try await request.json())
+            let views = try await SavedViews.read(try await request.json()) { query in
+                _ = try await filter(query, principal)
+                _ = try query.page()
+            }
             try await directory.keepViews(views, of: principal)
             return .json(Array(views.utf8))
         }
@@ -70,6 +73,7 @@ extension API {
             var changes = UserChanges()
             changes.name = fields.optionalText("name", min: 1, max: 120)
             if let role = fields.optionalText("role", max: 16) { changes.role = Self.role(role, &fields) }
+            changes.email = fields.optionalText("email", min: 1, max: 254)
             changes.password = fields.optionalText("password", min: 1, max: 256)
             changes.isActive = fields.optionalBool("is_active")
             try fields.check()

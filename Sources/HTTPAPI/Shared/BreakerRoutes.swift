@@ -14,37 +14,33 @@ extension API {
         // Who told which breaker what, and why.
         router.get("/circuit-breakers/orders") { request, context -> Response in
             let principal = try await principal(request, context)
-            let limit = try request.integer("limit", in: 1...200, default: 50)
-            return .json(try await operations.breakerOrders(limit: limit, for: principal))
+            let limit = try request.integer("limit", in: 1...Page.maxSize, default: 50)
+            return .json(try await operations.breakerOrders(try request.page(defaultSize: limit), for: principal))
         }
 
-        router.post("/circuit-breakers/{name}/reset") { request, context -> Response in
-            try await order(request, context) { _ in .reset }
-        }
-        router.post("/circuit-breakers/{name}/force-open") { request, context -> Response in
-            try await order(request, context) { .force(try $0(true)) }
-        }
-        router.post("/circuit-breakers/{name}/force-closed") { request, context -> Response in
-            try await order(request, context) { .force(try $0(false)) }
+        for action in ["reset", "force-open", "force-closed"] {
+            router.post("/circuit-breakers/{name}/\(action)") { request, context -> Response in try await order(action, request, context) }
         }
     }
 
-    /// `{reason}` is asked for where something is forced.
-    private func order(
-        _ request: Request,
-        _ context: APIContext,
-        _ make: ((Bool) throws -> CircuitBreaker.Force) throws -> BreakerOrder
-    ) async throws -> Response {
+    /// `{reason}`, which is asked for where something is forced.
+    private func order(_ action: String, _ request: Request, _ context: APIContext) async throws -> Response {
         let principal = try await principal(request, context)
         let name = context.parameters.get("name") ?? ""
         let body = try await request.json()
-        let order = try make { isOpen in
-            var fields = try RequestFields(body)
-            let reason = fields.text("reason", max: 500)
-            try fields.check()
-            return CircuitBreaker.Force(isOpen: isOpen, by: principal.name, reason: reason, at: environment.now())
+        var fields = try RequestFields(body)
+        let order: BreakerOrder
+        var reason: String?
+        if action == "reset" {
+            reason = fields.optionalText("reason", min: 1, max: 500)
+            order = .reset
+        } else {
+            let text = fields.text("reason", max: 500)
+            reason = text
+            order = .force(.init(isOpen: action == "force-open", by: principal.name, reason: text, at: environment.now()))
         }
-        let isOperator = settings.operatorTenant == principal.tenant
-        return .json(try await operations.order(order, name, by: principal, mayForceShared: isOperator))
+        try fields.check()
+        let answer = try await operations.order(order, name, reason: reason, by: principal, operatorTenant: settings.operatorTenant)
+        return .json(answer)
     }
 }

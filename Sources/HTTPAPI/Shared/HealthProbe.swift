@@ -120,6 +120,7 @@ final class HealthProbe: Sendable {
             check.isVital = true
             return check
         }
+        if let forced = forced(.database) { return forced }
         if owed.isFull { return Report.Check(name: "database", status: "journal_full", detail: "O diário local atingiu seu limite.", isVital: true) }
         let away = "O banco de dados está fora do ar ou atrasado; o diário local guarda as alterações."
         if owed.remote.isRefusing || owed.remote.breaker == "half_open" {
@@ -133,6 +134,7 @@ final class HealthProbe: Sendable {
 
     private func redis() async -> Report.Check {
         guard let ping = settings.pingRedis else { return Report.Check(name: "redis", status: "off") }
+        if let forced = forced(.redis) { return forced }
         let start = ContinuousClock.now
         let isThere = await ping()
         return Report.Check(
@@ -141,6 +143,13 @@ final class HealthProbe: Sendable {
             milliseconds: (ContinuousClock.now - start) / .milliseconds(1),
             detail: isThere ? nil : "O Redis está fora do ar; tudo continua, mas nada é repassado a outros programas."
         )
+    }
+
+    /// Nothing is wrong with it that anybody knows of: somebody has said that it is not to be asked.
+    private func forced(_ dependency: Dependency) -> Report.Check? {
+        guard let force = operations.tenants.breakers?.shared(dependency)?.force, force.isOpen else { return nil }
+        let detail = "Aberto à mão por \(force.by) em \(force.at): \(force.reason)"
+        return Report.Check(name: dependency.rawValue, status: "breaker_open", detail: detail)
     }
 
     /// What businesses reach with credentials of their own. One business's trouble is shown, and makes nobody else's server unwell.

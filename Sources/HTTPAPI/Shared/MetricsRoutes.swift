@@ -11,7 +11,8 @@ import Tenancy
 
 extension API {
     func addMetrics(to router: Router<APIContext>) {
-        router.get("/metrics") { _, _ -> Response in
+        router.get("/metrics") { request, _ -> Response in
+            try requireMetricsToken(request)
             var page = MetricsPage()
             let gate = operations.gate.counters
             page.counter("plantao_gate_commits_total", "Transactions that the journal has taken", gate.commits)
@@ -44,7 +45,7 @@ extension API {
             page.counter("plantao_realtime_deliveries_total", "Messages handed to subscribers", hub.delivered)
             page.gauge("plantao_tenants_awake", "Tenants in memory", operations.tenants.awakeCount)
             let jobs = settings.jobs()
-            page.gauge("message_queue_size", "Messages waiting to be sent", jobs.waiting)
+            page.gauge("message_queue_size", "Messages waiting to be sent", settings.messagesWaiting())
             page.gauge("plantao_jobs_waiting", "Jobs in memory, those under way among them", jobs.waiting)
             page.gauge("plantao_jobs_held", "Jobs held up because what they need is out of order", jobs.held)
             page.gauge("whatsapp_connections_active", "Businesses whose WhatsApp is set up and not given up on", await activeConnections())
@@ -79,7 +80,7 @@ extension API {
         let tenants = await directory.tenants
         let connected = settings.isSimulated ? tenants : tenants.filter { $0.phoneNumberID != nil }
         guard let board = operations.tenants.breakers else { return connected.count }
-        return connected.count { !board.breaker(.whatsapp, of: $0.id).breaker.state.isOpen }
+        return connected.count { !board.isOpen(.whatsapp, of: $0.id) }
     }
 
     /// Every breaker there is, without saying whose.
@@ -97,6 +98,15 @@ extension API {
                 let count = breakers.count { $0.state == state }
                 page.sample("plantao_circuit_breakers", ["name", "state"], LabelValues(name, state.rawValue), Double(count))
             }
+        }
+        page.family(
+            "plantao_circuit_breaker_not_closed_since_seconds",
+            .gauge,
+            "Since when a breaker has not been closed, as seconds since 1970: the longest of them; 0 when all are"
+        )
+        for (name, breakers) in byName {
+            let since = breakers.filter { !$0.state.isClosed }.compactMap { $0.openedAt ?? $0.force?.at }.min()
+            page.sample("plantao_circuit_breaker_not_closed_since_seconds", ["name"], LabelValues(name), Double(since?.milliseconds ?? 0) / 1000)
         }
         page.family("plantao_circuit_breaker_opened_total", .counter, "How often breakers have opened")
         for (name, breakers) in byName {

@@ -28,7 +28,8 @@ extension API {
             return .json(status: report.verdict == .unhealthy ? .serviceUnavailable : .ok) { write(report, to: &$0) }
         }
 
-        router.get("/info") { _, _ -> Response in
+        router.get("/info") { request, _ -> Response in
+            try requireMetricsToken(request)
             let gate = operations.gate.counters
             let hub = operations.hub.counters
             return .json {
@@ -106,7 +107,7 @@ extension API {
         body.field("timestamp", report.at.description)
         body.field("uptime_seconds", uptime)
         // Without Redis nothing is missing: what those backends kept in it is in memory here.
-        body.field("redis_connection", report.status("redis") == "unreachable" ? "error" : "ok")
+        body.field("redis_connection", ["unreachable", "breaker_open"].contains(report.status("redis")) ? "error" : "ok")
         body.field(
             "env_variables",
             object: { for (name, isSet) in settings.variables.sorted(by: { $0.key < $1.key }) { $0.field(name, isSet) } }

@@ -2,8 +2,8 @@ import Crypto
 
 import struct Foundation.Data
 
-/// Keeps access tokens unreadable in the database: AES-256-GCM under a key made of the server's secret (HKDF, RFC 5869). A token sealed under another secret
-/// does not open, and has to be registered again.
+/// How access tokens were kept before they were sealed like everything else (docs/operating.md "Sealed columns"): AES-256-GCM under a key made of the server's
+/// secret (HKDF, RFC 5869), as `g1.` and the base64 of nonce, text and tag. Only read any more: `rotate-keys`, or registering the number again, replaces it.
 package struct TokenSeal: Sendable {
     private let key: SymmetricKey
 
@@ -15,13 +15,11 @@ package struct TokenSeal: Sendable {
         )
     }
 
-    package func seal(_ token: String) throws -> String {
-        let box = try AES.GCM.seal(Array(token.utf8), using: key)
-        return "g1." + (box.combined ?? Data()).base64EncodedString()
-    }
+    package static func isSealed(_ text: String) -> Bool { text.hasPrefix("g1.") }
 
+    /// `nil` for what this secret has not sealed.
     package func open(_ sealed: String) -> String? {
-        guard sealed.hasPrefix("g1."), let data = Data(base64Encoded: String(sealed.dropFirst(3))), let box = try? AES.GCM.SealedBox(combined: data),
+        guard Self.isSealed(sealed), let data = Data(base64Encoded: String(sealed.dropFirst(3))), let box = try? AES.GCM.SealedBox(combined: data),
             let token = try? AES.GCM.open(box, using: key)
         else { return nil }
         return String(decoding: token, as: UTF8.self)

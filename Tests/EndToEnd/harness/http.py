@@ -1,5 +1,6 @@
 """A small HTTP client over kept-alive connections, one for each thread, that never repeats a request by itself."""
 
+import gzip
 import http.client
 import json as jsonlib
 import select
@@ -16,11 +17,16 @@ class Reply:
         self.body = body
 
     @property
+    def content(self):
+        """The body, unpacked."""
+        return gzip.decompress(self.body) if self.body and self.headers.get("content-encoding") == "gzip" else self.body
+
+    @property
     def text(self):
-        return self.body.decode("utf-8", "replace")
+        return self.content.decode("utf-8", "replace")
 
     def json(self):
-        return jsonlib.loads(self.body)
+        return jsonlib.loads(self.content)
 
     def __repr__(self):
         return f"<{self.request} -> {self.status} {self.text[:600]}>"
