@@ -121,15 +121,23 @@ struct Server {
 
         let statuses = SimulatedStatuses(operations: operations, logger: logger)
         let simulator = WhatsAppSimulator(environment: environment) { statuses.put($0) }
+        var jobLimits = JobRunner.Limits()
+        jobLimits.concurrencyOfKind[ConversationDesk.mediaJobKind] = MediaWorker.maxConcurrent
         let runner = JobRunner(
             workers: [
                 ConversationDesk.sendJobKind: OutboxWorker(
                     tenants: tenants,
                     store: store,
                     sender: desk.bridge(simulator, logger: logger),
-                    guarding: SendGuard(board: breakers, dependency: .whatsapp, verdict: WhatsAppBridge.verdict, rateLimit: WhatsAppBridge.rateLimit),
+                    guarding: SendGuard(
+                        board: breakers,
+                        dependency: .whatsapp,
+                        verdict: WhatsAppBridge.verdict,
+                        isOfNumber: WhatsAppBridge.isOfNumber,
+                        rateLimit: WhatsAppBridge.rateLimit
+                    ),
                     stops: desk.stops,
-                    accountStopped: { [operations] in await Self.tell($1, $0, operations) },
+                    accountStopped: { [operations] in await Self.tell($2, $0, $1, operations) },
                     environment: environment,
                     logger: logger
                 ),
@@ -143,6 +151,7 @@ struct Server {
             ],
             store: store,
             environment: environment,
+            limits: jobLimits,
             logger: logger
         )
         outlet.connect(runner: runner, tenants: tenants)

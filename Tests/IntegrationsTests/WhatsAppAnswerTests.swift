@@ -52,12 +52,21 @@ import Testing
     }
 
     @Test(arguments: ["", "<html>502 Bad Gateway</html>", "{}", #"{"error":"x"}"#]) func aServerErrorWithoutACodeIsUnknown(body: String) {
-        for status in [500, 502, 503, 504, 408] {
+        for status in [500, 501, 408] {
             guard case .unknown = outcome(status, body) else {
                 Issue.record("HTTP \(status)")
                 return
             }
         }
+    }
+
+    /// As an outage begins: a gateway that answers for a service that is not there.
+    @Test(arguments: ["", "<html>502 Bad Gateway</html>", "{}"]) func aGatewayThatHasNobodyToPassItOnToHasNotSentIt(body: String) {
+        for status in [502, 503, 504] {
+            #expect(outcome(status, body) == .retry(after: nil, code: nil, reason: "HTTP \(status) without an error code"))
+        }
+        #expect(outcome(503, body, retryAfter: .seconds(30)) == .retry(after: .seconds(30), code: nil, reason: "HTTP 503 without an error code"))
+        #expect(outcome(503, body).countsAgainstBreaker)
     }
 
     @Test func otherAnswersWithoutACodeSayItWasNotSent() {
