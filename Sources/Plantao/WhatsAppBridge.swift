@@ -29,7 +29,8 @@ struct WhatsAppBridge: MessageSender {
     /// otherwise in order.
     static func isOfNumber(_ result: SendResult) -> Bool {
         switch result {
-        case .again(_, let failure), .held(_, let failure): Int(failure.code).flatMap { WhatsAppErrorRule.rule(for: $0) }?.countsAgainstBreaker ?? false
+        case .again(_, let failure), .held(_, let failure):
+            Int(failure.code).flatMap { WhatsAppErrorRule.rule(for: $0) }?.countsAgainstBreaker ?? false
         case .sent, .refused, .stopped, .unknown: false
         }
     }

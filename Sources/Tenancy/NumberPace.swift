@@ -73,7 +73,9 @@ package final class NumberPace: Sendable {
     }
 
     /// Messages a second, where there is a limit.
-    func limit(_ tenant: TenantID, _ number: String?) -> Int? { numbers.withLock { $0[Key(tenant: tenant, number: number)]?.limiter?.limit.perSecond } }
+    func limit(_ tenant: TenantID, _ number: String?) -> Int? {
+        numbers.withLock { $0[Key(tenant: tenant, number: number)]?.limiter?.limit.perSecond }
+    }
 
     private static func limit(_ perSecond: Int) -> RateLimit { RateLimit(perSecond: perSecond, burst: max(1, perSecond / 4)) }
 }

@@ -261,7 +261,10 @@ import Testing
                 await worker.state.until { state in added.allSatisfy { state.ended.contains($0.payload) } }
             }
             for (lane, last) in orders {
-                #expect(worker.state.value.begun.filter { $0.hasPrefix(lane + "-") } == (1...last).map { "\(lane)-\($0)" }, "seed \(seed), lane \(lane)")
+                #expect(
+                    worker.state.value.begun.filter { $0.hasPrefix(lane + "-") } == (1...last).map { "\(lane)-\($0)" },
+                    "seed \(seed), lane \(lane)"
+                )
             }
             #expect(worker.state.value.ended.allSatisfy { !$0.hasPrefix("stopped") })
             // Put in order again, all of it goes out, each lane in its order.

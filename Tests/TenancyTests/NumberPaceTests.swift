@@ -15,7 +15,9 @@ import Testing
             for step in 0..<offered {
                 let now = start + .seconds(Int64(second)) + .milliseconds(Int64(step * 1000 / offered))
                 guard pace.ask(one, nil, at: now) == nil else { continue }
-                if taken < capacity { taken += 1 } else {
+                if taken < capacity {
+                    taken += 1
+                } else {
                     refused += 1
                     pace.tooFast(one, nil, waiting: .seconds(1), at: now)
                 }
