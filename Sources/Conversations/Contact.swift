@@ -15,6 +15,17 @@ package struct Contact: Sendable, Equatable {
     package var lastConsultor: Int64?
     /// Somebody has written the name in the CRM: the customer's own profile no longer changes it.
     package var isNameCurated = false
+    /// The contact that this one turned out to be (research/conversations.md §5.4). Its row stays, and keeps its ids for the other.
+    package var mergedInto: ContactID?
+    /// The ids of one that was merged into this one.
+    package var mergedWaID: String?
+    package var mergedBSUID: String?
+    /// What WhatsApp answers with when something is sent to the number: the same number, as it is written where it was registered.
+    package var answeredWaID: String?
+    /// Since when WhatsApp says that they receive no messages (131026).
+    package var unreachableSince: Timestamp?
+    /// Until then WhatsApp passes on no more marketing to them (131049).
+    package var templatesPausedUntil: Timestamp?
     package var version: Int64 = 0
 
     init(id: ContactID, name: String, waID: String?, bsuid: String?, at time: Timestamp) {
@@ -37,6 +48,12 @@ package struct Contact: Sendable, Equatable {
         updatedAt = row.timestamp()
         lastConsultor = row.optionalInteger()
         isNameCurated = row.optionalBoolean() ?? false
+        mergedInto = row.optionalID()
+        mergedWaID = row.optionalText()
+        mergedBSUID = row.optionalText()
+        answeredWaID = row.optionalText()
+        unreachableSince = row.optionalTimestamp()
+        templatesPausedUntil = row.optionalTimestamp()
         version = row.integer()
     }
 
@@ -47,10 +64,17 @@ package struct Contact: Sendable, Equatable {
             version: version,
             values: [
                 .id(tenant), .id(id), .text(name), .optional(waID), .optional(bsuid), .timestamp(createdAt), .timestamp(updatedAt),
-                .optional(lastConsultor), .boolean(isNameCurated),
+                .optional(lastConsultor), .boolean(isNameCurated), .id(mergedInto), .optional(mergedWaID), .optional(mergedBSUID),
+                .optional(answeredWaID), .optional(unreachableSince), .optional(templatesPausedUntil),
             ]
         )
     }
+
+    /// What answers are sent to, and what people see.
+    package var number: String? { waID ?? mergedWaID }
+    package var userID: String? { bsuid ?? mergedBSUID }
+    var waIDs: [String] { [waID, mergedWaID, answeredWaID].compactMap(\.self) }
+    var bsuids: [String] { [bsuid, mergedBSUID].compactMap(\.self) }
 }
 
 /// How a customer is known from outside: at least one of the two.

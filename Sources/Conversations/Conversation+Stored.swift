@@ -63,6 +63,8 @@ extension Conversation {
         levels = row.optionalText().map(ServiceLevels.init(json:)) ?? ServiceLevels()
         let satisfactionUntil = row.optionalTimestamp()
         satisfaction = row.optionalText().flatMap { Satisfaction(json: $0, until: satisfactionUntil) }
+        contactUnreachableSince = row.optionalTimestamp()
+        contactPausedUntil = row.optionalTimestamp()
         version = row.integer()
     }
 
@@ -89,7 +91,8 @@ extension Conversation {
                 .timestamp(updatedAt), .optional(phoneNumberID), .timestamp(stateSince), .optional(askedAt), .optional(firstAnsweredAt),
                 .optional(owedSince),
                 .json(levels.json),
-                .optional(satisfaction?.until), satisfaction.map { .json($0.json) } ?? .null,
+                .optional(satisfaction?.until), satisfaction.map { .json($0.json) } ?? .null, .optional(contactUnreachableSince),
+                .optional(contactPausedUntil),
             ]
         )
     }
@@ -112,6 +115,8 @@ extension Conversation {
                 contact.field("id", self.contact.description)
                 contact.field("name", contactName)
                 contact.field("number", contactNumber)
+                if let contactUnreachableSince { contact.field("unreachable_since", contactUnreachableSince.description) }
+                if let contactPausedUntil { contact.field("templates_paused_until", contactPausedUntil.description) }
             }
             $0.field("protocol", protocolo.map(protocolText))
             $0.field("language", language)

@@ -77,9 +77,12 @@ package struct Conversation: Sendable, Equatable {
     }
 
     package let id: ConversationID
-    package let contact: ContactID
+    package internal(set) var contact: ContactID
     package internal(set) var contactName: String
     package internal(set) var contactNumber: String?
+    /// See `Contact`.
+    package internal(set) var contactUnreachableSince: Timestamp?
+    package internal(set) var contactPausedUntil: Timestamp?
     /// The number of the business that the customer wrote to last, as Meta names it: what answers go out from. `nil` where there is only one.
     package internal(set) var phoneNumberID: String?
     package let channel: String
@@ -121,12 +124,23 @@ package struct Conversation: Sendable, Equatable {
         self.id = id
         self.contact = contact.id
         contactName = contact.name
-        contactNumber = contact.waID
+        contactNumber = contact.number
+        contactUnreachableSince = contact.unreachableSince
+        contactPausedUntil = contact.templatesPausedUntil
         self.channel = channel
         self.language = language
         createdAt = time
         updatedAt = time
         stateSince = time
+    }
+
+    /// What of its contact is shown with it.
+    mutating func shows(_ contact: Contact) {
+        self.contact = contact.id
+        contactName = contact.name
+        contactNumber = contact.number
+        contactUnreachableSince = contact.unreachableSince
+        contactPausedUntil = contact.templatesPausedUntil
     }
 
     /// For loading.

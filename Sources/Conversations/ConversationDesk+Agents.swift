@@ -22,6 +22,8 @@ package enum AgentCommand: Sendable, Equatable {
     case send(Outgoing, clientMessageID: String?)
     /// `nil` takes the reaction back.
     case react(to: MessageID, emoji: String?)
+    /// A message that failed, or may have, is sent again.
+    case resend(MessageID)
 
     package var clientMessageID: String? {
         switch self {
@@ -46,6 +48,7 @@ package enum AgentCommand: Sendable, Equatable {
         case .read: "read"
         case .label: "labels"
         case .react: "reaction"
+        case .resend: "resend"
         }
     }
 }
@@ -54,6 +57,8 @@ extension ConversationDesk {
     package enum Answer: Sendable {
         case conversation([UInt8])
         case message([UInt8])
+        /// One that was there before.
+        case presentMessage([UInt8])
         /// The message was posted before, with the same `client_message_id`.
         case earlier(MessageID)
     }
@@ -113,6 +118,10 @@ extension ConversationDesk {
                 let key = Self.mark(id, clientMessageID: clientMessageID, tenant: tenant)
                 if let message = (marks[key] ?? earlier).flatMap({ MessageID($0) }) { return (.earlier(message), Change()) }
             }
+            if outgoing.kind == Outgoing.template, session.conversation.isWebChat {
+                throw Refusal(.conflict, "template_in_web_chat", "Modelos são do WhatsApp; no chat do site escreva a mensagem.")
+            }
+            try refusePaused(session.conversation, outgoing.kind, outgoing.content, moment)
             let quoted = try outgoing.replyTo.map { reply throws(Refusal) in try externalID(of: reply, in: id) }
             try takeOverToWrite(session.conversation, principal, needsWindow: outgoing.kind != Outgoing.template, &turn)
             var draft = MessageDraft(.outbound, from: author, text: outgoing.text)
@@ -134,6 +143,10 @@ extension ConversationDesk {
             let message = append(reaction(emoji, to: externalID, by: author), to: id, &turn)
             annotate(target, .reaction(emoji), byCustomer: false, &turn)
             return (.message(message.json), finish(turn))
+
+        case .resend(let target):
+            let message = try resend(target, in: id, by: principal, &turn)
+            return (.presentMessage(message.json), finish(turn))
 
         case .claim: try claim(id, principal, &turn)
         case .decline:
@@ -264,7 +277,7 @@ extension ConversationDesk {
     }
 
     /// Who writes to a conversation of the bot or of the line takes it over: a person's word ends the bot's.
-    private func takeOverToWrite(
+    func takeOverToWrite(
         _ conversation: Conversation,
         _ principal: Principal,
         needsWindow: Bool,

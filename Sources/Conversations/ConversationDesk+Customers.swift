@@ -154,6 +154,7 @@ extension ConversationDesk {
 
     func meet(_ inbound: CustomerMessage, _ turn: inout Turn) -> Contact {
         let now = turn.moment.now
+        if inbound.visit == nil { mergeSplit(inbound.from, &turn) }
         guard let id = find(inbound), var contact = contacts[id] else {
             let name = inbound.name ?? inbound.from.waIDs.first ?? "Cliente"
             var contact = Contact(id: turn.moment.id(), name: name, waID: inbound.from.waIDs.first, bsuid: inbound.from.bsuid, at: now)
@@ -165,19 +166,16 @@ extension ConversationDesk {
         lingeringContacts.touch(id, at: now)
         let before = contact
         if let name = inbound.name, !name.isEmpty, !contact.isNameCurated { contact.name = name }
-        // An identity that another contact has stays theirs: two people's histories are not joined by a delivery.
-        if let waID = inbound.from.waIDs.first, contactsByWaID[waID] ?? id == id { contact.waID = waID }
-        if let bsuid = inbound.from.bsuid, contactsByBSUID[bsuid] ?? id == id { contact.bsuid = bsuid }
+        identify(&contact, as: inbound.from)
+        // Who writes can be reached.
+        if !inbound.isEcho { contact.unreachableSince = nil }
         if let new = inbound.newIdentity { identify(&contact, as: new) }
         if contact != before {
             contact.updatedAt = now
             turn.change.rows.append(contact.image(tenant: tenant))
             index(contact)
             if let open = openByContact[id] {
-                alter(open, &turn) {
-                    $0.contactName = contact.name
-                    $0.contactNumber = contact.waID
-                }
+                alter(open, &turn) { $0.shows(contact) }
             }
         }
         return contact

@@ -73,6 +73,7 @@ extension ConversationDesk {
                 tenant: tenant
             ).forDeciding
         ).map(Contact.init)
+        try await followMergers(&loaded, tenant: tenant, from: store)
         loaded.messages = try await store.rows(
             Query(
                 """
@@ -94,12 +95,16 @@ extension ConversationDesk {
             var conditions: [String] = []
             var arguments: [SQLValue] = [.id(tenant)]
             if !identity.waIDs.isEmpty {
-                conditions.append("wa_id IN (\(identity.waIDs.map { _ in "?" }.joined(separator: ", ")))")
-                arguments += identity.waIDs.map { .text($0) }
+                for column in ["wa_id", "merged_wa_id", "answered_wa_id"] {
+                    conditions.append("\(column) IN (\(identity.waIDs.map { _ in "?" }.joined(separator: ", ")))")
+                    arguments += identity.waIDs.map { .text($0) }
+                }
             }
             if let bsuid = identity.bsuid {
-                conditions.append("bsuid = ?")
-                arguments.append(.text(bsuid))
+                for column in ["bsuid", "merged_bsuid"] {
+                    conditions.append("\(column) = ?")
+                    arguments.append(.text(bsuid))
+                }
             }
             if conditions.isEmpty { continue }
             found += try await store.rows(
@@ -111,7 +116,36 @@ extension ConversationDesk {
                 ).forDeciding
             ).map(Contact.init)
         }
+        return found + (try await survivors(of: found, tenant: tenant, from: store))
+    }
+
+    /// Those whom merged contacts turned out to be, who may be merged themselves.
+    private static func survivors(of contacts: [Contact], tenant: TenantID, from store: any Store) async throws(Refusal) -> [Contact] {
+        var found: [Contact] = []
+        var wanted = Set(contacts.compactMap(\.mergedInto)).subtracting(contacts.map(\.id))
+        while !wanted.isEmpty {
+            let next = try await store.rows(
+                .select(
+                    from: ConversationTables.contacts,
+                    "WHERE tenant_id = ? AND id IN (\(wanted.map { _ in "?" }.joined(separator: ", ")))",
+                    [.id(tenant)] + wanted.map { .id($0) },
+                    tenant: tenant
+                ).forDeciding
+            ).map(Contact.init)
+            found += next
+            wanted = Set(next.compactMap(\.mergedInto)).subtracting((contacts + found).map(\.id))
+        }
         return found
+    }
+
+    /// Gives the conversations of merged contacts to whom these turned out to be.
+    private static func followMergers(_ loaded: inout Loaded, tenant: TenantID, from store: any Store) async throws(Refusal) {
+        guard loaded.contacts.contains(where: { $0.mergedInto != nil }) else { return }
+        loaded.contacts += try await survivors(of: loaded.contacts, tenant: tenant, from: store)
+        let mergers = Dictionary(loaded.contacts.map { ($0.id, $0.mergedInto) }) { first, _ in first }
+        for index in loaded.conversations.indices {
+            while let next = mergers[loaded.conversations[index].contact] ?? nil { loaded.conversations[index].contact = next }
+        }
     }
 
     package static func message(_ id: MessageID, tenant: TenantID, from store: any Store) async throws(Refusal) -> Message? {
@@ -135,10 +169,7 @@ extension ConversationDesk {
     package func knows(_ id: ConversationID) -> Bool { has(id) || awaited.contains(id) }
 
     package func adopt(_ loaded: Loaded, _ moment: Moment) {
-        for contact in loaded.contacts where contacts[contact.id] == nil {
-            index(contact)
-            lingeringContacts.touch(contact.id, at: moment.now)
-        }
+        adopt(loaded.contacts, moment)
         for conversation in loaded.conversations where sessions[conversation.id] == nil {
             // Only resolved ones are ever not in memory; an open one would have been loaded with the tenant.
             let recent = loaded.messages.filter { $0.conversation == conversation.id }.sorted { $0.seq < $1.seq }
@@ -151,16 +182,22 @@ extension ConversationDesk {
     /// Those of which not everything is known here: the number and the id of one person may stand with two contacts.
     package func missing(_ identities: [ContactIdentity]) -> [ContactIdentity] {
         identities.filter { identity in
-            let isNumberKnown = identity.waIDs.isEmpty || identity.waIDs.contains { contactsByWaID[$0] != nil }
-            let isIDKnown = identity.bsuid.map { contactsByBSUID[$0] != nil } ?? true
+            let isNumberKnown = identity.waIDs.isEmpty || contact(waIDs: identity.waIDs) != nil
+            let isIDKnown = identity.bsuid.map { contact(bsuid: $0) != nil } ?? true
             return !isNumberKnown || !isIDKnown
         }
     }
 
     package func adopt(_ contacts: [Contact], _ moment: Moment) {
-        for contact in contacts where self.contacts[contact.id] == nil {
+        for contact in contacts where contact.mergedInto == nil && self.contacts[contact.id] == nil {
             index(contact)
             lingeringContacts.touch(contact.id, at: moment.now)
+        }
+        let mergers = Dictionary(contacts.map { ($0.id, $0.mergedInto) }) { first, _ in first }
+        for contact in contacts where contact.mergedInto != nil {
+            var survivor = contact.id
+            while let next = mergers[survivor] ?? nil { survivor = next }
+            indexMerged(contact, into: survivor)
         }
     }
 
@@ -178,8 +215,13 @@ extension ConversationDesk {
 
     func find(_ inbound: CustomerMessage) -> ContactID? { inbound.visit?.contact ?? find(inbound.from) }
 
-    private func find(_ identity: ContactIdentity) -> ContactID? {
-        if let bsuid = identity.bsuid, let id = contactsByBSUID[bsuid] { return id }
-        return identity.waIDs.lazy.compactMap { self.contactsByWaID[$0] }.first
+    func find(_ identity: ContactIdentity) -> ContactID? {
+        switch (identity.bsuid.flatMap { contact(bsuid: $0) }, contact(waIDs: identity.waIDs)) {
+        case (let one?, let other?) where one != other: survivor(one, other)
+        case (let one, let other): one ?? other
+        }
     }
+
+    func contact(bsuid: String) -> ContactID? { contactsByBSUID[bsuid].flatMap { contacts[$0] == nil ? nil : $0 } }
+    func contact(waIDs: [String]) -> ContactID? { waIDs.lazy.compactMap { self.contactsByWaID[$0] }.first { self.contacts[$0] != nil } }
 }

@@ -26,7 +26,8 @@ package struct SendOrder: Sendable {
 
 /// How an attempt ended.
 package enum SendResult: Sendable {
-    case sent(externalID: String)
+    /// - Parameter waID: the number as the provider writes it.
+    case sent(externalID: String, waID: String? = nil)
     case refused(Message.Failure)
     /// Certainly not sent; to be tried again, not before `after`, unless it was the last attempt.
     case again(after: Duration?, Message.Failure)
@@ -44,12 +45,25 @@ package struct StatusReport: Sendable {
     package let message: MessageID?
     package let status: Message.Status
     package let failure: Message.Failure?
+    /// When it happened, by the provider's clock.
+    package let at: Timestamp?
+    /// What was read is a recording that was listened to.
+    package let isPlayed: Bool
 
-    package init(externalID: String, message: MessageID?, status: Message.Status, failure: Message.Failure?) {
+    package init(
+        externalID: String,
+        message: MessageID?,
+        status: Message.Status,
+        failure: Message.Failure?,
+        at: Timestamp? = nil,
+        isPlayed: Bool = false
+    ) {
         self.externalID = externalID
         self.message = message
         self.status = status
         self.failure = failure
+        self.at = at
+        self.isPlayed = isPlayed
     }
 }
 
@@ -112,7 +126,7 @@ extension ConversationDesk {
             turn.change.endedJobs.append(job)
             return (.ended, finish(turn))
         }
-        if isWithdrawn(message, conversation) {
+        if message.annotations.resends == 0, isWithdrawn(message, conversation) {
             _ = message.reported(.failed, externalID: nil, failure: Self.withdrawn(conversation))
             update(message, &turn)
             turn.change.endedJobs.append(job)
@@ -120,6 +134,13 @@ extension ConversationDesk {
         }
         guard message.kind == Outgoing.template || conversation.isWindowOpen(at: moment.now) else {
             let failure = Message.Failure(code: "131047", message: "A janela de 24 horas fechou antes do envio")
+            _ = message.reported(.failed, externalID: nil, failure: failure)
+            update(message, &turn)
+            turn.change.endedJobs.append(job)
+            return (.ended, finish(turn))
+        }
+        if let until = pause(of: conversation.contact, for: message.kind, message.content, at: moment.now) {
+            let failure = Message.Failure(code: "131049", message: "O WhatsApp não entrega mais modelos de marketing a este contato até \(until)")
             _ = message.reported(.failed, externalID: nil, failure: failure)
             update(message, &turn)
             turn.change.endedJobs.append(job)
@@ -133,8 +154,8 @@ extension ConversationDesk {
         update(message, &turn)
         let order = SendOrder(
             message: id,
-            toWaID: contact.waID,
-            toBSUID: contact.bsuid,
+            toWaID: contact.number,
+            toBSUID: contact.userID,
             kind: message.kind,
             text: message.text,
             content: message.content,
@@ -150,13 +171,12 @@ extension ConversationDesk {
         var turn = Turn(moment)
         var next: Job?
         switch result {
-        case .sent(let externalID):
-            var isNews = message.reported(.sent, externalID: externalID)
+        case .sent(let externalID, let waID):
+            var isNews = message.reported(.sent, externalID: externalID, at: moment.now)
             // Statuses may have been quicker than the answer that says whose they are.
-            for early in earlyReports.take(externalID) {
-                if message.reported(early.status, externalID: externalID, failure: early.failure) { isNews = true }
-            }
+            for early in earlyReports.take(externalID) where message.takes(early, moment) { isNews = true }
             if isNews { update(message, &turn) }
+            learn(waID, of: message.conversation, &turn)
         case .refused(let failure):
             if message.reported(.failed, externalID: nil, failure: failure) { update(message, &turn) }
             wasRefused(message, failure, &turn)
@@ -173,7 +193,9 @@ extension ConversationDesk {
                 next = again
             }
         case .held(let after, let failure):
-            let pause = max(after ?? .zero, min(Self.pause(afterAttempt: job.attempts), Self.longestHold))
+            // A number that is too fast is slowed as a whole (`NumberPace`): its messages are not, each for itself.
+            let own: Duration = failure.code == "130429" ? .zero : min(Self.pause(afterAttempt: job.attempts), Self.longestHold)
+            let pause = max(after ?? .zero, own)
             next = hold(job, &message, failure, for: pause, &turn)
         case .stopped(let after, let failure): next = hold(job, &message, failure, for: after, &turn)
         }
@@ -191,13 +213,37 @@ extension ConversationDesk {
             earlyReports.put(report)
             return Change()
         }
+        if report.status == .failed, message.annotations.resends > 0, message.externalID != report.externalID {
+            // Of an attempt before the last, or of the last one whose answer is still on its way: that says which.
+            if message.externalID == nil, message.status == .sending { earlyReports.put(report) }
+            return Change()
+        }
         var turn = Turn(moment)
-        if message.reported(report.status, externalID: report.externalID, failure: report.failure) {
+        let before = message.status
+        if message.takes(report, moment) {
             update(message, &turn)
-            if let failure = report.failure { wasRefused(message, failure, &turn) }
+            if let failure = report.failure, message.status != before { wasRefused(message, failure, &turn) }
+            if report.status == .delivered || report.status == .read, let conversation = sessions[message.conversation]?.conversation {
+                change(conversation.contact, &turn) { $0.unreachableSince = nil }
+            }
         }
         return finish(turn)
     }
+
+    /// WhatsApp writes some numbers in another way than it lets us write them; later messages may come from either.
+    private func learn(_ waID: String?, of conversation: ConversationID, _ turn: inout Turn) {
+        guard let waID, let id = sessions[conversation]?.conversation.contact, let contact = contacts[id], contact.waID != waID,
+            contactsByWaID[waID] ?? id == id
+        else { return }
+        change(id, &turn) { $0.answeredWaID = waID }
+    }
+
+    /// The conversation of a message that is in memory.
+    package func conversation(of message: MessageID) -> ConversationID? { messages[message]?.conversation }
+    package func message(externalID: String) -> MessageID? { messagesByExternalID[externalID] }
+
+    /// The number that a job's message is to go out from; `nil` for the business's only one, or when it is not in memory.
+    package func phoneNumberID(of job: Job) -> String? { Self.conversation(of: job).flatMap { sessions[$0]?.conversation.phoneNumberID } }
 
     func update(_ message: Message, _ turn: inout Turn) {
         var message = message
@@ -205,5 +251,18 @@ extension ConversationDesk {
         keep(message)
         lingeringMessages.touch(message.id, at: turn.moment.now)
         tell("message.changed", message, &turn.change)
+    }
+}
+
+extension Message {
+    /// - Returns: whether that is news.
+    fileprivate mutating func takes(_ report: StatusReport, _ moment: Moment) -> Bool {
+        reported(
+            report.status,
+            externalID: report.externalID,
+            failure: report.failure,
+            at: min(report.at ?? moment.now, moment.now),
+            isPlayed: report.isPlayed
+        )
     }
 }

@@ -48,6 +48,11 @@ extension ConversationDesk {
     /// What the provider calls one of the conversation's messages.
     func externalID(of id: MessageID, in conversation: ConversationID) throws(Refusal) -> String {
         guard let message = messages[id], message.conversation == conversation else { throw .notFound(.message) }
+        // In a web chat nobody else gives ids.
+        if sessions[conversation]?.conversation.isWebChat == true {
+            guard message.isForVisitor else { throw .notFound(.message) }
+            return message.id.description
+        }
         guard let externalID = message.externalID else {
             throw Refusal(.conflict, "message_not_sent", "A mensagem ainda não foi aceita pelo WhatsApp; não há como respondê-la ou reagir a ela.")
         }
@@ -66,10 +71,14 @@ extension ConversationDesk {
         return draft
     }
 
-    /// An identity that another contact has stays theirs.
+    /// An identity that another contact has stays theirs, also where that contact was merged into this one: its row holds it.
     func identify(_ contact: inout Contact, as new: ContactIdentity) {
-        if let waID = new.waIDs.first, contactsByWaID[waID] ?? contact.id == contact.id { contact.waID = waID }
-        if let bsuid = new.bsuid, contactsByBSUID[bsuid] ?? contact.id == contact.id { contact.bsuid = bsuid }
+        if let waID = new.waIDs.first, contactsByWaID[waID] ?? contact.id == contact.id, waID != contact.mergedWaID, !mergedIDs.contains(waID) {
+            contact.waID = waID
+        }
+        if let bsuid = new.bsuid, contactsByBSUID[bsuid] ?? contact.id == contact.id, bsuid != contact.mergedBSUID, !mergedIDs.contains(bsuid) {
+            contact.bsuid = bsuid
+        }
     }
 
     // MARK: The business's own handset
@@ -132,19 +141,87 @@ extension ConversationDesk {
         return next
     }
 
-    /// What an error says about the conversation beside its message.
+    /// What an error says about the conversation and its contact beside its message.
     func wasRefused(_ message: Message, _ failure: Message.Failure, _ turn: inout Turn) {
         let id = message.conversation
-        guard let conversation = sessions[id]?.conversation, !conversation.isResolved else { return }
+        let now = turn.moment.now
+        guard let conversation = sessions[id]?.conversation else { return }
         switch failure.code {
         case "131047":
-            guard conversation.isWindowOpen(at: turn.moment.now) else { return }
+            guard conversation.isWindowOpen(at: now), !conversation.isResolved else { return }
             let moment = turn.moment
             alter(id, &turn) { $0.windowClosed(moment) }
             record("O WhatsApp fechou a janela de 24 horas; só um modelo aprovado pode ser enviado", by: .system, id, &turn)
-        case "131026": record("O WhatsApp informa que este contato não recebe mensagens", by: .system, id, &turn)
+        case "131026":
+            guard change(conversation.contact, &turn, { $0.unreachableSince = $0.unreachableSince ?? now }) else { return }
+            record("O WhatsApp informa que este contato não recebe mensagens", by: .system, id, &turn)
+        case "131049":
+            let until = now + Self.marketingPause
+            guard change(conversation.contact, &turn, { $0.templatesPausedUntil = max($0.templatesPausedUntil ?? until, until) }) else { return }
+            record("O WhatsApp não entrega mais modelos de marketing a este contato até \(until)", by: .system, id, &turn)
         default: break
         }
+    }
+
+    /// How long nobody tries marketing on somebody again for whom WhatsApp says that it was enough (research/conversations.md §5.6).
+    package static let marketingPause = Duration.seconds(86_400)
+
+    /// - Returns: whether anything changed. Shown with the contact's open conversation.
+    @discardableResult
+    func change(_ id: ContactID, _ turn: inout Turn, _ body: (inout Contact) -> Void) -> Bool {
+        guard var contact = contacts[id] else { return false }
+        let before = contact
+        body(&contact)
+        guard contact != before else { return false }
+        contact.updatedAt = turn.moment.now
+        turn.change.rows.append(contact.image(tenant: tenant))
+        index(contact)
+        if let open = openByContact[id] { alter(open, &turn) { $0.shows(contact) } }
+        return true
+    }
+
+    /// Until when a template may not go to this contact; `nil`: it may.
+    func pause(of contact: ContactID, for kind: String, _ content: String?, at now: Timestamp) -> Timestamp? {
+        guard kind == Outgoing.template, let until = contacts[contact]?.templatesPausedUntil, until > now else { return nil }
+        // Which is what nobody says it is not.
+        let category = content.flatMap { try? JSON.parse($0) }?["template"]?["category"]?.string ?? "marketing"
+        return category == "marketing" ? until : nil
+    }
+
+    // MARK: Sending again
+
+    /// - Returns: the message as it is then. One that waits already goes on waiting.
+    func resend(_ target: MessageID, in id: ConversationID, by principal: Principal, _ turn: inout Turn) throws(Refusal) -> Message {
+        guard var message = messages[target], message.conversation == id, message.direction == .outbound,
+            let conversation = sessions[id]?.conversation
+        else { throw .notFound(.message) }
+        if message.status == .queued || message.status == .sending { return message }
+        guard message.status == .failed || message.status == .unknown else {
+            throw Refusal(
+                .conflict,
+                "message_not_failed",
+                "Só uma mensagem que falhou, ou da qual não se sabe se saiu, pode ser reenviada; esta já saiu."
+            )
+        }
+        try refusePaused(conversation, message.kind, message.content, turn.moment)
+        try takeOverToWrite(conversation, principal, needsWindow: message.kind != Outgoing.template, &turn)
+        if let before = message.externalID { messagesByExternalID[before] = nil }
+        message.resent()
+        turn.change.jobs.append(sendJob(message, turn.moment))
+        update(message, &turn)
+        audit(id, &turn)
+        record("\(principal.name) reenviou uma mensagem", by: .user(principal.user, name: principal.name), id, &turn)
+        return messages[target] ?? message
+    }
+
+    func refusePaused(_ conversation: Conversation, _ kind: String, _ content: String?, _ moment: Moment) throws(Refusal) {
+        guard let until = pause(of: conversation.contact, for: kind, content, at: moment.now) else { return }
+        throw Refusal(
+            .conflict,
+            "contact_paused",
+            "O WhatsApp não entrega mais modelos de marketing a este contato até \(until); tente depois, ou envie um modelo de utilidade.",
+            facts: ["until": until.description]
+        )
     }
 
     // MARK: What the customer sees of us

@@ -81,6 +81,8 @@ package actor ConversationDesk {
     var contacts: [ContactID: Contact] = [:]
     var contactsByWaID: [String: ContactID] = [:]
     var contactsByBSUID: [String: ContactID] = [:]
+    /// Ids that stand in the rows of contacts that were merged into others.
+    var mergedIDs: Set<String> = []
     var openByContact: [ContactID: ConversationID] = [:]
     var line = WaitingLine()
     /// Those in line whom nobody has on offer.
@@ -133,7 +135,7 @@ package actor ConversationDesk {
         lastAudit = loaded.lastAudit
         canned = Dictionary(uniqueKeysWithValues: loaded.canned.map { ($0.id, $0) })
         inbox = Inbox(mentions: loaded.mentions)
-        for contact in loaded.contacts { Self.index(contact, &contacts, &contactsByWaID, &contactsByBSUID) }
+        for contact in loaded.contacts where contact.mergedInto == nil { Self.index(contact, &contacts, &contactsByWaID, &contactsByBSUID) }
         for message in loaded.messages { messages[message.id] = message }
         let recent = Dictionary(grouping: loaded.messages, by: \.conversation)
         for conversation in loaded.conversations {
@@ -322,8 +324,7 @@ package actor ConversationDesk {
                 continue
             }
             guard let contact = contacts.removeValue(forKey: id) else { continue }
-            if let waID = contact.waID { contactsByWaID[waID] = nil }
-            if let bsuid = contact.bsuid { contactsByBSUID[bsuid] = nil }
+            Self.unindex(contact, &contactsByWaID, &contactsByBSUID)
         }
         for key in lingeringMarks.expired(before: past) { marks[key] = nil }
         for id in lingeringVisits.expired(before: past) { awaited.remove(id) }
@@ -408,13 +409,16 @@ package actor ConversationDesk {
         _ byWaID: inout [String: ContactID],
         _ byBSUID: inout [String: ContactID]
     ) {
-        if let before = contacts[contact.id] {
-            if let waID = before.waID { byWaID[waID] = nil }
-            if let bsuid = before.bsuid { byBSUID[bsuid] = nil }
-        }
+        if let before = contacts[contact.id] { unindex(before, &byWaID, &byBSUID) }
         contacts[contact.id] = contact
-        if let waID = contact.waID { byWaID[waID] = contact.id }
-        if let bsuid = contact.bsuid { byBSUID[bsuid] = contact.id }
+        // An id of their own is theirs, whoever else was once known by it.
+        for waID in contact.waIDs where waID == contact.waID || byWaID[waID] == nil { byWaID[waID] = contact.id }
+        for bsuid in contact.bsuids where bsuid == contact.bsuid || byBSUID[bsuid] == nil { byBSUID[bsuid] = contact.id }
+    }
+
+    static func unindex(_ contact: Contact, _ byWaID: inout [String: ContactID], _ byBSUID: inout [String: ContactID]) {
+        for waID in contact.waIDs where byWaID[waID] == contact.id { byWaID[waID] = nil }
+        for bsuid in contact.bsuids where byBSUID[bsuid] == contact.id { byBSUID[bsuid] = nil }
     }
 
     func index(_ contact: Contact) { Self.index(contact, &contacts, &contactsByWaID, &contactsByBSUID) }

@@ -9,10 +9,17 @@ package enum ConversationTables {
             Column("tenant_id", .uuid), Column("id", .uuid), Column("name", .text), .optional("wa_id", .text), .optional("bsuid", .text),
             Column("created_at", .timestamp), Column("updated_at", .timestamp), Column("last_consultor_id", .integer, since: 7),
             Column("name_curated", .boolean, since: 8),
+            Column("merged_into", .uuid, since: 9), Column("merged_wa_id", .text, since: 9), Column("merged_bsuid", .text, since: 9),
+            Column("answered_wa_id", .text, since: 9), Column("unreachable_since", .timestamp, since: 9),
+            Column("templates_paused_until", .timestamp, since: 9),
         ],
         indexes: [
             Index("contacts_by_wa_id", on: ["tenant_id", "wa_id"], isUnique: true),
             Index("contacts_by_bsuid", on: ["tenant_id", "bsuid"], isUnique: true),
+            Index("contacts_by_merger", on: ["tenant_id", "merged_into"], since: 9),
+            Index("contacts_by_merged_wa_id", on: ["tenant_id", "merged_wa_id"], since: 9),
+            Index("contacts_by_merged_bsuid", on: ["tenant_id", "merged_bsuid"], since: 9),
+            Index("contacts_by_answered_wa_id", on: ["tenant_id", "answered_wa_id"], since: 9),
         ]
     )
 
@@ -32,6 +39,7 @@ package enum ConversationTables {
             Column("state_since", .timestamp, since: 7),
             Column("asked_at", .timestamp, since: 7), Column("first_answered_at", .timestamp, since: 7), Column("owed_since", .timestamp, since: 7),
             Column("sla", .json, since: 7), Column("satisfaction_until", .timestamp, since: 7), Column("satisfaction", .json, since: 7),
+            Column("contact_unreachable_since", .timestamp, since: 9), Column("contact_paused_until", .timestamp, since: 9),
         ],
         indexes: [
             Index("conversations_by_update", on: ["tenant_id", "updated_at"]),

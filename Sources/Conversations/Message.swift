@@ -11,7 +11,7 @@ package struct Message: Sendable, Equatable {
         case `internal` = "internal"
     }
 
-    /// What became of a message. For one going out the delivery statuses have a rank and only climb; `failed` stays.
+    /// What became of a message. For one going out the delivery statuses have a rank and only climb; `failed` stays, unless somebody has it sent again.
     package enum Status: String, Sendable {
         case received
         case recorded
@@ -144,10 +144,19 @@ package struct Message: Sendable, Equatable {
     // MARK: What became of it
 
     /// Takes in a report, in whatever order reports come.
-    /// - Returns: whether anything changed. A lower rank than the present one changes nothing.
-    package mutating func reported(_ status: Status, externalID: String?, failure: Failure? = nil) -> Bool {
+    /// - Parameters:
+    ///   - time: when, where that is known.
+    ///   - isPlayed: what was read is a recording that was listened to.
+    /// - Returns: whether anything changed. A lower rank than the present one changes nothing but when it was first heard of.
+    package mutating func reported(
+        _ status: Status,
+        externalID: String?,
+        failure: Failure? = nil,
+        at time: Timestamp? = nil,
+        isPlayed: Bool = false
+    ) -> Bool {
         guard direction == .outbound else { return false }
-        var changed = false
+        var changed = time.map { annotations.heard(status, isPlayed: isPlayed, at: $0) } ?? false
         if let externalID, self.externalID == nil {
             self.externalID = externalID
             changed = true
@@ -167,6 +176,15 @@ package struct Message: Sendable, Equatable {
         status = .queued
         self.failure = failure
         return true
+    }
+
+    /// Somebody has it sent again, as if it had never been: what is heard from now on is of another attempt, with another id of the provider's.
+    mutating func resent() {
+        precondition(status == .failed || status == .unknown, "only what failed, or may have, is sent again")
+        status = .queued
+        failure = nil
+        externalID = nil
+        annotations.resends += 1
     }
 
     /// It was never given to a provider and never will be by itself; the desk knows what became of it in another way (an echo of the business's handset).

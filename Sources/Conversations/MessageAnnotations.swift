@@ -10,6 +10,14 @@ package struct MessageAnnotations: Sendable, Equatable {
     package var editedText: String?
     /// The customer has deleted it. What it said stays with the business.
     package var isRevoked = false
+    /// When it was first heard of each, by the provider's clock; any may be missing.
+    package var sentAt: Timestamp?
+    package var deliveredAt: Timestamp?
+    package var readAt: Timestamp?
+    /// A recording was listened to.
+    package var playedAt: Timestamp?
+    /// How often somebody had it sent again.
+    package var resends = 0
 
     package init() {}
 
@@ -21,6 +29,24 @@ package struct MessageAnnotations: Sendable, Equatable {
         businessReaction = json["reactions"]?["business"]?.string
         editedText = json["edited_text"]?.string
         isRevoked = json["revoked"]?.bool ?? false
+        sentAt = json["sent_at"]?.string.flatMap { Timestamp(rfc3339: $0) }
+        deliveredAt = json["delivered_at"]?.string.flatMap { Timestamp(rfc3339: $0) }
+        readAt = json["read_at"]?.string.flatMap { Timestamp(rfc3339: $0) }
+        playedAt = json["played_at"]?.string.flatMap { Timestamp(rfc3339: $0) }
+        resends = json["resends"]?.int.map(Int.init) ?? 0
+    }
+
+    /// - Returns: whether that is the first time it is heard of.
+    mutating func heard(_ status: Message.Status, isPlayed: Bool, at time: Timestamp) -> Bool {
+        let before = self
+        switch status {
+        case .sent: sentAt = sentAt ?? time
+        case .delivered: deliveredAt = deliveredAt ?? time
+        case .read where isPlayed: playedAt = playedAt ?? time
+        case .read: readAt = readAt ?? time
+        default: break
+        }
+        return self != before
     }
 
     var json: String? {
@@ -40,6 +66,11 @@ package struct MessageAnnotations: Sendable, Equatable {
         }
         if let editedText { object.field("edited_text", editedText) }
         if isRevoked { object.field("revoked", true) }
+        if let sentAt { object.field("sent_at", sentAt.description) }
+        if let deliveredAt { object.field("delivered_at", deliveredAt.description) }
+        if let readAt { object.field("read_at", readAt.description) }
+        if let playedAt { object.field("played_at", playedAt.description) }
+        if resends > 0 { object.field("resends", Int64(resends)) }
     }
 }
 

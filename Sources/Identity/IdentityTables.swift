@@ -35,7 +35,7 @@ package enum IdentityTables {
         columns: [
             Column("tenant_id", .uuid), Column("id", .uuid), Column("user_id", .uuid), Column("refresh_id", .text), Column("created_at", .timestamp),
             Column("expires_at", .timestamp), Column("address", .text, since: 5), Column("agent", .text, since: 5),
-            Column("last_used_at", .timestamp, since: 5), Column("previous_refresh_id", .text, since: 12),
+            Column("last_used_at", .timestamp, since: 5), Column("previous_refresh_id", .text, since: 10),
         ]
     )
 

@@ -140,9 +140,15 @@ struct Server {
                 tenants: tenants,
                 store: store,
                 sender: desk.bridge(simulator, logger: logger),
-                guarding: SendGuard(board: breakers, dependency: .whatsapp, verdict: WhatsAppBridge.verdict, rateLimit: WhatsAppBridge.rateLimit),
+                guarding: SendGuard(
+                    board: breakers,
+                    dependency: .whatsapp,
+                    verdict: WhatsAppBridge.verdict,
+                    isOfNumber: WhatsAppBridge.isOfNumber,
+                    rateLimit: WhatsAppBridge.rateLimit
+                ),
                 stops: desk.stops,
-                accountStopped: { [operations] in await Self.tell($1, $0, operations) },
+                accountStopped: { [operations] in await Self.tell($2, $0, $1, operations) },
                 environment: environment,
                 logger: logger
             ),
@@ -158,7 +164,9 @@ struct Server {
             let worker = pipedrive.worker(tenants, store, breakers, environment, logger)
             for kind in [HandOff.jobKind, PipedriveNews.jobKind] { workers[kind] = worker }
         }
-        let runner = JobRunner(workers: workers, store: store, environment: environment, logger: logger)
+        var jobLimits = JobRunner.Limits()
+        jobLimits.concurrencyOfKind[ConversationDesk.mediaJobKind] = MediaWorker.maxConcurrent
+        let runner = JobRunner(workers: workers, store: store, environment: environment, limits: jobLimits, logger: logger)
         outlet.connect(runner: runner, tenants: tenants)
         breakers.onMoved { tenant, dependency, before, now in
             logger.log(

@@ -18,7 +18,22 @@ struct WhatsAppBridge: MessageSender {
     /// Where files go up to be sent by their ids; `nil`: nowhere, and a name stands in for the id.
     let media: (any WhatsAppMedia)?
     let files: MediaFiles
+    /// How many numbers a business has.
+    let numberCount: @Sendable (TenantID) async -> Int
     let logger: Logger
+
+    func hasSeveralNumbers(_ tenant: TenantID) async -> Bool { await numberCount(tenant) > 1 }
+    func number(_ wanted: String?, of tenant: TenantID) async -> String? { await credentials(tenant, wanted)?.phoneNumberID }
+
+    /// Whether a result speaks of the number it went out from, rather than of WhatsApp as a whole: an error that WhatsApp itself answered with, of one that is
+    /// otherwise in order.
+    static func isOfNumber(_ result: SendResult) -> Bool {
+        switch result {
+        case .again(_, let failure), .held(_, let failure):
+            Int(failure.code).flatMap { WhatsAppErrorRule.rule(for: $0) }?.countsAgainstBreaker ?? false
+        case .sent, .refused, .stopped, .unknown: false
+        }
+    }
 
     /// What the result of a send says of WhatsApp itself, as opposed to this message, recipient or account (research/conversations.md §10, lesson 16).
     static func verdict(_ result: SendResult) -> CallVerdict {
@@ -78,7 +93,7 @@ struct WhatsAppBridge: MessageSender {
 
     private func result(of outcome: SendOutcome, _ message: MessageID) -> SendResult {
         switch outcome {
-        case .sent(let wamid, _): return .sent(externalID: wamid)
+        case .sent(let wamid, let waID): return .sent(externalID: wamid, waID: waID)
         case .refused(let code, let title, let action): return refused(code, title, action, message)
         case .retry(let after, let code, let reason): return later(after, code, reason, message)
         case .unknown(let reason):

@@ -21,9 +21,17 @@ struct WhatsAppParts {
     /// The server's own token.
     let token: String
     let credentials: @Sendable (TenantID, _ phoneNumberID: String?) async -> WhatsAppCredentials?
+    let numberCount: @Sendable (TenantID) async -> Int
 
     func bridge(_ simulator: WhatsAppSimulator, logger: Logger) -> WhatsAppBridge {
-        WhatsAppBridge(sender: client ?? simulator, credentials: credentials, media: client, files: files, logger: logger)
+        WhatsAppBridge(
+            sender: client ?? simulator,
+            credentials: credentials,
+            media: client,
+            files: files,
+            numberCount: numberCount,
+            logger: logger
+        )
     }
 
     func fetcher(maxBytes: Int, logger: Logger) -> any MediaFetcher {
@@ -111,15 +119,20 @@ extension Server {
             seal: seal,
             client: client,
             token: token,
-            credentials: credentials
+            credentials: credentials,
+            numberCount: { tenant in
+                if isSimulated { return 1 }
+                let configured = await directory.tenant(tenant)?.phoneNumberID
+                return numbers.numbers(of: tenant).count { $0.phoneNumberID != configured } + (configured == nil ? 0 : 1)
+            }
         )
     }
 
     /// Shown at once to everybody of the business: nothing goes out until somebody does something.
-    static func tell(_ failure: Message.Failure, _ tenant: TenantID, _ operations: Operations) async {
+    static func tell(_ failure: Message.Failure, _ tenant: TenantID, _ number: String?, _ operations: Operations) async {
         let server = Principal(tenant: tenant, user: UserID(UniqueID(high: 0, low: 1)), role: .owner, name: "Plantão")
         let text =
-            "O WhatsApp parou de aceitar mensagens desta conta: \(failure.message) (código \(failure.code)). As mensagens esperam até que isso seja resolvido."
+            "O WhatsApp parou de aceitar mensagens \(number.map { "do número \($0)" } ?? "desta conta"): \(failure.message) (código \(failure.code)). As mensagens esperam até que isso seja resolvido."
         _ = try? await operations.postNotice(text, clientMessageID: nil, by: server)
     }
 }

@@ -88,6 +88,8 @@ package final class BreakerBoard: Sendable {
     private struct Key: Hashable {
         let tenant: TenantID
         let dependency: Dependency
+        /// What of a business reaches it, where there are several ways: one of its numbers.
+        var number: String?
     }
 
     private struct State {
@@ -129,9 +131,10 @@ package final class BreakerBoard: Sendable {
     package func isUsed(_ dependency: Dependency) -> Bool { state.withLock { $0.used.contains(dependency) } }
 
     /// The breaker that stands between a business and what is its own. Made when first asked for; kept, as it says what happened.
-    package func breaker(_ dependency: Dependency, of tenant: TenantID) -> TenantBreaker {
+    /// - Parameter number: one of several of the business's numbers, which has trouble of its own.
+    package func breaker(_ dependency: Dependency, of tenant: TenantID, number: String? = nil) -> TenantBreaker {
         precondition(!dependency.isShared, "\(dependency) is the whole server's")
-        let key = Key(tenant: tenant, dependency: dependency)
+        let key = Key(tenant: tenant, dependency: dependency, number: number)
         return state.withLock { state in
             if let breaker = state.own[key] { return breaker }
             let breaker = TenantBreaker(settings(of: dependency), environment: environment) { [weak self] before, now in
@@ -175,6 +178,11 @@ package final class BreakerBoard: Sendable {
 
     /// One of the server's own; `nil` where it does not depend on that.
     package func shared(_ dependency: Dependency) -> CircuitBreaker? { state.withLock { $0.shared[dependency] }?.breaker }
+    /// Those of a business's numbers, by number.
+    package func numbers(_ dependency: Dependency, of tenant: TenantID) -> [(number: String, breaker: CircuitBreaker)] {
+        state.withLock { state in state.own.filter { $0.key.tenant == tenant && $0.key.dependency == dependency } }
+            .compactMap { key, control in key.number.map { ($0, control.breaker) } }.sorted { $0.0 < $1.0 }
+    }
 
     /// Every breaker there is, for what is counted over all businesses.
     package var all: [(dependency: Dependency, breaker: CircuitBreaker)] {
@@ -187,7 +195,15 @@ package final class BreakerBoard: Sendable {
     let orders = BreakerOrders()
 
     func carryOut(_ order: BreakerOrder, on dependency: Dependency, of tenant: TenantID) {
-        guard dependency.isShared else { return breaker(dependency, of: tenant).carryOut(order) }
+        guard dependency.isShared else {
+            if case .reset = order {
+                let numbers = state.withLock { state in
+                    state.own.filter { $0.key.tenant == tenant && $0.key.dependency == dependency && $0.key.number != nil }.map(\.value)
+                }
+                for number in numbers { number.carryOut(.reset) }
+            }
+            return breaker(dependency, of: tenant).carryOut(order)
+        }
         state.withLock { $0.shared[dependency] }?.carryOut(order)
     }
 

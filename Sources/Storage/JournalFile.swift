@@ -201,7 +201,8 @@ final class JournalFile: Sendable {
         try file.write { db in for row in rows { try self.tables.write(row, mayBeOlder: true, db) } }
     }
 
-    func jobs(limit: Int) async throws -> [Job] { try await file.read { try Query.oldestJobs(limit).rows($0).map(Job.init) } }
+    func jobs(_ query: Query) async throws -> [Job] { try await file.read { try query.rows($0).map(Job.init) } }
+    func tenantsWithJobs() async throws -> [TenantID] { try await file.read { try Query.tenantsWithJobs.rows($0).map(TenantID.init(row:)) } }
     func marks(_ keys: [Mark.Key]) async throws -> [Mark.Key: String] { try await file.read { try Mark.Key.results(of: keys, $0) } }
     func oldMarks(before time: Timestamp) throws -> [Mark.Key] { try file.pool.read { try Mark.Key.old(before: time, $0) } }
 

@@ -42,8 +42,14 @@ package struct MeasuredStore: ManagedStore {
     package func marks(_ keys: [Mark.Key]) async throws(Refusal) -> [Mark.Key: String] {
         try await timed("marks") { () async throws(Refusal) in try await base.marks(keys) }
     }
-    package func jobs(limit: Int) async throws(Refusal) -> [Job] {
-        try await timed("read") { () async throws(Refusal) in try await base.jobs(limit: limit) }
+    package func tenantsWithJobs() async throws(Refusal) -> [TenantID] {
+        try await timed("read") { () async throws(Refusal) in try await base.tenantsWithJobs() }
+    }
+    package func jobs(of tenant: TenantID, after lane: String, limit: Int) async throws(Refusal) -> [Job] {
+        try await timed("read") { () async throws(Refusal) in try await base.jobs(of: tenant, after: lane, limit: limit) }
+    }
+    package func jobs(of tenant: TenantID, in lane: String, limit: Int) async throws(Refusal) -> [Job] {
+        try await timed("read") { () async throws(Refusal) in try await base.jobs(of: tenant, in: lane, limit: limit) }
     }
 
     // MARK: Operators

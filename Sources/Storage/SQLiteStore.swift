@@ -49,7 +49,13 @@ package final class SQLiteStore: ManagedStore {
         }
     }
 
-    package func jobs(limit: Int) async throws(Refusal) -> [Job] { try await rows(.oldestJobs(limit)).map(Job.init) }
+    package func tenantsWithJobs() async throws(Refusal) -> [TenantID] { try await rows(.tenantsWithJobs).map(TenantID.init(row:)) }
+    package func jobs(of tenant: TenantID, after lane: String, limit: Int) async throws(Refusal) -> [Job] {
+        try await rows(.jobs(of: tenant, after: lane, limit)).map(Job.init)
+    }
+    package func jobs(of tenant: TenantID, in lane: String, limit: Int) async throws(Refusal) -> [Job] {
+        try await rows(.jobs(of: tenant, in: lane, limit)).map(Job.init)
+    }
 
     package func marks(_ keys: [Mark.Key]) async throws(Refusal) -> [Mark.Key: String] {
         do { return try await file.read { try Mark.Key.results(of: keys, $0) } } catch { throw .storeUnavailable() }

@@ -67,7 +67,32 @@ extension Job {
 }
 
 extension Query {
-    static func oldestJobs(_ limit: Int) -> Query { .select(from: StorageTables.jobs, "ORDER BY lane, position LIMIT ?", [.integer(Int64(limit))]) }
+    static let tenantsWithJobs = Query("SELECT DISTINCT tenant_id FROM jobs", kinds: [.uuid])
+
+    static func jobs(of tenant: TenantID, after lane: String, _ limit: Int) -> Query {
+        .select(
+            from: StorageTables.jobs,
+            // By the key, and sorted: the lanes' index would lead through everybody's.
+            "WHERE tenant_id = ? AND +lane > ? ORDER BY +lane, position LIMIT ?",
+            [.id(tenant), .text(lane), .integer(Int64(limit))]
+        )
+    }
+
+    static func jobs(of tenant: TenantID, in lane: String, _ limit: Int) -> Query {
+        .select(
+            from: StorageTables.jobs,
+            "WHERE tenant_id = ? AND lane = ? ORDER BY position LIMIT ?",
+            [.id(tenant), .text(lane), .integer(Int64(limit))]
+        )
+    }
+}
+
+extension TenantID {
+    /// A row of nothing else.
+    init(row: Row) {
+        var row = row
+        self = row.id()
+    }
 }
 
 extension Mark.Key {

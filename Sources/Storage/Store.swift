@@ -47,8 +47,12 @@ package protocol Store: Sendable {
     func holdsBack(_ tenant: TenantID) -> Bool
     /// The results of those of `keys` that were marked, read from the journal itself: it answers even when a remote store does not.
     func marks(_ keys: [Mark.Key]) async throws(Refusal) -> [Mark.Key: String]
-    /// The first `limit` jobs by lane and order, read from the journal itself.
-    func jobs(limit: Int) async throws(Refusal) -> [Job]
+    /// Whose jobs there are, read from the journal itself.
+    func tenantsWithJobs() async throws(Refusal) -> [TenantID]
+    /// A tenant's first `limit` jobs of the lanes whose names come after `lane`, by lane and order; read from the journal itself.
+    func jobs(of tenant: TenantID, after lane: String, limit: Int) async throws(Refusal) -> [Job]
+    /// The first `limit` jobs of one lane, by order; read from the journal itself.
+    func jobs(of tenant: TenantID, in lane: String, limit: Int) async throws(Refusal) -> [Job]
 }
 
 extension Store {

@@ -314,8 +314,14 @@ package final class WriteBehindStore: ManagedStore {
         do { return try await file.marks(keys) } catch { throw .storeUnavailable() }
     }
 
-    package func jobs(limit: Int) async throws(Refusal) -> [Job] {
-        do { return try await file.jobs(limit: limit) } catch { throw .storeUnavailable() }
+    package func tenantsWithJobs() async throws(Refusal) -> [TenantID] {
+        do { return try await file.tenantsWithJobs() } catch { throw .storeUnavailable() }
+    }
+    package func jobs(of tenant: TenantID, after lane: String, limit: Int) async throws(Refusal) -> [Job] {
+        do { return try await file.jobs(.jobs(of: tenant, after: lane, limit)) } catch { throw .storeUnavailable() }
+    }
+    package func jobs(of tenant: TenantID, in lane: String, limit: Int) async throws(Refusal) -> [Job] {
+        do { return try await file.jobs(.jobs(of: tenant, in: lane, limit)) } catch { throw .storeUnavailable() }
     }
 
     package func quarantined(of tenant: TenantID?) async throws(Refusal) -> [QuarantinedRow] {

@@ -36,6 +36,14 @@ extension AgentCommand {
                 return nil
             }
             command = .react(to: id, emoji: emoji.flatMap { $0.isEmpty ? nil : $0 })
+        case "resend":
+            let text = fields.text("message_id", max: 64)
+            guard let id = MessageID(text) else {
+                if !text.isEmpty { fields.refuse("message_id", "deve ser o id de uma mensagem desta conversa", type: "uuid_parsing") }
+                try fields.check()
+                return nil
+            }
+            command = .resend(id)
         case "notes":
             command = .note(
                 text: fields.text("text", max: maxTextCharacters),

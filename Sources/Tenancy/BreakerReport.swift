@@ -26,14 +26,22 @@ package enum BreakerReport {
             object: { breakers in
                 for (dependency, breaker) in board?.breakers(of: tenant) ?? [] {
                     breakers.key(dependency.rawValue)
-                    write(dependency, breaker, isUsed: board?.isUsed(dependency) ?? false, to: &breakers)
+                    let numbers = board?.numbers(dependency, of: tenant) ?? []
+                    write(dependency, breaker, isUsed: board?.isUsed(dependency) ?? false, numbers: numbers, to: &breakers)
                 }
             }
         )
     }
 
     /// Times as moments and not as what is left of them: what does not change is not told again.
-    package static func write(_ dependency: Dependency, _ breaker: CircuitBreaker, isUsed: Bool, to writer: inout JSONWriter) {
+    /// - Parameter numbers: of a business with several, those that something was sent from.
+    package static func write(
+        _ dependency: Dependency,
+        _ breaker: CircuitBreaker,
+        isUsed: Bool,
+        numbers: [(number: String, breaker: CircuitBreaker)] = [],
+        to writer: inout JSONWriter
+    ) {
         writer.object {
             $0.field("name", dependency.rawValue)
             $0.field("state", breaker.state.rawValue)
@@ -46,6 +54,21 @@ package enum BreakerReport {
             $0.field("cause", breaker.cause?.rawValue)
             $0.field("shared", dependency.isShared)
             $0.field("in_use", isUsed)
+            if !numbers.isEmpty {
+                $0.list("numbers") { list in
+                    for (number, breaker) in numbers {
+                        list.object {
+                            $0.field("phone_number_id", number)
+                            $0.field("state", breaker.state.rawValue)
+                            $0.field("failure_count", breaker.failures)
+                            $0.field("times_opened", breaker.timesOpened)
+                            $0.field("opened_at", breaker.openedAt?.description)
+                            $0.field("open_until", breaker.openUntil?.description)
+                            $0.field("cause", breaker.cause?.rawValue)
+                        }
+                    }
+                }
+            }
             guard let force = breaker.force else { return $0.field("forced", raw: "null") }
             $0.field(
                 "forced",

@@ -3,7 +3,6 @@ package import Jobs
 package import Kernel
 package import Logging
 package import Storage
-import Synchronization
 
 /// Fetches one file from where customers' files are, and keeps it.
 package protocol MediaFetcher: Sendable {
@@ -13,7 +12,7 @@ package protocol MediaFetcher: Sendable {
 
 /// Carries out the jobs that fetch what customers sent.
 package struct MediaWorker: JobWorker {
-    /// Files on their way at once: the rest of the runner is for messages, which are small and in a hurry.
+    /// Files on their way at once: large, and in less of a hurry than messages.
     package static let maxConcurrent = 16
 
     private let tenants: Tenants
@@ -21,11 +20,6 @@ package struct MediaWorker: JobWorker {
     private let fetcher: any MediaFetcher
     private let environment: Environment
     private let logger: Logger
-    private let running = Running()
-
-    private final class Running: Sendable {
-        let count = Mutex(0)
-    }
 
     package init(tenants: Tenants, store: any Store, fetcher: any MediaFetcher, environment: Environment, logger: Logger) {
         self.tenants = tenants
@@ -36,13 +30,6 @@ package struct MediaWorker: JobWorker {
     }
 
     package func attempt(_ job: Job) async -> JobProgress {
-        let hasRoom = running.count.withLock { count in
-            guard count < Self.maxConcurrent else { return false }
-            count += 1
-            return true
-        }
-        guard hasRoom else { return .again(later(job, seconds: 1)) }
-        defer { running.count.withLock { $0 -= 1 } }
         do throws(Refusal) {
             let order = try await tenants.use(job.tenant) { cell throws(Refusal) in
                 try await bringIn(job, cell)

@@ -35,7 +35,8 @@ extension Operations {
             throw Refusal(.notFound, "not_found", "Não há circuit breaker com este nome.")
         }
         var writer = JSONWriter(capacity: 512)
-        BreakerReport.write(dependency, breaker, isUsed: board.isUsed(dependency), to: &writer)
+        let numbers = board.numbers(dependency, of: principal.tenant)
+        BreakerReport.write(dependency, breaker, isUsed: board.isUsed(dependency), numbers: numbers, to: &writer)
         return writer.bytes
     }
 

@@ -77,7 +77,7 @@ extension Operations {
         }
         switch answer {
         case .conversation(let json): return Answer(json)
-        case .message(let json): return Answer(json, isNew: true)
+        case .message(let json), .presentMessage(let json): return Answer(json, isNew: true)
         case .earlier(let id):
             guard let stored = try await ConversationDesk.message(id, tenant: tenant, from: store) else { throw .notFound(.message) }
             return Answer(stored.json(for: .visitor), isNew: true)

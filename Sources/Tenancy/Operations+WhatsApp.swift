@@ -8,7 +8,7 @@ extension AgentCommand {
     var otherMessage: MessageID? {
         switch self {
         case .send(let outgoing, _): outgoing.replyTo
-        case .react(let message, _): message
+        case .react(let message, _), .resend(let message): message
         default: nil
         }
     }
@@ -58,7 +58,9 @@ extension Operations {
         let live = try await tenants.use(principal.tenant) { cell throws(Refusal) in try await cell.message(message).committed() }
         var known = live
         if known == nil { known = try await ConversationDesk.message(message, tenant: principal.tenant, from: store) }
-        guard let found = known, found.conversation == conversation else { throw .notFound(.message) }
+        guard let found = known, found.conversation == conversation, principal.audience == .staff || found.isForVisitor else {
+            throw .notFound(.message)
+        }
         guard let content = found.content.flatMap({ try? JSON.parse($0) }), let state = content["state"]?.string else {
             throw Refusal(.notFound, "no_media", "A mensagem não tem arquivo.")
         }

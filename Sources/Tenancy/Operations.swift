@@ -71,6 +71,7 @@ package struct Operations: Sendable {
         case .message(let json):
             telemetry.metrics.messageProcessing.observe(.now - start, LabelValues("outbound"))
             return Answer(json, isNew: true)
+        case .presentMessage(let json): return Answer(json)
         case .earlier(let message):
             guard let stored = try await ConversationDesk.message(message, tenant: principal.tenant, from: store) else { throw .notFound(.message) }
             return Answer(stored.json, isNew: true)
@@ -115,6 +116,8 @@ package struct Operations: Sendable {
     package func receive(_ messages: [CustomerMessage], tenant: TenantID) async throws(Refusal) {
         try gate.admit()
         let start = ContinuousClock.now
+        // As the customers sent it, wherever it stands in the delivery; what was sent in the same second, as it came (research/conversations.md §10, lesson 13).
+        let messages = messages.enumerated().sorted { ($0.element.sentAt, $0.offset) < ($1.element.sentAt, $1.offset) }.map(\.element)
         try await tenants.use(tenant) { cell throws(Refusal) in
             let seen = try await store.marks(messages.map { $0.mark(tenant: tenant) })
             let missing = await cell.missing(messages.map(\.from))
@@ -142,6 +145,8 @@ package struct Operations: Sendable {
                         await cell.adopt(stored)
                     }
                 }
+                // It may say something of the contact.
+                if report.failure != nil, let conversation = await cell.conversation(of: report) { try await bringIn(conversation, cell) }
                 try await cell.reported(report).committed()
             }
         }
@@ -232,7 +237,7 @@ package struct Operations: Sendable {
 
     /// The RPC methods that there are.
     package static let methods: Set<String> = Set(AgentCommand.verbs.map { "conversation.\($0)" }).union([
-        "conversation.typing", "consultor.connection", "consultor.wrapped-up", "notice.post", "echo",
+        "conversation.resend", "conversation.typing", "consultor.connection", "consultor.wrapped-up", "notice.post", "echo",
     ])
 
     /// A remote procedure call: the twin of a REST call, with `conversation_id` among its fields. `nil` when there is no such method.

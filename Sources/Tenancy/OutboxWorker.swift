@@ -9,6 +9,15 @@ import Telemetry
 package protocol MessageSender: Sendable {
     /// One attempt, bounded in time.
     func send(_ order: SendOrder, tenant: TenantID) async -> SendResult
+    /// Whether the business has several numbers, each with trouble of its own.
+    func hasSeveralNumbers(_ tenant: TenantID) async -> Bool
+    /// Which of them something goes out from that is to go out from this one; `nil`: from whichever.
+    func number(_ wanted: String?, of tenant: TenantID) async -> String?
+}
+
+extension MessageSender {
+    package func hasSeveralNumbers(_ tenant: TenantID) async -> Bool { false }
+    package func number(_ wanted: String?, of tenant: TenantID) async -> String? { wanted }
 }
 
 /// Carries out the outbox's jobs: has the desk note that an attempt begins, sends, and has it note what came of it.
@@ -19,7 +28,8 @@ package struct OutboxWorker: JobWorker {
     private let guarding: SendGuard?
     private let stops: AccountStops
     /// An account was stopped: people are to be told.
-    private let accountStopped: @Sendable (TenantID, Message.Failure) async -> Void
+    private let accountStopped: @Sendable (TenantID, _ number: String?, Message.Failure) async -> Void
+    private let pace = NumberPace()
     private let environment: Environment
     private let logger: Logger
 
@@ -29,7 +39,7 @@ package struct OutboxWorker: JobWorker {
         sender: any MessageSender,
         guarding: SendGuard? = nil,
         stops: AccountStops = AccountStops(),
-        accountStopped: @escaping @Sendable (TenantID, Message.Failure) async -> Void = { _, _ in },
+        accountStopped: @escaping @Sendable (TenantID, _ number: String?, Message.Failure) async -> Void = { _, _, _ in },
         environment: Environment,
         logger: Logger
     ) {
@@ -44,17 +54,20 @@ package struct OutboxWorker: JobWorker {
     }
 
     package func attempt(_ job: Job) async -> JobProgress {
+        let number: String?
+        do throws(Refusal) { number = try await ownNumber(job) } catch { return .again(later(job, seconds: Int64(error.retryAfterSeconds ?? 1))) }
         // Before anything is written of an attempt: while the breaker is open a message waits as it is, and is not a bit older for it.
         var permit: SendGuard.Permit?
         if let guarding {
-            switch guarding.ask(job.tenant) {
+            switch guarding.ask(job.tenant, number) {
             case .allowed(let allowed): permit = allowed
             case .refused(let retryAfter): return .held(until: environment.now() + retryAfter)
             }
         }
         // Whichever way this ends, the permit is given back: a probe that is forgotten would hold everybody up until its lease ends.
         defer { permit?.abandon() }
-        if let until = stops.holds(job.tenant, at: environment.now()) { return .held(until: until) }
+        if let until = stops.holds(job.tenant, number, at: environment.now()) { return .held(until: until) }
+        if let until = pace.ask(job.tenant, number, at: environment.now()) { return .held(until: until) }
         do throws(Refusal) {
             let attempt = try await tenants.use(job.tenant) { cell throws(Refusal) in
                 try await bringIn(job, cell)
@@ -67,7 +80,8 @@ package struct OutboxWorker: JobWorker {
                 count(result, took: .now - start)
                 permit?.report(result)
                 permit = nil
-                await learn(from: result, job.tenant)
+                await learn(from: result, job.tenant, number)
+                await meetOthers(result, job.tenant)
                 return await settle(begun, result)
             case .ended: return .ended
             case .missing: return .again(later(job, seconds: 1))
@@ -93,13 +107,38 @@ package struct OutboxWorker: JobWorker {
         if let scope = guarding?.rateLimit(result) { metrics.whatsappRateLimits.add(1, LabelValues(scope)) }
     }
 
-    /// What one message's fate says about the whole account.
-    private func learn(from result: SendResult, _ tenant: TenantID) async {
+    /// The number that a job's message goes out from, where the business has several.
+    private func ownNumber(_ job: Job) async throws(Refusal) -> String? {
+        guard await sender.hasSeveralNumbers(job.tenant) else { return nil }
+        let wanted = try await tenants.use(job.tenant) { cell throws(Refusal) in
+            try await bringIn(job, cell)
+            return await cell.phoneNumberID(of: job)
+        }
+        return await sender.number(wanted, of: job.tenant)
+    }
+
+    /// What one message's fate says about its number, and about the whole account.
+    private func learn(from result: SendResult, _ tenant: TenantID, _ number: String?) async {
         switch result {
         case .stopped(_, let failure):
-            if stops.refused(tenant, failure, at: environment.now()) { await accountStopped(tenant, failure) }
-        case .sent, .refused: if stops.lift(tenant) { logger.notice("an account sends again", metadata: ["tenant": "\(tenant)"]) }
+            let (isNews, number) = stops.refused(tenant, number, failure, at: environment.now())
+            if isNews { await accountStopped(tenant, number, failure) }
+        case .sent, .refused: if stops.passed(tenant, number) { logger.notice("an account sends again", metadata: ["tenant": "\(tenant)"]) }
+        case .held(let after, let failure) where failure.code == Self.numberIsTooFast:
+            pace.tooFast(tenant, number, waiting: after ?? .seconds(1), at: environment.now())
         case .again, .held, .unknown: break
+        }
+    }
+
+    private static let numberIsTooFast = "130429"
+
+    /// The number that an answer names may be another contact's, who is not in memory.
+    private func meetOthers(_ result: SendResult, _ tenant: TenantID) async {
+        guard case .sent(_, let waID?) = result else { return }
+        // Without them nothing is learnt: the number comes with the next answer again.
+        _ = try? await tenants.use(tenant) { cell throws(Refusal) in
+            let missing = await cell.missing([ContactIdentity(waIDs: [waID], bsuid: nil)])
+            if !missing.isEmpty { await cell.adopt(try await ConversationDesk.contacts(missing, tenant: tenant, from: store)) }
         }
     }
 

@@ -126,7 +126,7 @@ extension Outgoing {
         return ["button": .string(button ?? ""), "sections": .array(read)]
     }
 
-    /// `{name, language?, parameters?: [text], components?: [object]}`. `parameters` fill the body's variables in order; `components` is WhatsApp's own
+    /// `{name, language?, category?, parameters?: [text], components?: [object]}`. `parameters` fill the body's variables in order; `components` is WhatsApp's own
     /// shape, for templates with headers or buttons.
     private static func template(_ value: JSON, _ fields: inout RequestFields) -> (JSON, String) {
         let name = text(value, "name", in: "template", max: 512, &fields) ?? ""
@@ -145,6 +145,12 @@ extension Outgoing {
             }
         }
         var template: JSON = ["name": .string(name), "language": .string(language), "parameters": .array(parameters.map { .string($0) })]
+        if let category = text(value, "category", in: "template", max: 32, required: false, &fields) {
+            if !["marketing", "utility", "authentication"].contains(category) {
+                fields.refuse("template", "category deve ser marketing, utility ou authentication", type: "enum")
+            }
+            template = template.adding("category", .string(category))
+        }
         if let components = value["components"], !components.isNull {
             if let objects = components.array, objects.count <= 16, objects.allSatisfy({ $0.object != nil }), components.bytes.count <= 8192 {
                 template = template.adding("components", components)

@@ -10,6 +10,12 @@ extension TenantCell {
         return onDesk { $0.mediaEnded(job, result, moment) }
     }
 
+    package func phoneNumberID(of job: Job) -> String? { desk.assumeIsolated { $0.phoneNumberID(of: job) } }
+    /// The conversation of the message that a status is about, if the message is in memory.
+    package func conversation(of report: StatusReport) -> ConversationID? {
+        desk.assumeIsolated { desk in (report.message ?? desk.message(externalID: report.externalID)).flatMap { desk.conversation(of: $0) } }
+    }
+
     /// `nil` when it is not in memory.
     package func message(_ id: MessageID) -> Pending<Message?> { onDesk { ($0.message(id), Change()) } }
 

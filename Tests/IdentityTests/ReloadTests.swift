@@ -62,5 +62,11 @@ final class SlowStore: Store {
         return rows
     }
     func marks(_ keys: [Mark.Key]) async throws(Refusal) -> [Mark.Key: String] { try await inner.marks(keys) }
-    func jobs(limit: Int) async throws(Refusal) -> [Job] { try await inner.jobs(limit: limit) }
+    func tenantsWithJobs() async throws(Refusal) -> [TenantID] { try await inner.tenantsWithJobs() }
+    func jobs(of tenant: TenantID, after lane: String, limit: Int) async throws(Refusal) -> [Job] {
+        try await inner.jobs(of: tenant, after: lane, limit: limit)
+    }
+    func jobs(of tenant: TenantID, in lane: String, limit: Int) async throws(Refusal) -> [Job] {
+        try await inner.jobs(of: tenant, in: lane, limit: limit)
+    }
 }

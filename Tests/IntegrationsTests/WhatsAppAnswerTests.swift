@@ -52,12 +52,19 @@ import Testing
     }
 
     @Test(arguments: ["", "<html>502 Bad Gateway</html>", "{}", #"{"error":"x"}"#]) func aServerErrorWithoutACodeIsUnknown(body: String) {
-        for status in [500, 502, 503, 504, 408] {
+        for status in [500, 501, 502, 504, 408] {
             guard case .unknown = outcome(status, body) else {
                 Issue.record("HTTP \(status)")
                 return
             }
         }
+    }
+
+    /// As an outage begins. 502 and 504 are not among it: what gave up may have passed the message on.
+    @Test(arguments: ["", "<html>502 Bad Gateway</html>", "{}"]) func aServiceThatIsUnavailableHasNotSentIt(body: String) {
+        #expect(outcome(503, body) == .retry(after: nil, code: nil, reason: "HTTP 503 without an error code"))
+        #expect(outcome(503, body, retryAfter: .seconds(30)) == .retry(after: .seconds(30), code: nil, reason: "HTTP 503 without an error code"))
+        #expect(outcome(503, body).countsAgainstBreaker)
     }
 
     @Test func otherAnswersWithoutACodeSayItWasNotSent() {

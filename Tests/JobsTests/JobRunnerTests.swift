@@ -14,7 +14,14 @@ import Testing
 
     init() { worker = FakeWorker(store) }
 
-    private func job(_ lane: String, _ order: Int64, state: Job.State = .ready, in delay: Duration = .zero, kind: String = "work") -> Job {
+    private func job(
+        _ lane: String,
+        _ order: Int64,
+        state: Job.State = .ready,
+        in delay: Duration = .zero,
+        kind: String = "work",
+        of tenant: TenantID = tenant
+    ) -> Job {
         Job(
             id: JobID(UniqueID(high: UInt64(lane.utf8.reduce(0) { $0 * 31 + Int($1) }), low: UInt64(order))),
             tenant: tenant,
@@ -227,6 +234,91 @@ import Testing
         #expect(!worker.state.value.overlapped, "seed \(seed)")
     }
 
+    // MARK: Many businesses
+
+    /// A business whose every attempt is held, as that of a stopped account is, with many times what fits into memory, and others that write meanwhile.
+    @Test(.timeLimit(.minutes(1)), arguments: 1...6) func aBusinessThatIsStoppedKeepsNobodyElseWaiting(_ seed: UInt64) async throws {
+        var random = SeededGenerator(seed: seed)
+        let runner = runner(concurrency: 4, inMemory: 40)
+        let stopped = TenantID(UniqueID(high: 9, low: 9))
+        let others = (1...8).map { TenantID(UniqueID(high: 2, low: $0)) }
+        let monday = clock.manual.now + .seconds(86_400)
+        worker.state.change { $0.heldUntil["stopped"] = monday }
+        let backlog = (0..<400).map { job("stopped\($0 % 100)", Int64($0 / 100 + 1), of: stopped) }
+        store.put(backlog)
+        try await running(runner) {
+            add((0..<400).map { job("stopped\($0 % 50)x", Int64($0 / 50 + 1), of: stopped) }, to: runner)
+            var orders: [String: Int64] = [:]
+            for _ in 0..<20 {
+                let added = (0..<Int.random(in: 1...12, using: &random)).map { _ in
+                    let business = Int.random(in: 0..<others.count, using: &random)
+                    let lane = "l\(business)\(Int.random(in: 0..<3, using: &random))"
+                    orders[lane, default: 0] += 1
+                    return job(lane, orders[lane]!, of: others[business])
+                }
+                add(added, to: runner)
+                // No clock moves: what is added is carried out now, or never.
+                await worker.state.until { state in added.allSatisfy { state.ended.contains($0.payload) } }
+            }
+            for (lane, last) in orders {
+                #expect(
+                    worker.state.value.begun.filter { $0.hasPrefix(lane + "-") } == (1...last).map { "\(lane)-\($0)" },
+                    "seed \(seed), lane \(lane)"
+                )
+            }
+            #expect(worker.state.value.ended.allSatisfy { !$0.hasPrefix("stopped") })
+            // Put in order again, all of it goes out, each lane in its order.
+            worker.state.change { $0.heldUntil = [:] }
+            for _ in 0..<4000 where store.state.value.jobs.count > 0 {
+                runner.letGo("work", of: stopped)
+                await clock.runnerWentRound()
+            }
+        }
+        #expect(store.state.value.jobs.isEmpty, "seed \(seed)")
+        let ended = worker.state.value.ended
+        for lane in 0..<100 { #expect(ended.filter { $0.hasPrefix("stopped\(lane)-") } == (1...4).map { "stopped\(lane)-\($0)" }, "seed \(seed)") }
+        for lane in 0..<50 { #expect(ended.filter { $0.hasPrefix("stopped\(lane)x-") } == (1...8).map { "stopped\(lane)x-\($0)" }, "seed \(seed)") }
+        #expect(!worker.state.value.overlapped, "seed \(seed)")
+    }
+
+    @Test(.timeLimit(.minutes(1))) func aBusinessWhoseAttemptsTakeLongLeavesSlotsToOthers() async throws {
+        let runner = runner(concurrency: 4)
+        let (slow, quick) = (TenantID(UniqueID(high: 3, low: 1)), TenantID(UniqueID(high: 3, low: 2)))
+        let names = (1...20).map { "slow\($0)-1" }
+        worker.state.change { $0.held.formUnion(names) }
+        try await running(runner) {
+            add((1...20).map { job("slow\($0)", 1, of: slow) }, to: runner)
+            await worker.state.until { $0.running.count == 4 }
+            add((1...20).map { job("quick\($0)", 1, of: quick) }, to: runner)
+            await worker.state.until { state in (1...20).allSatisfy { state.ended.contains("quick\($0)-1") } }
+            worker.state.change { $0.held.subtract(names) }
+            await worker.state.until { $0.ended.count == 40 }
+        }
+        #expect(worker.state.value.mostAtOnce <= 8)
+    }
+
+    @Test(.timeLimit(.minutes(1))) func kindsHaveSlotsOfTheirOwn() async throws {
+        var limits = JobRunner.Limits()
+        limits.concurrency = 2
+        limits.concurrencyOfKind["files"] = 1
+        let runner = JobRunner(
+            workers: ["work": worker, "files": worker],
+            store: store,
+            environment: clock.environment,
+            limits: limits,
+            logger: .silent
+        )
+        let names = (1...5).map { "f\($0)-1" }
+        worker.state.change { $0.held.formUnion(names) }
+        try await running(runner) {
+            add((1...5).map { job("f\($0)", 1, kind: "files") } + (1...5).map { job("w\($0)", 1) }, to: runner)
+            await worker.state.until { state in (1...5).allSatisfy { state.ended.contains("w\($0)-1") } }
+            #expect(worker.state.value.running.filter { $0.hasPrefix("f") }.count == 1)
+            worker.state.change { $0.held = [] }
+            await worker.state.until { $0.ended.count == 10 }
+        }
+    }
+
     @Test(.timeLimit(.minutes(1))) func aNewJobDoesNotOvertakeThoseOfItsLaneThatAreStillInTheStore() async throws {
         let runner = runner()
         store.put([job("a", 1)])
@@ -238,6 +330,7 @@ import Testing
 
     @Test(.timeLimit(.minutes(1))) func aJobToldWhileTheStoreIsBeingReadIsNotLost() async throws {
         let runner = runner()
+        store.put([job("0", 1)])
         store.state.change { $0.isHeld = true }
         try await running(runner) {
             // The reading has looked, and seen neither.
@@ -249,7 +342,7 @@ import Testing
             worker.letGo("a-1")
             for _ in 0..<5 { await clock.runnerWentRound() }
         }
-        #expect(worker.state.value.begun.sorted() == ["a-1", "b-1"])
+        #expect(worker.state.value.begun.sorted() == ["0-1", "a-1", "b-1"])
     }
 
     @Test(.timeLimit(.minutes(1))) func aJobThatEndsWhileTheStoreIsBeingReadIsNotRunAgain() async throws {

@@ -77,13 +77,21 @@ final class FakeStore: Store {
     func end(_ job: Job) { state.change { $0.jobs[job.id] = nil } }
 
     func rows(_ query: Query) async throws(Refusal) -> [Row] { preconditionFailure("the runner reads jobs only") }
-    func jobs(limit: Int) async throws(Refusal) -> [Job] {
+    func tenantsWithJobs() async throws(Refusal) -> [TenantID] { Array(Set(state.value.jobs.values.map(\.tenant))) }
+    func jobs(of tenant: TenantID, after lane: String, limit: Int) async throws(Refusal) -> [Job] {
+        try await read(limit) { $0.tenant == tenant && $0.lane > lane }
+    }
+    func jobs(of tenant: TenantID, in lane: String, limit: Int) async throws(Refusal) -> [Job] {
+        try await read(limit) { $0.tenant == tenant && $0.lane == lane }
+    }
+
+    private func read(_ limit: Int, where isMeant: @escaping @Sendable (Job) -> Bool) async throws(Refusal) -> [Job] {
         let (jobs, fails) = state.change { state -> ([Job], Bool) in
             state.readings += 1
             state.looked += 1
             let fails = state.failures > 0
             if fails { state.failures -= 1 }
-            return (state.jobs.values.sorted { ($0.lane, $0.order) < ($1.lane, $1.order) }, fails)
+            return (state.jobs.values.filter(isMeant).sorted { ($0.lane, $0.order) < ($1.lane, $1.order) }, fails)
         }
         await state.until { !$0.isHeld }
         state.change { $0.looked -= 1 }
@@ -107,6 +115,8 @@ final class FakeWorker: JobWorker {
         var isEverythingHeld = false
         /// What an attempt answers instead of ending, by job; used up from the front.
         var postponements: [String: [Timestamp]] = [:]
+        /// Until when jobs whose lanes begin like this are held.
+        var heldUntil: [String: Timestamp] = [:]
     }
     let state = Watched(State())
     private let store: FakeStore
@@ -142,6 +152,12 @@ final class FakeWorker: JobWorker {
             state.change { _ = $0.running.remove(name) }
             return .again(later)
         }
+        let held = state.change { state in
+            let time = state.heldUntil.first { name.hasPrefix($0.key) }?.value
+            if time != nil { state.running.remove(name) }
+            return time
+        }
+        if let held { return .held(until: held) }
         store.end(job)
         state.change { state in
             state.running.remove(name)

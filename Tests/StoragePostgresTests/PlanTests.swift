@@ -28,7 +28,9 @@ import Testing
             do throws(RemoteError) { return try await database.rows(query) } catch { throw Refusal(.unavailable, "store", "\(error)") }
         }
         func marks(_ keys: [Mark.Key]) async throws(Refusal) -> [Mark.Key: String] { [:] }
-        func jobs(limit: Int) async throws(Refusal) -> [Job] { [] }
+        func tenantsWithJobs() async throws(Refusal) -> [TenantID] { [] }
+        func jobs(of tenant: TenantID, after lane: String, limit: Int) async throws(Refusal) -> [Job] { [] }
+        func jobs(of tenant: TenantID, in lane: String, limit: Int) async throws(Refusal) -> [Job] { [] }
     }
 
     private struct NoJournal: Journal {

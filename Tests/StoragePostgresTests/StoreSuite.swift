@@ -153,7 +153,7 @@ import Testing
         try store.commit([end])
         await store.close()
         store = try await place.open()
-        #expect(try await store.jobs(limit: 10) == [jobs[1], jobs[2]])
+        #expect(try await store.jobs(of: jobs[1].tenant, after: "", limit: 10) == [jobs[1], jobs[2]])
         #expect(try await store.marks([mark.key]) == [mark.key: "r"])
         #expect(try await store.rows(.select(from: StorageTables.jobs)).count == 2)
         try store.forgetMarks(before: Timestamp(seconds: 2))

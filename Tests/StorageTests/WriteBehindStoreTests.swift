@@ -251,7 +251,9 @@ final class FakeDatabase: RemoteDatabase {
             var end = Change()
             end.endedJobs = [over]
             try store.commit([end])
-            #expect(try await store.jobs(limit: 10) == [job])
+            #expect(try await store.jobs(of: job.tenant, after: "", limit: 10) == [job])
+            #expect(try await store.jobs(of: job.tenant, in: job.lane, limit: 10) == [job])
+            #expect(try await store.jobs(of: job.tenant, after: job.lane, limit: 10).isEmpty)
             #expect(try await store.marks([mark.key]) == [mark.key: "r"])
             database.state.withLock { $0.isDown = false }
             await store.close()
@@ -259,7 +261,8 @@ final class FakeDatabase: RemoteDatabase {
         try FileManager.default.removeItem(atPath: directory.path)
         database.state.withLock { $0.isClosed = false }
         let store = try await open(database)
-        #expect(try await store.jobs(limit: 10) == [job])
+        #expect(try await store.tenantsWithJobs() == [job.tenant])
+        #expect(try await store.jobs(of: job.tenant, after: "", limit: 10) == [job])
         #expect(try await store.marks([mark.key]) == [mark.key: "r"])
         try store.forgetMarks(before: Timestamp(seconds: 2))
         #expect(try await store.marks([mark.key]).isEmpty)

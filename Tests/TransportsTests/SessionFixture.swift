@@ -73,7 +73,13 @@ final class SessionFixture: Sendable {
             return try await store.rows(query)
         }
         func marks(_ keys: [Mark.Key]) async throws(Refusal) -> [Mark.Key: String] { try await store.marks(keys) }
-        func jobs(limit: Int) async throws(Refusal) -> [Job] { try await store.jobs(limit: limit) }
+        func tenantsWithJobs() async throws(Refusal) -> [TenantID] { try await store.tenantsWithJobs() }
+        func jobs(of tenant: TenantID, after lane: String, limit: Int) async throws(Refusal) -> [Job] {
+            try await store.jobs(of: tenant, after: lane, limit: limit)
+        }
+        func jobs(of tenant: TenantID, in lane: String, limit: Int) async throws(Refusal) -> [Job] {
+            try await store.jobs(of: tenant, in: lane, limit: limit)
+        }
     }
 
     private final class Junction: Outlet {

@@ -41,6 +41,12 @@ extension API {
             try fields.check()
             return .json(try await operations.typing(isTyping, on: id, by: principal))
         }
+        router.post("\(base)/:id/messages/:message_id/resend") { request, context -> Response in
+            let principal = try await principal(request, context)
+            let id: ConversationID = try context.identifier(.conversation)
+            guard let message = context.parameters.get("message_id").flatMap({ MessageID($0) }) else { throw Refusal.notFound(.message) }
+            return .json(try await operations.act(.resend(message), on: id, by: principal).json)
+        }
         for verb in AgentCommand.verbs {
             router.post("\(base)/:id/\(verb)") { request, context -> Response in
                 let principal = try await anybody(request, context)
@@ -57,7 +63,7 @@ extension API {
     }
 
     /// A visitor's web chat, if that is who asks. Any conversation but their own is refused, whether there is one or not.
-    private func visit(_ principal: Principal, _ id: ConversationID) throws(Refusal) -> Visit? {
+    func visit(_ principal: Principal, _ id: ConversationID) throws(Refusal) -> Visit? {
         guard let visit = Visit(principal) else { return nil }
         guard visit.conversation == id else { throw .visitorOnly }
         return visit

@@ -9,11 +9,12 @@ import Tenancy
 import Wire
 
 extension API {
-    /// Files of a conversation: those customers sent, and those agents send.
+    /// Files of a conversation: those customers sent, and those agents send. The visitor of a web chat has those of their own.
     func addMedia(to router: Router<APIContext>) {
         router.get("/api/v1/conversations/:id/messages/:message_id/media") { request, context -> Response in
-            let principal = try await principal(request, context)
+            let principal = try await anybody(request, context)
             let id: ConversationID = try context.identifier(.conversation)
+            _ = try visit(principal, id)
             guard let message = context.parameters.get("message_id").flatMap({ MessageID($0) }) else { throw Refusal.notFound(.message) }
             let file = try await operations.file(of: message, in: id, for: principal)
             guard let reader = await office()?.media.open(file.id, of: principal.tenant) else {

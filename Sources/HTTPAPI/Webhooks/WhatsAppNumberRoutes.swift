@@ -25,6 +25,16 @@ extension API {
                     account.field("message", stop?.failure.message)
                     account.field("since", stop?.since.description)
                 }
+                body.list("stopped_numbers") { list in
+                    for (number, stop) in office?.stops.stoppedNumbers(of: principal.tenant) ?? [] {
+                        list.object {
+                            $0.field("phone_number_id", number)
+                            $0.field("code", stop.failure.code)
+                            $0.field("message", stop.failure.message)
+                            $0.field("since", stop.since.description)
+                        }
+                    }
+                }
                 body.list("numbers") { write(numbersOf: tenant, to: &$0) }
                 body.field("jobs_waiting", office?.waiting(principal.tenant) ?? 0)
                 body.field("last_delivery_at", office?.lastDeliveryAt?.description)

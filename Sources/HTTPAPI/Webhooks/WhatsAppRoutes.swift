@@ -107,7 +107,9 @@ extension StatusReport {
             externalID: update.wamid,
             message: update.callbackData.flatMap { MessageID($0) },
             status: status,
-            failure: failure ?? (status == .failed ? Message.Failure(code: "failed", message: "O WhatsApp não entregou a mensagem") : nil)
+            failure: failure ?? (status == .failed ? Message.Failure(code: "failed", message: "O WhatsApp não entregou a mensagem") : nil),
+            at: update.timestamp,
+            isPlayed: update.status == .played
         )
     }
 }

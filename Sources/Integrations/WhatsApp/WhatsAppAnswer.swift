@@ -29,7 +29,9 @@ package enum WhatsAppAnswer {
     /// An answer of something in between, or of a server too broken to say what is wrong.
     private static func outcome(withoutCode status: Int, retryAfter: Duration?) -> SendOutcome {
         switch status {
-        // Whoever gave up may have done so after passing the message on.
+        // Nobody is there to take it, which is how an outage begins. A gateway that says 502 or 504 may have passed the message on before.
+        case 503: .retry(after: retryAfter, code: nil, reason: "HTTP \(status) without an error code")
+        // Whoever gave up may have done so after taking the message.
         case 408, 500...: .unknown(reason: "HTTP \(status) without an error code")
         case 429: .retry(after: later(retryAfter, ErrorAction.slowNumber.wait), code: status, reason: "HTTP 429 without an error code")
         case 401, 403: .refused(code: status, title: "O WhatsApp recusou as credenciais (HTTP \(status))", action: .stopTenant)

@@ -179,7 +179,7 @@ package final class BotTurns: Consulting {
     /// A customer hears of their own protocols and of nobody else's.
     private static func lookUp(_ number: Int64?, of contact: ContactID, _ tenant: TenantID, in store: any Store) async -> JSON {
         var condition = ""
-        var arguments: [SQLValue] = [.id(tenant), .id(contact)]
+        var arguments: [SQLValue] = [.id(tenant), .id(contact), .id(tenant), .id(contact)]
         if let number {
             condition = "AND protocolo_id = ? "
             arguments.append(.integer(number))
@@ -188,7 +188,11 @@ package final class BotTurns: Consulting {
             let rows = try await store.rows(
                 .select(
                     from: ConversationTables.conversations,
-                    "WHERE tenant_id = ? AND contact_id = ? AND protocolo_id IS NOT NULL \(condition)ORDER BY created_at DESC LIMIT 1",
+                    // Theirs, and those of whoever turned out to be them.
+                    """
+                    WHERE tenant_id = ? AND (contact_id = ? OR contact_id IN (SELECT id FROM contacts WHERE tenant_id = ? AND merged_into = ?)) \
+                    AND protocolo_id IS NOT NULL \(condition)ORDER BY created_at DESC LIMIT 1
+                    """,
                     arguments,
                     tenant: tenant
                 )
