@@ -284,6 +284,11 @@ def _tour_of_conversations(office, owner, maria):
     line.abort()
     office.settled(id)
     agent.call("POST", f"{base}/messages/{said['id']}/resend", expect=409)
+    office.whatsapp.fail_next(131026)
+    agent.say(id, "E mais uma!")
+    failed = office.message(id, "E mais uma!", status="failed")
+    agent.call("POST", f"{base}/messages/{failed['id']}/resend", expect=200)
+    office.settled(id)
     pdf = b"%PDF-1.4 conta"
     sent = agent.call("POST", f"{base}/media", body=pdf, headers={"Content-Type": "application/pdf"}, filename="conta.pdf", is_sane=False, expect=201).json()
     assert agent.call("GET", f"{base}/messages/{sent['id']}/media", expect=200).body == pdf
