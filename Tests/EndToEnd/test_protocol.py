@@ -300,6 +300,24 @@ def _tour_of_conversations(office, owner, maria):
     office.settled(id)
     agent.call("POST", f"{base}/reactions", json={"message_id": said["id"], "emoji": "👍"}, expect=201)
     agent.call("POST", f"{base}/reactions", json={"message_id": "x"}, is_sane=False, expect=422)
+    office.settled(id)
+    office.whatsapp.fail_next(131026)
+    agent.say(id, "De novo!")
+    failed = office.message(id, "De novo!", status="failed")
+    session, line = agent.contract.session(), RawSocket(agent.server.host, agent.server.port)
+    again = {"method": "conversation.resend", "data": {"conversation_id": id, "message_id": failed["id"]}}
+    for command in ({"id": 1, "connect": {"token": agent.token}}, {"id": 2, "rpc": again}):
+        session.said(command)
+        line.send(json.dumps(command))
+    _until(line, session, lambda frame: frame.get("id") == 2)
+    line.abort()
+    office.settled(id)
+    agent.call("POST", f"{base}/messages/{said['id']}/resend", expect=409)
+    office.whatsapp.fail_next(131026)
+    agent.say(id, "E mais uma!")
+    failed = office.message(id, "E mais uma!", status="failed")
+    agent.call("POST", f"{base}/messages/{failed['id']}/resend", expect=200)
+    office.settled(id)
     pdf = b"%PDF-1.4 conta"
     sent = agent.call("POST", f"{base}/media", body=pdf, headers={"Content-Type": "application/pdf"}, filename="conta.pdf", is_sane=False, expect=201).json()
     assert agent.call("GET", f"{base}/messages/{sent['id']}/media", expect=200).body == pdf
