@@ -5,12 +5,13 @@ import Synchronization
 
 /// What one address may ask for of the doors that need no credential.
 final class Allowances: Sendable {
-    private let chatSessions: Mutex<RateTable<String>>?
+    // A mutex that may be missing is not to be had: taking an absent one for present ends the process.
+    private let chatSessions: Mutex<RateTable<String>?>
 
-    init(_ settings: API.Settings) { chatSessions = settings.chatSessions.map { Mutex(RateTable($0, maxKeys: 20_000)) } }
+    init(_ settings: API.Settings) { chatSessions = Mutex(settings.chatSessions.map { RateTable($0, maxKeys: 20_000) }) }
 
     func takeChatSession(_ address: String, at now: Timestamp) throws(Refusal) {
-        guard let decision = chatSessions?.withLock({ $0.rate(of: address, at: now) }).take(at: now), decision.allowed == 0 else { return }
+        guard let decision = chatSessions.withLock({ $0?.rate(of: address, at: now) })?.take(at: now), decision.allowed == 0 else { return }
         let seconds = max(1, Int((decision.retryAfter ?? .seconds(1)).inMilliseconds + 999) / 1000)
         throw Refusal(
             .tooMany,

@@ -119,6 +119,11 @@ def test_a_visitor_sees_their_place_in_line_and_says_how_it_was(office):
     is_clear_error(first.api.call("POST", f"/api/v1/conversations/{first.id}/messages", json={"text": "5"}), 409)
 
 
+def test_new_web_chats_of_one_address_may_be_without_bound(offices):
+    office = offices(CHAT_SESSIONS_PER_ADDRESS=0)
+    assert len({visit(office).id for _ in range(70)}) == 70
+
+
 def test_typing_reading_and_presence_go_both_ways(offices):
     office = offices(PRESENCE_GRACE_SECONDS=1)
     maria = office.hire("Maria")
