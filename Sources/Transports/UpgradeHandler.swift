@@ -33,6 +33,8 @@ final class UpgradeHandler: ChannelDuplexHandler, RemovableChannelHandler {
     /// What came behind the request, of the protocol that it asked for.
     private var kept: [NIOAny] = []
     private var isSwitching = false
+    /// What is behind us speaks the other protocol already: its close, if the server is draining, or its answer to what came with the request.
+    private var hasSwitched = false
     private var wantsToRead = false
     private var isMidRequest = false
     /// What the request that has begun waits for before it sends its body (RFC 9110 §10.1.1).
@@ -117,6 +119,7 @@ final class UpgradeHandler: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        if hasSwitched { return context.write(data, promise: promise) }
         let isLast = machine.answerWentOut() == .last || leave == .withheld && machine.owed == 1
         switch unwrapOutboundIn(data) {
         case .head(var head) where isLast:
@@ -218,6 +221,7 @@ final class UpgradeHandler: ChannelDuplexHandler, RemovableChannelHandler {
         // It goes at once, and all that follows is another protocol's.
         pipeline.removeHandler(http.encoder, promise: nil)
         upgrader.prepare(context.channel)
+        hasSwitched = true
         do { try pipeline.addHandler(connection, position: .after(self)) } catch { return context.close(promise: nil) }
         decided.take()?.succeed(.socket)
         context.flush()

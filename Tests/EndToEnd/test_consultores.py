@@ -193,6 +193,7 @@ def test_a_conversations_protocol_is_linked_to_it_and_to_whoever_has_it(office):
     conversation = office.attended_by(maria, new_number())
     [protocolo] = office.integrator.get("/protocolos", conversation_id=conversation["id"])
     assert (protocolo["numero"], protocolo["consultor_id"]) == (conversation["protocol"], maria.id)
+    joao.api.set_online(joao.id)
     maria.api.command(conversation["id"], "transfer", {"consultor_id": joao.id})
     history = maria.api.get(f"/protocolo/{protocolo['id']}/historico")["items"]
     assert [(h["acao"], h["para_consultor_id"], h["por"]) for h in history] == [("gerado", None, None), ("atribuido", maria.id, "atendimento"), ("atribuido", joao.id, "atendimento")]

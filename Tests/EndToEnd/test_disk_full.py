@@ -107,6 +107,7 @@ def test_while_the_disk_is_full_commands_are_refused_whole_and_afterwards_all_go
     other = office.attended_by(maria, bia)["id"]
     maria.api.say(id, "antes")
     office.settled(id, other)
+    joao.api.set_online(joao.id)
     screen = office.desk(maria, "conversations", f"conversation:{id}", f"conversation:{other}", "consultores", keeps_on=True)
     watcher = office.official(joao).connect()
     seen = watcher.follow(f"conversation:{other}")

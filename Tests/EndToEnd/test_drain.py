@@ -9,11 +9,38 @@ import pytest
 import websockets
 
 from harness.api import is_clear_error
-from harness.rawsocket import RawSocket
+from harness.rawsocket import Closed, RawSocket
 from harness.waiting import PATIENCE, eventually
 from test_doors import Stream, connect
 
 CLIENTS = 300
+
+
+def test_who_comes_while_clients_are_let_go_is_sent_away_too(offices):
+    """An upgrade that is accepted by a server that has begun to stop is closed at once, and ends it with 0."""
+    office = offices(PLANTAO_DRAIN_SECONDS=3)
+    token, ends = office.admin.token, threading.Event()
+    kept = [RawSocket(office.server.host, office.server.port) for _ in range(3)]
+    for socket in kept:
+        socket.send(json.dumps(connect(token)))
+
+    def come():
+        while not ends.is_set():
+            try:
+                socket = RawSocket(office.server.host, office.server.port)
+                socket.send(json.dumps(connect(token)))
+                socket.abort()
+            except (OSError, AssertionError, Closed):
+                time.sleep(0.005)
+
+    crowd = [threading.Thread(target=come, daemon=True) for _ in range(6)]
+    [thread.start() for thread in crowd]
+    try:
+        time.sleep(0.3)
+        office.server.stop()
+    finally:
+        ends.set()
+        [thread.join(20) for thread in crowd]
 
 
 class Watcher:

@@ -61,6 +61,7 @@ def test_a_conversation_from_the_first_word_to_the_last_stands_in_postgres_as_re
     office.deliver(status(wamid, "delivered", recipient=ana), status(wamid, "failed", recipient=ana, errors=[{"code": 131026, "title": "x", "message": "y"}]))
     office.deliver(location(ana, -23.5505, -46.6333), text(ana, "ok", name="Ana"))
     office.message(id, "ok")
+    joao.api.set_online(joao.id)
     maria.api.command(id, "transfer", {"consultor_id": joao.id})
     office.admin.command(id, "snooze", {"until": rfc3339(datetime.now(timezone.utc) + timedelta(days=300))})
     audit(office, database)

@@ -154,8 +154,8 @@ def test_takeovers_under_fire_lose_and_double_nothing(office, lines):
             taken = heard[at]["subscribe"]
             assert taken["recovered"]
             recovered = [p["offset"] for p in taken.get("publications", [])]
-            assert recovered == list(range(known + 1, taken["offset"] + 1))
-            assert after == list(range(taken["offset"] + 1, taken["offset"] + 1 + len(after)))
+            assert recovered == list(range(known + 1, taken.get("offset", 0) + 1))
+            assert after == list(range(taken.get("offset", 0) + 1, taken.get("offset", 0) + 1 + len(after)))
             line.close()
     finally:
         is_over.set()

@@ -143,6 +143,25 @@ def test_frames_that_come_with_the_request_are_read(office, line):
     works(office, line)
 
 
+@pytest.mark.parametrize("what, code", [("close", 1000), ("binary", 1003), ("bad opcode", 1002), ("ping", None)])
+def test_what_ends_a_socket_may_come_with_its_request(office, line, what, code):
+    """The answer goes out while the handler of the upgrade is still there."""
+    mask = os.urandom(4)
+    opcode, payload = {"close": (8, struct.pack(">H", 1000)), "binary": (2, b"x"), "bad opcode": (3, b""), "ping": (9, b"oi")}[what]
+    line.send(line.upgrade(), bytes([0x80 | opcode, 0x80 | len(payload)]) + mask + _masked(payload, mask))
+    assert line.answer()[0] == 101
+    while len(line.data) < 4:
+        line._more()
+    if code is None:
+        assert line.data[:4] == b"\x8a\x02oi"
+        line.send(connect(office))
+        line.data = line.data[4:]
+        return works(office, line)
+    assert line.data[0] == 0x88 and struct.unpack(">H", line.data[2:4])[0] == code
+    # And the server goes on.
+    assert office.anybody.call("GET", "/info").status == 200
+
+
 def test_pipelined_requests_are_answered_before_the_upgrade_and_the_frames_behind_it_after(office, line):
     login = json.dumps({"email": "x@example.com", "password": "wrong"}).encode()
     line.send(
