@@ -372,12 +372,33 @@ def _try(action):
         pass
 
 
+def test_five_hundred_missed_events_are_made_good_by_coming_back(shared_office, maria, talk):
+    """The bar of research/conversations.md §10: resumed within 200 ms, which is printed."""
+    id, _ = talk
+    channel = f"conversation:{id}"
+    with shared_office.desk(maria, channel, remembers=True) as screen:
+        following = screen.following[channel]
+        since = (following.epoch, following.offset)
+    # A note is two events: the message, and the conversation that has it last.
+    for n in range(250):
+        maria.api.note(id, f"n{n}")
+    with shared_office.desk(maria) as again:
+        began = time.monotonic()
+        result = again.command("subscribe", {"channel": channel, "recover": True, "epoch": since[0], "offset": since[1]})
+        took = time.monotonic() - began
+    assert result["recovered"] and [p["offset"] for p in result["publications"]] == list(range(since[1] + 1, since[1] + 1 + len(result["publications"])))
+    assert len(result["publications"]) >= 500
+    print(f"BAR resume: {len(result['publications'])} missed events in {took * 1000:.0f} ms")
+
+
 def test_a_client_that_never_pongs_is_closed_with_3012_and_one_that_does_stays(offices):
     office = offices(PLANTAO_PING_SECONDS=1, PLANTAO_PONG_TIMEOUT_SECONDS=1)
     maria = office.hire()
     polite, mute = office.desk(maria, "queue"), office.desk(maria, "queue", pongs=False)
     assert (mute.connect_result["ping"], mute.connect_result["pong"]) == (1, True)
+    began = time.monotonic()
     mute.wait("the server to lose its patience", lambda: mute.closed, timeout=10)
+    print(f"BAR half-open: noticed {time.monotonic() - began:.1f} s after with a ping of 1 s and a patience of 1 s; by default at most 20 + 8 s")
     assert mute.closed.code == 3012
     assert polite.closed is None and polite.rpc("echo", 1) == 1
     eventually("gone", lambda: polite.command("presence_stats", {"channel": "queue"})["num_clients"] == 1)

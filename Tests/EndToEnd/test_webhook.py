@@ -261,6 +261,8 @@ def test_every_kind_of_message_is_kept_and_shown(shared_office):
     assert shown and all(kept[w]["kind"] and isinstance(kept[w]["text"], str) for w in wamids)
     assert [kept[w]["seq"] for w in wamids] == sorted(kept[w]["seq"] for w in wamids), "in their order"
     assert "minha fatura" in kept[wamids[0]]["text"] and "Sim" in kept[wamids[7]]["text"]
+    pending = lambda: [m for m in maria.api.all_messages(id) if (m.get("content") or {}).get("state") == "pending"]
+    eventually("the files fetched, or known not to be there", lambda: not pending())
     screen.agrees_with(maria.api)
 
 

@@ -85,10 +85,13 @@ package final class PostgresCluster: Sendable {
         // `read` ends when we do, and fails then: nobody is left to take the folder away. Postgres takes QUIT for an immediate stop.
         process.arguments = [
             "-c",
-            "\(Self.asPostgres)'\(Self.binaries)/postgres' -D '\(data)' \(options) < /dev/null >> '\(directory.path)/log' 2>&1 & read line; told=$?; kill -QUIT $(head -1 '\(data)/postmaster.pid'); wait; [ $told = 0 ] || rm -rf '\(directory.path)'",
+            "\(Self.asPostgres)'\(Self.binaries)/postgres' -D '\(data)' \(options) < /dev/null >> '\(directory.path)/log' 2>&1 & read line; told=$?; kill -QUIT $(head -1 '\(data)/postmaster.pid'); [ $told = 0 ] || { sleep 1; rm -rf '\(directory.path)'; }",
         ]
         process.currentDirectoryURL = URL(fileURLWithPath: "/tmp")
         process.standardInput = pipe
+        // It outlives us by a moment, and must not hold open what whoever started us reads.
+        process.standardOutput = FileHandle.nullDevice
+        process.standardError = FileHandle.nullDevice
         // Other children must not hold our end open.
         _ = fcntl(pipe.fileHandleForWriting.fileDescriptor, F_SETFD, FD_CLOEXEC)
         try! process.run()
