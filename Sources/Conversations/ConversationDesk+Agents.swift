@@ -86,10 +86,7 @@ extension ConversationDesk {
 
         switch command {
         case .write(let text, let clientMessageID), .note(let text, let clientMessageID), .canned(let text, let clientMessageID):
-            if let clientMessageID {
-                let key = Self.mark(id, clientMessageID: clientMessageID, tenant: tenant)
-                if let message = (marks[key] ?? earlier).flatMap({ MessageID($0) }) { return (.earlier(message), Change()) }
-            }
+            if let message = posted(clientMessageID, in: id, earlier) { return (.earlier(message), Change()) }
             var draft: MessageDraft
             switch command {
             case .write, .canned:
@@ -107,17 +104,11 @@ extension ConversationDesk {
             } else {
                 mention(in: message, among: people, by: principal, &turn)
             }
-            if let clientMessageID {
-                let key = Self.mark(id, clientMessageID: clientMessageID, tenant: tenant)
-                remember(Mark(key, at: moment.now, result: message.id.description), &turn)
-            }
+            noteAsPosted(message, &turn)
             return (.message(message.json), finish(turn))
 
         case .send(let outgoing, let clientMessageID):
-            if let clientMessageID {
-                let key = Self.mark(id, clientMessageID: clientMessageID, tenant: tenant)
-                if let message = (marks[key] ?? earlier).flatMap({ MessageID($0) }) { return (.earlier(message), Change()) }
-            }
+            if let message = posted(clientMessageID, in: id, earlier) { return (.earlier(message), Change()) }
             if outgoing.kind == Outgoing.template, session.conversation.isWebChat {
                 throw Refusal(.conflict, "template_in_web_chat", "Modelos são do WhatsApp; no chat do site escreva a mensagem.")
             }
@@ -131,10 +122,7 @@ extension ConversationDesk {
             draft.clientMessageID = clientMessageID
             let message = append(draft, to: id, &turn)
             alter(id, &turn) { $0.answered(moment) }
-            if let clientMessageID {
-                let key = Self.mark(id, clientMessageID: clientMessageID, tenant: tenant)
-                remember(Mark(key, at: moment.now, result: message.id.description), &turn)
-            }
+            noteAsPosted(message, &turn)
             return (.message(message.json), finish(turn))
 
         case .react(let target, let emoji):
@@ -245,6 +233,18 @@ extension ConversationDesk {
         }
         let change = finish(turn)
         return (.conversation(sessions[id].map { json($0.conversation) } ?? []), change)
+    }
+
+    /// The message that was posted before with the same `client_message_id`.
+    private func posted(_ clientMessageID: String?, in id: ConversationID, _ earlier: String?) -> MessageID? {
+        guard let clientMessageID else { return nil }
+        return (marks[Self.mark(id, clientMessageID: clientMessageID, tenant: tenant)] ?? earlier).flatMap { MessageID($0) }
+    }
+
+    private func noteAsPosted(_ message: Message, _ turn: inout Turn) {
+        guard let clientMessageID = message.clientMessageID else { return }
+        let key = Self.mark(message.conversation, clientMessageID: clientMessageID, tenant: tenant)
+        remember(Mark(key, at: turn.moment.now, result: message.id.description), &turn)
     }
 
     /// Accepting an offer, and taking a conversation of one's own accord. Of several who try at once one wins; the others are told who.

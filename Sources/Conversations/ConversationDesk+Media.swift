@@ -31,11 +31,6 @@ extension ConversationDesk {
     package static let maxMediaAttempts = 10
 
     func mediaJob(_ message: Message, _ moment: Moment) -> Job {
-        var writer = JSONWriter()
-        writer.object {
-            $0.field("conversation_id", message.conversation.description)
-            $0.field("message_id", message.id.description)
-        }
         // A lane of its own: a large file keeps no message waiting.
         return Job(
             id: moment.id(),
@@ -44,7 +39,7 @@ extension ConversationDesk {
             lane: "media:\(message.id)",
             order: 1,
             runAt: moment.now,
-            payload: String(decoding: writer.bytes, as: UTF8.self)
+            payload: Self.jobPayload(message)
         )
     }
 

@@ -81,20 +81,25 @@ extension ConversationDesk {
         (try? JSON.parse(job.payload))?["conversation_id"]?.string.flatMap { ConversationID($0) }
     }
 
-    func sendJob(_ message: Message, _ moment: Moment) -> Job {
+    /// What a job is about: `conversation(of:)` and `message(of:)` read it.
+    static func jobPayload(_ message: Message) -> String {
         var writer = JSONWriter()
         writer.object {
             $0.field("conversation_id", message.conversation.description)
             $0.field("message_id", message.id.description)
         }
-        return Job(
+        return String(decoding: writer.bytes, as: UTF8.self)
+    }
+
+    func sendJob(_ message: Message, _ moment: Moment) -> Job {
+        Job(
             id: moment.id(),
             tenant: tenant,
             kind: Self.sendJobKind,
             lane: message.conversation.description,
             order: message.seq,
             runAt: moment.now,
-            payload: String(decoding: writer.bytes, as: UTF8.self)
+            payload: Self.jobPayload(message)
         )
     }
 
