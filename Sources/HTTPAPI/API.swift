@@ -125,6 +125,10 @@ package struct API: Sendable {
         addMetrics(to: router)
         addWhatsApp(to: router)
         addMedia(to: router)
+        addServices(to: router)
+        addStaff(to: router)
+        addAppointments(to: router)
+        addPublicBooking(to: router)
         if settings.isSimulated { addSimulator(to: router) }
         return router
     }
@@ -140,6 +144,13 @@ package struct API: Sendable {
 
     /// As `principal`, also for visitors: to be used where their own conversation is all that they get.
     func anybody(_ request: Request, _ context: APIContext) async throws -> Principal {
+        let principal = try await follower(request, context)
+        guard !principal.isGuest else { throw Refusal.visitorOnly }
+        return principal
+    }
+
+    /// As `anybody`, also for whoever only looks at a public page: to be used for the streams.
+    func follower(_ request: Request, _ context: APIContext) async throws -> Principal {
         let principal = try await claims(request).principal
         context.notes.note("user_id", principal.user)
         try weigh(.user(principal.tenant, principal.user), context)

@@ -80,7 +80,11 @@ import Testing
         // What the bot said to those who are in line by now is not sent any more.
         func messages() async throws -> [Message] {
             try await house.store.rows(
-                .select(from: ConversationTables.messages, "WHERE tenant_id = ? AND direction = 'out' ORDER BY conversation_id, seq", [.id(house.tenant)])
+                .select(
+                    from: ConversationTables.messages,
+                    "WHERE tenant_id = ? AND direction = 'out' ORDER BY conversation_id, seq",
+                    [.id(house.tenant)]
+                )
             ).map(Message.init)
         }
         let withdrawn = try await messages().filter { $0.failure?.code == "withdrawn" }.count
