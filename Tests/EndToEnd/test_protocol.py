@@ -473,7 +473,7 @@ def _tour_of_bookings(office, owner, anybody):
     day += timedelta(days=day.weekday() == 6)
     at = lambda hour: f"{day}T{hour + 3:02d}:00:00.000Z"  # noqa: E731
     session, line = owner.contract.session(), RawSocket(owner.server.host, owner.server.port)
-    rules = owner.put("/api/users/business-hours", {"hold_seconds": 60, "breaks": {"mon": [["12:00", "12:30"]]}})
+    rules = owner.put("/api/users/business-hours", {"hold_seconds": 60, "breaks": {"sun": [["12:00", "12:30"]]}})
     assert owner.get("/api/users/business-hours") == rules
     category = owner.post("/api/services/categories", {"name": "Cabelo"}, expect=201)
     owner.put(f"/api/services/categories/{category['id']}", {"name": "Cabelos"})
