@@ -51,7 +51,7 @@ final class Subject: Sendable {
         return try await start(launcher + [python, folder + "/server.py"], directory: directory, environment: [:])
     }
 
-    private static func start(_ command: [String], directory: String, environment: [String: String]) async throws -> Subject {
+    static func start(_ command: [String], directory: String, environment: [String: String]) async throws -> Subject {
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
         let port = Int.random(in: 20_000..<30_000)
         let path = ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin"
@@ -130,7 +130,7 @@ final class Subject: Sendable {
         return (line.split(separator: " ").compactMap { Int($0) }.first ?? 0) << 10
     }
 
-    private func call(_ method: String, _ path: String, _ body: JSON? = nil, token: String? = nil) async throws -> JSON {
+    func call(_ method: String, _ path: String, _ body: JSON? = nil, token: String? = nil) async throws -> JSON {
         var request = HTTPClientRequest(url: "http://127.0.0.1:\(port)\(path)")
         request.method = HTTPMethod(rawValue: method)
         request.headers.add(name: "content-type", value: "application/json")
