@@ -192,7 +192,7 @@ extension API {
         return filter
     }
 
-    /// `{available_slots, conflicts, …}` of a date, or of the dates from one to another.
+    /// `{available_slots, conflicts, …}` of a date, or of the dates from one to another; `conflicts` of a single date only.
     func availability(_ request: Request, _ tenant: TenantID, isPublic: Bool) async throws -> [UInt8] {
         let service: ServiceID = try request.requiredID("service_id")
         let staff: StaffID? = try request.id("staff_id")
@@ -207,39 +207,34 @@ extension API {
             ])
         }
         let range = zone.start(of: from)..<zone.end(of: until)
-        return try await operations.readCalendar(of: tenant) { book, now throws(Refusal) in
+        // Of one date, also what is in the way. What is in the turn is what the live calendar has to look at; the rest is written beside it.
+        let showsConflicts = !isPublic && from == until
+        let found = try await operations.readCalendar(of: tenant) { book, now throws(Refusal) in
             let wish = try book.wish(service, staff: staff, durationMinutes: isPublic ? nil : duration, isPublic: isPublic, now: now)
-            let slots = book.slots(wish, in: range)
-            let length =
-                Duration.seconds((isPublic ? book.services[service]?.durationMinutes : duration ?? book.services[service]?.durationMinutes ?? 0) ?? 0)
-                * 60
-            let conflicts =
-                isPublic
-                ? []
-                : book.appointments.values.filter {
-                    $0.status.isBlocking && $0.start < range.upperBound && range.lowerBound < $0.end && (staff == nil || $0.staff == staff)
-                }
-                .sorted { ($0.start, $0.id) < ($1.start, $1.id) }
-            var writer = JSONWriter(capacity: 64 * slots.count + 1024)
-            writer.object {
-                $0.field("service_id", service.description)
-                $0.field("timezone", book.rules.zone.identifier)
-                $0.field("available_slots", strings: slots.lazy.map(\.description))
-                $0.field("duration_minutes", Int(length.inMilliseconds / 60_000))
-                $0.list("conflicts") { list in
-                    for appointment in conflicts.prefix(500) {
-                        list.object {
-                            $0.field("appointment_id", appointment.id.description)
-                            $0.field("staff_id", appointment.staff?.description)
-                            $0.field("start_time", appointment.start.description)
-                            $0.field("end_time", appointment.end.description)
-                            $0.field("status", appointment.status.rawValue)
-                        }
+            let conflicts = !showsConflicts ? [] : book.appointments.values.filter {
+                $0.status.isBlocking && $0.start < range.upperBound && range.lowerBound < $0.end && (staff == nil || $0.staff == staff)
+            }
+            return (slots: book.slots(wish, in: range), conflicts: conflicts, minutes: book.services[service]?.durationMinutes ?? 0)
+        }
+        var writer = JSONWriter(capacity: 32 * found.slots.count + 1024)
+        writer.object {
+            $0.field("service_id", service.description)
+            $0.field("timezone", zone.identifier)
+            $0.list("available_slots") { for slot in found.slots { $0.string(slot.description) } }
+            $0.field("duration_minutes", isPublic ? found.minutes : duration ?? found.minutes)
+            $0.list("conflicts") { list in
+                for appointment in found.conflicts.sorted(by: { ($0.start, $0.id) < ($1.start, $1.id) }).prefix(500) {
+                    list.object {
+                        $0.field("appointment_id", appointment.id.description)
+                        $0.field("staff_id", appointment.staff?.description)
+                        $0.field("start_time", appointment.start.description)
+                        $0.field("end_time", appointment.end.description)
+                        $0.field("status", appointment.status.rawValue)
                     }
                 }
             }
-            return writer.bytes
         }
+        return writer.bytes
     }
 
     // MARK: Changes

@@ -71,15 +71,27 @@ struct Occupancy: Sendable {
     }
 
     private func isBusy(_ lane: Int, _ from: Int64, _ until: Int64, ignoring holder: Holder?) -> Bool {
-        var index = Self.index(lanes[lane], until) - 1
-        while index >= 0, lanes[lane][index].from > from - longest {
-            if lanes[lane][index].until > from {
-                guard let holder else { return true }
-                if lanes[lane][index].seats.contains(where: { $0.holder != holder }) { return true }
+        Self.isBusy(lanes[lane], from, until, longest, ignoring: holder)
+    }
+
+    private static func isBusy(_ blocks: [Block], _ from: Int64, _ until: Int64, _ longest: Int64, ignoring holder: Holder?) -> Bool {
+        // Looked at in place: a copy of a block costs more than the rest.
+        blocks.withUnsafeBufferPointer { blocks in
+            var (low, high) = (0, blocks.count)
+            while low < high {
+                let middle = (low + high) / 2
+                if blocks[middle].from < until { low = middle + 1 } else { high = middle }
             }
-            index -= 1
+            var index = low - 1
+            while index >= 0, blocks[index].from > from - longest {
+                if blocks[index].until > from {
+                    guard let holder else { return true }
+                    if blocks[index].seats.contains(where: { $0.holder != holder }) { return true }
+                }
+                index -= 1
+            }
+            return false
         }
-        return false
     }
 
     /// Whether anything at all overlaps.

@@ -35,7 +35,11 @@ package struct BookingRules: Sendable {
     }
 
     /// The hours of a date, where nobody of the staff has their own.
-    func periods(on day: CivilDay) -> [Period] { overrides[day] ?? weekly.without(breaks).days[day.weekday] }
+    func periods(on day: CivilDay) -> [Period] {
+        if let own = overrides[day] { return own }
+        let (hours, pauses) = (weekly.days[day.weekday], breaks.days[day.weekday])
+        return pauses.isEmpty ? hours : WeeklyHours.subtract(pauses, from: hours)
+    }
 
     /// The object of `GET /api/users/business-hours`, and what is stored.
     package func write(to writer: inout JSONWriter, isStored: Bool = false) {
