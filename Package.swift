@@ -258,7 +258,8 @@ let package = Package(
         .testTarget(
             name: "StoragePostgresTests",
             dependencies: [
-                "TestSupport", "Consultores", "Conversations", "Identity", "Kernel", "Realtime", "Resilience", "Storage", "StoragePostgres",
+                "TestSupport", "Consultores", "Conversations", "Identity", "Kernel", "Realtime", "Resilience", "Scheduling", "Storage",
+                "StoragePostgres",
                 "Tenancy",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
@@ -292,7 +293,8 @@ let package = Package(
         .testTarget(
             name: "TransportsTests",
             dependencies: [
-                "TestSupport", "Consultores", "Conversations", "Kernel", "Realtime", "Resilience", "Storage", "Tenancy", "Transports", "Wire",
+                "TestSupport", "Consultores", "Conversations", "Kernel", "Realtime", "Resilience", "Scheduling", "Storage", "Tenancy", "Transports",
+                "Wire",
                 .product(name: "Logging", package: "swift-log"), .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
             ],
@@ -325,7 +327,7 @@ let package = Package(
         .testTarget(
             name: "TenancyTests",
             dependencies: [
-                "TestSupport", "Consultores", "Conversations", "Jobs", "Kernel", "Realtime", "Resilience", "Storage", "Tenancy", "Wire",
+                "TestSupport", "Consultores", "Conversations", "Jobs", "Kernel", "Realtime", "Resilience", "Scheduling", "Storage", "Tenancy", "Wire",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
             ],

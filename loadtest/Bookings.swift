@@ -104,7 +104,12 @@ struct Bookings: AsyncParsableCommand {
         let token = peer == .plantao ? try await subject.login() : nil
         // Ten at a time: enough room for all that is booked, while every booking has others beside it to look at.
         if peer == .plantao { _ = try await subject.call("PUT", "/api/users/business-hours", ["capacity": 10], token: token) }
-        let service = try await subject.call("POST", "/api/services", peer == .plantao ? ["name": "Corte", "duration": 30] : ["name": "Corte", "duration": 30, "capacity": 10], token: token)
+        let service = try await subject.call(
+            "POST",
+            "/api/services",
+            peer == .plantao ? ["name": "Corte", "duration": 30] : ["name": "Corte", "duration": 30, "capacity": 10],
+            token: token
+        )
         guard let id = service["id"]?.string else { throw Subject.Failure(description: "the service has no id") }
         let starts = Self.starts()
         let next = Atomic<Int>(0)
@@ -118,15 +123,18 @@ struct Bookings: AsyncParsableCommand {
             return ("POST", "/api/appointments", body)
         }
         let (from, until) = (String(starts[0].prefix(10)), Self.day(31))
-        let asked = try await load(subject, token) { ("GET", "/api/appointments/availability?service_id=\(id)&start_date=\(from)&end_date=\(until)", nil) }
+        let asked = try await load(subject, token) {
+            ("GET", "/api/appointments/availability?service_id=\(id)&start_date=\(from)&end_date=\(until)", nil)
+        }
         return [booked.result(peer, "bookings"), asked.result(peer, "availability")]
     }
 
     /// Every half hour of a year's working days from tomorrow on, in UTC: São Paulo is three hours behind.
     private static func starts() -> [String] {
-        (1...360).filter { day in Calendar(identifier: .gregorian).component(.weekday, from: Date(timeIntervalSinceNow: Double(day) * 86_400)) != 1 }.flatMap { day in
-            (0..<18).map { "\(Self.day(day))T\(String(format: "%02d:%02d", 12 + $0 / 2, $0 % 2 * 30)):00Z" }
-        }
+        (1...360).filter { day in Calendar(identifier: .gregorian).component(.weekday, from: Date(timeIntervalSinceNow: Double(day) * 86_400)) != 1 }
+            .flatMap { day in
+                (0..<18).map { "\(Self.day(day))T\(String(format: "%02d:%02d", 12 + $0 / 2, $0 % 2 * 30)):00Z" }
+            }
     }
 
     private static func day(_ ahead: Int) -> String {
@@ -145,7 +153,9 @@ struct Bookings: AsyncParsableCommand {
         var seconds = 0.0
 
         func result(_ peer: Peer, _ what: String) -> Result {
-            func quantile(_ values: [Double], _ part: Double) -> Double { values.isEmpty ? 0 : values[min(values.count - 1, Int(Double(values.count) * part))] }
+            func quantile(_ values: [Double], _ part: Double) -> Double {
+                values.isEmpty ? 0 : values[min(values.count - 1, Int(Double(values.count) * part))]
+            }
             let (sorted, own) = (latencies.sorted(), own.sorted())
             return Result(
                 peer: peer,

@@ -28,6 +28,8 @@ package struct API: Sendable {
         package var browsers = BrowserPolicy()
         /// New web chats of one address.
         package var chatSessions: RateLimit? = RateLimit(perSecond: 1, burst: 60)
+        /// Times that one address holds on public pages, and places that it takes in waiting lists.
+        package var publicHolds: RateLimit? = RateLimit(perSecond: 1, burst: 60)
         /// How it goes with Redis; `nil` without one.
         package var relay: (@Sendable () -> RelayReport)?
         /// Whether Redis answers now; `nil` without one.

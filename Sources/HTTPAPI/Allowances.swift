@@ -6,8 +6,24 @@ import Synchronization
 /// What one address may ask for of the doors that need no credential.
 final class Allowances: Sendable {
     private let chatSessions: Mutex<RateTable<String>>?
+    private let publicHolds: Mutex<RateTable<String>>?
 
-    init(_ settings: API.Settings) { chatSessions = settings.chatSessions.map { Mutex(RateTable($0, maxKeys: 20_000)) } }
+    init(_ settings: API.Settings) {
+        chatSessions = settings.chatSessions.map { Mutex(RateTable($0, maxKeys: 20_000)) }
+        publicHolds = settings.publicHolds.map { Mutex(RateTable($0, maxKeys: 20_000)) }
+    }
+
+    /// Nobody is to keep a whole calendar from everybody else.
+    func takePublicHold(_ address: String, at now: Timestamp) throws(Refusal) {
+        guard let decision = publicHolds?.withLock({ $0.rate(of: address, at: now) }).take(at: now), decision.allowed == 0 else { return }
+        let seconds = max(1, (Int((decision.retryAfter ?? .seconds(1)).inMilliseconds) + 999) / 1000)
+        throw Refusal(
+            .tooMany,
+            "too_many_holds",
+            "Muitas reservas temporárias deste endereço; tente novamente em instantes.",
+            retryAfterSeconds: seconds
+        )
+    }
 
     func takeChatSession(_ address: String, at now: Timestamp) throws(Refusal) {
         guard let decision = chatSessions?.withLock({ $0.rate(of: address, at: now) }).take(at: now), decision.allowed == 0 else { return }

@@ -317,6 +317,7 @@ struct Server {
         api.browsers.origins = settings.allowedOrigins
         api.browsers.strictTransportSeconds = settings.strictTransportSeconds
         api.chatSessions = settings.chatSessions
+        api.publicHolds = settings.publicHolds
         api.isSimulated = settings.whatsapp == nil
         api.whatsappVerifyToken = settings.whatsappVerifyToken
         api.whatsappSignature = settings.whatsappAppSecret.map(WhatsAppSignature.init(appSecret:))

@@ -27,6 +27,7 @@ struct Settings {
     var visitMinutes: Int
     var loginGuard: LoginGuard.Settings
     var chatSessions: RateLimit?
+    var publicHolds: RateLimit?
     var adminEmail: String
     var adminPassword: String?
     var tenantName: String
@@ -103,6 +104,8 @@ struct Settings {
         visitMinutes = try reader.integer("CHAT_TOKEN_EXPIRE_MINUTES", default: 60, in: 1...1440)
         let chatBurst = try reader.integer("CHAT_SESSIONS_PER_ADDRESS", default: 60, in: 0...1_000_000)
         chatSessions = chatBurst == 0 ? nil : RateLimit(perSecond: 1, burst: chatBurst)
+        let holdBurst = try reader.integer("PUBLIC_HOLDS_PER_ADDRESS", default: 60, in: 0...1_000_000)
+        publicHolds = holdBurst == 0 ? nil : RateLimit(perSecond: 1, burst: holdBurst)
         loginGuard = try Self.loginGuard(reader)
         adminEmail = reader.text("ADMIN_EMAIL") ?? "admin@plantao.local"
         adminPassword = reader.text("ADMIN_PASSWORD")

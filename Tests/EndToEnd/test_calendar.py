@@ -303,6 +303,17 @@ def test_what_becomes_free_is_offered_to_who_waits(salon):
     assert api.get("/api/appointments/waitlist")["waitlist"][0]["status"] == "booked"
 
 
+def test_no_address_holds_a_whole_calendar(offices):
+    office = offices(PUBLIC_HOLDS_PER_ADDRESS=5)
+    salon, day = Salon(office), weekday()
+    statuses = [
+        office.anybody.call("POST", "/api/appointments/public/holds", json={"service_id": salon.id, "start_time": at(day, 9 + n), "user_id": salon.api.user["id"]}).status
+        for n in range(9)
+    ]
+    assert statuses[:5] == [201] * 5 and 429 in statuses[5:]
+    assert salon.book(at(day, 17))["start_time"] == at(day, 17)
+
+
 # MARK: Others
 
 

@@ -6,6 +6,7 @@ import Kernel
 import Logging
 import NIOEmbedded
 import Realtime
+import Scheduling
 import Storage
 import Synchronization
 import Tenancy
@@ -72,7 +73,9 @@ final class House: Sendable {
         let logger = Logger.silent
         let sqlite = try SQLiteStore(
             directory: directory.path,
-            schema: Schema(StorageTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all)
+            schema: Schema(
+                StorageTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all + SchedulingTables.all
+            )
         )
         journal = FragileJournal(store: sqlite)
         store = CountingStore(store: sqlite)

@@ -211,9 +211,12 @@ extension API {
         let showsConflicts = !isPublic && from == until
         let found = try await operations.readCalendar(of: tenant) { book, now throws(Refusal) in
             let wish = try book.wish(service, staff: staff, durationMinutes: isPublic ? nil : duration, isPublic: isPublic, now: now)
-            let conflicts = !showsConflicts ? [] : book.appointments.values.filter {
-                $0.status.isBlocking && $0.start < range.upperBound && range.lowerBound < $0.end && (staff == nil || $0.staff == staff)
-            }
+            let conflicts =
+                !showsConflicts
+                ? []
+                : book.appointments.values.filter {
+                    $0.status.isBlocking && $0.start < range.upperBound && range.lowerBound < $0.end && (staff == nil || $0.staff == staff)
+                }
             return (slots: book.slots(wish, in: range), conflicts: conflicts, minutes: book.services[service]?.durationMinutes ?? 0)
         }
         var writer = JSONWriter(capacity: 32 * found.slots.count + 1024)

@@ -7,7 +7,7 @@ import Tenancy
 import Wire
 
 /// What anybody may do who comes to a business's public page: see when there is room, hold, book, and look after what is theirs. Nothing of others is told.
-/// Without a credential, and limited per address (`PUBLIC_*` limits). The business is named by `slug`, `tenant_id`, or the id of one of its users (`user_id`).
+/// Without a credential, and limited per address. The business is named by `slug`, `tenant_id`, or the id of one of its users (`user_id`).
 extension API {
     func addPublicBooking(to router: Router<APIContext>) {
         let base = "/api/appointments/public"
@@ -31,6 +31,7 @@ extension API {
             return .json(try await availability(request, business.id, isPublic: true))
         }
         router.post("\(base)/holds") { request, context -> Response in
+            try allowances.takePublicHold(address(of: request, context), at: environment.now())
             var fields = try await request.fields()
             let business = try await business(&fields)
             let service: ServiceID? = fields.id("service_id", isRequired: true)
@@ -116,6 +117,7 @@ extension API {
 
     private func addPublicWaitlist(to router: Router<APIContext>) {
         router.post("/api/appointments/public/waitlist") { request, context -> Response in
+            try allowances.takePublicHold(address(of: request, context), at: environment.now())
             var fields = try await request.fields()
             let business = try await business(&fields)
             return .json(try await join(try fields.waitlistEntry(environment.moment()), business.id, isPublic: true), status: .created)
