@@ -36,7 +36,7 @@ let package = Package(
             dependencies: [
                 "Telemetry",
                 "Client", "Conversations", "Consultores", "Fernet", "HTTPAPI", "Identity", "Integrations", "Jobs", "Kernel", "Realtime", "RedisBus",
-                "Resilience", "Storage",
+                "Resilience", "Scheduling", "Storage",
                 "StoragePostgres", "Tenancy",
                 "Transports", "Wire",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
@@ -61,7 +61,8 @@ let package = Package(
             name: "HTTPAPI",
             dependencies: [
                 "Telemetry",
-                "Conversations", "Consultores", "Identity", "Integrations", "Kernel", "Realtime", "Resilience", "Storage", "Tenancy", "Wire",
+                "Conversations", "Consultores", "Identity", "Integrations", "Kernel", "Realtime", "Resilience", "Scheduling", "Storage", "Tenancy",
+                "Wire",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Hummingbird", package: "hummingbird"),
@@ -92,7 +93,7 @@ let package = Package(
             name: "Tenancy",
             dependencies: [
                 "Telemetry",
-                "Conversations", "Consultores", "Jobs", "Kernel", "Realtime", "Resilience", "Storage", "Wire",
+                "Conversations", "Consultores", "Jobs", "Kernel", "Realtime", "Resilience", "Scheduling", "Storage", "Wire",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings
@@ -106,6 +107,11 @@ let package = Package(
             swiftSettings: settings
         ),
         .target(name: "Consultores", dependencies: ["Kernel", "Storage", "Wire"], swiftSettings: settings),
+        .target(
+            name: "Scheduling",
+            dependencies: ["Kernel", "Storage", "Wire", .product(name: "OrderedCollections", package: "swift-collections")],
+            swiftSettings: settings
+        ),
         .target(
             name: "Identity",
             dependencies: [
@@ -253,7 +259,8 @@ let package = Package(
         .testTarget(
             name: "StoragePostgresTests",
             dependencies: [
-                "TestSupport", "Consultores", "Conversations", "Identity", "Kernel", "Realtime", "Resilience", "Storage", "StoragePostgres",
+                "TestSupport", "Consultores", "Conversations", "Identity", "Kernel", "Realtime", "Resilience", "Scheduling", "Storage",
+                "StoragePostgres",
                 "Tenancy",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
@@ -287,7 +294,8 @@ let package = Package(
         .testTarget(
             name: "TransportsTests",
             dependencies: [
-                "TestSupport", "Consultores", "Conversations", "Kernel", "Realtime", "Resilience", "Storage", "Tenancy", "Transports", "Wire",
+                "TestSupport", "Consultores", "Conversations", "Kernel", "Realtime", "Resilience", "Scheduling", "Storage", "Tenancy", "Transports",
+                "Wire",
                 .product(name: "Logging", package: "swift-log"), .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
             ],
@@ -301,6 +309,7 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
+        .testTarget(name: "SchedulingTests", dependencies: ["TestSupport", "Scheduling", "Kernel", "Storage", "Wire"], swiftSettings: settings),
         .testTarget(name: "ConsultoresTests", dependencies: ["TestSupport", "Consultores", "Kernel", "Storage", "Wire"], swiftSettings: settings),
         .testTarget(
             name: "ConversationsTests",
@@ -319,7 +328,7 @@ let package = Package(
         .testTarget(
             name: "TenancyTests",
             dependencies: [
-                "TestSupport", "Consultores", "Conversations", "Jobs", "Kernel", "Realtime", "Resilience", "Storage", "Tenancy", "Wire",
+                "TestSupport", "Consultores", "Conversations", "Jobs", "Kernel", "Realtime", "Resilience", "Scheduling", "Storage", "Tenancy", "Wire",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
             ],

@@ -59,7 +59,7 @@ final class Subject: Sendable {
         return try await start(launcher + [python, folder + "/" + script], directory: directory, environment: environment)
     }
 
-    private static func start(_ command: [String], directory: String, environment: [String: String]) async throws -> Subject {
+    static func start(_ command: [String], directory: String, environment: [String: String]) async throws -> Subject {
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
         let port = Int.random(in: 20_000..<30_000)
         let path = ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin"

@@ -38,6 +38,8 @@ package struct API: Sendable {
         package var browsers = BrowserPolicy()
         /// New web chats of one address.
         package var chatSessions: RateLimit? = RateLimit(perSecond: 1, burst: 60)
+        /// Times that one address holds on public pages, and places that it takes in waiting lists.
+        package var publicHolds: RateLimit? = RateLimit(perSecond: 1, burst: 60)
         /// How it goes with Redis; `nil` without one.
         package var relay: (@Sendable () -> RelayReport)?
         /// Whether Redis answers now; `nil` without one.
@@ -144,6 +146,10 @@ package struct API: Sendable {
         addWhatsApp(to: router)
         addPipedrive(to: router)
         addMedia(to: router)
+        addServices(to: router)
+        addStaff(to: router)
+        addAppointments(to: router)
+        addPublicBooking(to: router)
         if settings.isSimulated { addSimulator(to: router) }
         routes.fill(from: router)
         return router
@@ -160,6 +166,13 @@ package struct API: Sendable {
 
     /// As `principal`, also for visitors: to be used where their own conversation is all that they get.
     func anybody(_ request: Request, _ context: APIContext) async throws -> Principal {
+        let principal = try await follower(request, context)
+        guard !principal.isGuest else { throw Refusal.visitorOnly }
+        return principal
+    }
+
+    /// As `anybody`, also for whoever only looks at a public page: to be used for the streams.
+    func follower(_ request: Request, _ context: APIContext) async throws -> Principal {
         let principal = try await claims(request).principal
         context.notes.note("user_id", principal.user)
         try weigh(.user(principal.tenant, principal.user), request, context)

@@ -7,8 +7,24 @@ import Synchronization
 final class Allowances: Sendable {
     // A mutex that may be missing is not to be had: taking an absent one for present ends the process.
     private let chatSessions: Mutex<RateTable<String>?>
+    private let publicHolds: Mutex<RateTable<String>?>
 
-    init(_ settings: API.Settings) { chatSessions = Mutex(settings.chatSessions.map { RateTable($0, maxKeys: 20_000) }) }
+    init(_ settings: API.Settings) {
+        chatSessions = Mutex(settings.chatSessions.map { RateTable($0, maxKeys: 20_000) })
+        publicHolds = Mutex(settings.publicHolds.map { RateTable($0, maxKeys: 20_000) })
+    }
+
+    /// Nobody is to keep a whole calendar from everybody else.
+    func takePublicHold(_ address: String, at now: Timestamp) throws(Refusal) {
+        guard let decision = publicHolds.withLock({ $0?.rate(of: address, at: now) })?.take(at: now), decision.allowed == 0 else { return }
+        let seconds = max(1, (Int((decision.retryAfter ?? .seconds(1)).inMilliseconds) + 999) / 1000)
+        throw Refusal(
+            .tooMany,
+            "too_many_holds",
+            "Muitas reservas temporárias deste endereço; tente novamente em instantes.",
+            retryAfterSeconds: seconds
+        )
+    }
 
     func takeChatSession(_ address: String, at now: Timestamp) throws(Refusal) {
         guard let decision = chatSessions.withLock({ $0?.rate(of: address, at: now) })?.take(at: now), decision.allowed == 0 else { return }

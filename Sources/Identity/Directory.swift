@@ -163,6 +163,11 @@ package actor Directory {
         return answer
     }
 
+    /// Whose user that is.
+    package func tenant(of user: UserID) async throws(Refusal) -> Tenant? {
+        try await reading { roster in roster.users[user].flatMap { roster.tenants[$0.tenant] } }
+    }
+
     // MARK: Tenants
 
     /// - Parameter byOperator: whoever runs the server chose the address and the password, which may then be as plain as they like.
@@ -464,6 +469,11 @@ package actor Directory {
     ) async throws(Refusal) -> VisitTokens {
         let pair = try await tokens.visit(contact, of: conversation, tenant: tenant, name: name, environment.moment())
         return VisitTokens(token: pair.token, refreshToken: pair.refreshToken, expiresInSeconds: tokens.visitLifetime.components.seconds)
+    }
+
+    /// What follows a business's public page, and for how many seconds it is good.
+    package nonisolated func guestToken(of slug: String, tenant: TenantID) async throws(Refusal) -> (token: String, expiresInSeconds: Int64) {
+        (try await tokens.guest(of: slug, tenant: tenant, environment.moment()), tokens.visitLifetime.components.seconds)
     }
 
     package nonisolated func visitor(returningWith token: String) async throws(Refusal) -> Principal { try await tokens.verifyReturn(token) }

@@ -20,6 +20,7 @@ package struct TokenIssuer: Sendable {
     private static let refreshAudience = "plantao:refresh"
     private static let visitAudience = "plantao:visit"
     private static let returnAudience = "plantao:return"
+    private static let guestAudience = "plantao:guest"
 
     private struct Payload: JWTPayload {
         var iss: String
@@ -93,6 +94,24 @@ package struct TokenIssuer: Sendable {
         return (try await make(Self.visitAudience, visitLifetime), try await make(Self.returnAudience, refreshLifetime))
     }
 
+    /// What follows a business's public page.
+    package func guest(of slug: String, tenant: TenantID, _ moment: Moment) async throws(Refusal) -> String {
+        try await sign(
+            Payload(
+                iss: Self.issuer,
+                aud: Self.guestAudience,
+                sub: (moment.id() as UserID).description,
+                tenant: tenant.description,
+                role: Role.visitor.rawValue,
+                name: slug,
+                sid: "",
+                jti: (moment.id() as Identifier<TokenIssuer>).description,
+                iat: moment.now.milliseconds / 1000,
+                exp: (moment.now + visitLifetime).milliseconds / 1000
+            )
+        )
+    }
+
     private func payload(
         _ user: User,
         _ session: LoginSessionID,
@@ -124,7 +143,15 @@ package struct TokenIssuer: Sendable {
     // MARK: Proving
 
     package func verifyAccess(_ token: String) async throws(Refusal) -> AccessClaims {
-        let payload = try await verify(token, audiences: [Self.accessAudience, Self.visitAudience])
+        let payload = try await verify(token, audiences: [Self.accessAudience, Self.visitAudience, Self.guestAudience])
+        if payload.aud == Self.guestAudience {
+            guard let tenant = TenantID(payload.tenant), let user = UserID(payload.sub) else { throw Self.invalid }
+            return AccessClaims(
+                principal: Principal(guest: user, of: payload.name, tenant: tenant),
+                session: nil,
+                expiresAt: Timestamp(seconds: payload.exp)
+            )
+        }
         if payload.aud == Self.visitAudience {
             return AccessClaims(principal: try Self.visitor(payload), session: nil, expiresAt: Timestamp(seconds: payload.exp))
         }

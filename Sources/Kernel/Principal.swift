@@ -46,6 +46,18 @@ package struct Principal: Sendable, Hashable {
         self.conversation = conversation
     }
 
+    /// Anybody who looks at a business's public page. Their name is the business's in public addresses: that page is all that they may follow.
+    package init(guest user: UserID, of slug: String, tenant: TenantID) {
+        self.tenant = tenant
+        self.user = user
+        role = .visitor
+        name = slug
+        conversation = nil
+    }
+
+    /// Nobody's customer yet: without a conversation.
+    package var isGuest: Bool { role == .visitor && conversation == nil }
+
     package var audience: Audience { role == .visitor ? .visitor : .staff }
 }
 

@@ -44,6 +44,8 @@ package struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
     package var fields: [Field] = []
     /// Facts that go with the answer, such as who has the conversation.
     package var facts: [String: String] = [:]
+    /// The same, several of a kind: times to choose from.
+    package var lists: [String: [String]] = [:]
     /// Seconds after which trying again makes sense.
     package var retryAfterSeconds: Int?
 
@@ -72,6 +74,7 @@ package struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
     /// What a client may ask for by an id.
     package enum Thing: String, Sendable {
         case conversation, message, consultor, user, tenant, session, flow, cannedReply, protocolo, apiKey
+        case service, category, staff, timeOff, appointment, hold, waitlistEntry, image
 
         fileprivate var isMissing: String {
             switch self {
@@ -85,6 +88,14 @@ package struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
             case .cannedReply: "Resposta pronta não encontrada"
             case .protocolo: "Protocolo não encontrado"
             case .apiKey: "Chave não encontrada"
+            case .service: "Serviço não encontrado"
+            case .category: "Categoria não encontrada"
+            case .staff: "Profissional não encontrado"
+            case .timeOff: "Ausência não encontrada"
+            case .appointment: "Agendamento não encontrado"
+            case .hold: "Reserva temporária não encontrada"
+            case .waitlistEntry: "Espera não encontrada"
+            case .image: "Imagem não encontrada"
             }
         }
     }

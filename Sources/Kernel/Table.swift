@@ -9,6 +9,7 @@ package struct Table: Sendable, Hashable {
     package let columns: [Column]
     package let key: [String]
     package let indexes: [Index]
+    package let exclusions: [Exclusion]
     /// The schema version that brought the table in.
     package let since: Int
     /// Where the columns of the key stand among `columns`.
@@ -19,12 +20,21 @@ package struct Table: Sendable, Hashable {
     /// - Parameters:
     ///   - columns: all but `version`, which is added.
     ///   - tenant: the column of the key that says whose a row is.
-    package init(_ name: String, since: Int, key: [String], tenant: String = "tenant_id", columns: [Column], indexes: [Index] = []) {
+    package init(
+        _ name: String,
+        since: Int,
+        key: [String],
+        tenant: String = "tenant_id",
+        columns: [Column],
+        indexes: [Index] = [],
+        exclusions: [Exclusion] = []
+    ) {
         self.name = name
         self.since = since
         self.key = key
         self.columns = columns + [Column("version", .integer)]
         self.indexes = indexes
+        self.exclusions = exclusions
         keyPositions = key.compactMap { name in columns.firstIndex { $0.name == name } }
         tenantPosition = key.firstIndex(of: tenant)
         precondition(keyPositions.count == key.count, "a key column of \(name) is not among its columns")
@@ -55,6 +65,21 @@ package struct Column: Sendable {
     }
 
     package static func optional(_ name: String, _ kind: Kind) -> Column { Column(name, kind, isNullable: true) }
+}
+
+/// What no two rows of a table may have between them, looked at when a transaction is committed. Of Postgres only; where it cannot be said, it is not said.
+package struct Exclusion: Sendable {
+    package let name: String
+    /// Columns, or expressions of them, each with the operator that must not hold for all of these.
+    package let elements: [(expression: String, conflictsWith: String)]
+    /// Which rows count.
+    package let condition: String
+
+    package init(_ name: String, _ elements: [(String, String)], where condition: String) {
+        self.name = name
+        self.elements = elements.map { (expression: $0.0, conflictsWith: $0.1) }
+        self.condition = condition
+    }
 }
 
 package struct Index: Sendable {

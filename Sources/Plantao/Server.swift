@@ -25,11 +25,13 @@ import Transports
 import UnixSignals
 import Wire
 
+import enum Scheduling.SchedulingTables
+
 /// Everything the server consists of, put together. The only place that knows all of it.
 struct Server {
     static let schema = Schema(
         StorageTables.all + IdentityTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all
-            + BreakerTables.all + [WhatsAppNumber.table, PipedriveLink.table]
+            + BreakerTables.all + [WhatsAppNumber.table, PipedriveLink.table] + SchedulingTables.all
     )
 
     let settings: Settings
@@ -348,6 +350,7 @@ struct Server {
         api.browsers.origins = settings.allowedOrigins
         api.browsers.strictTransportSeconds = settings.strictTransportSeconds
         api.chatSessions = settings.chatSessions
+        api.publicHolds = settings.publicHolds
         api.isSimulated = settings.whatsapp == nil
         api.whatsappVerifyToken = settings.whatsappVerifyToken
         api.whatsappSignature = settings.whatsappAppSecret.map(WhatsAppSignature.init(appSecret:))
@@ -429,6 +432,14 @@ struct Server {
         // Where conversations may fall due that nobody waits in, the tenant itself has to look.
         let timed = try await store.rows(Query("SELECT tenant_id FROM desk_settings WHERE has_timers", kinds: [.uuid]))
         for var row in timed { alarms.set(row.id(), at: Timestamp(seconds: 0)) }
+        // Holds run out and pending appointments are given up, whoever is awake.
+        let held = try await store.rows(
+            Query(
+                "SELECT tenant_id FROM appointment_holds UNION SELECT tenant_id FROM appointments WHERE status = 'pending' AND pending_until IS NOT NULL",
+                kinds: [.uuid]
+            )
+        )
+        for var row in held { alarms.set(row.id(), at: Timestamp(seconds: 0)) }
     }
 
     /// How many conversations are in each state, to count on from there.

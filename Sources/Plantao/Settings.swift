@@ -28,6 +28,7 @@ struct Settings {
     var loginGuard: LoginGuard.Settings
     var refreshGrace: Duration
     var chatSessions: RateLimit?
+    var publicHolds: RateLimit?
     var adminEmail: String
     var adminPassword: String?
     var tenantName: String
@@ -117,6 +118,8 @@ struct Settings {
         visitMinutes = try reader.integer("CHAT_TOKEN_EXPIRE_MINUTES", default: 60, in: 1...1440)
         let chatBurst = try reader.integer("CHAT_SESSIONS_PER_ADDRESS", default: 60, in: 0...1_000_000)
         chatSessions = chatBurst == 0 ? nil : RateLimit(perSecond: 1, burst: chatBurst)
+        let holdBurst = try reader.integer("PUBLIC_HOLDS_PER_ADDRESS", default: 60, in: 0...1_000_000)
+        publicHolds = holdBurst == 0 ? nil : RateLimit(perSecond: 1, burst: holdBurst)
         loginGuard = try Self.loginGuard(reader)
         refreshGrace = .seconds(try reader.integer("REFRESH_GRACE_SECONDS", default: 10, in: 0...300))
         adminEmail = reader.text("ADMIN_EMAIL") ?? "admin@plantao.local"

@@ -26,6 +26,7 @@ package struct Schema: Sendable {
                 for column in table.columns where column.since == number { statements.append(dialect.add(column, to: table)) }
             }
             for index in table.indexes where index.since ?? table.since == number { statements.append(dialect.create(index, on: table)) }
+            if table.since == number { statements += dialect.exclude(table.exclusions, on: table) }
         }
         return statements
     }
@@ -36,9 +37,13 @@ package protocol Dialect: Sendable {
     func type(of kind: Column.Kind) -> String
     /// What follows a table's closing parenthesis.
     var tableOptions: String { get }
+    /// The statements that add what no two rows may have between them; none where the database cannot say it.
+    func exclude(_ exclusions: [Exclusion], on table: Table) -> [String]
 }
 
 extension Dialect {
+    package func exclude(_ exclusions: [Exclusion], on table: Table) -> [String] { [] }
+
     package func create(_ table: Table, asOf version: Int) -> String {
         let columns = table.columns.filter { $0.since ?? 0 <= version }.map { "    \(definition(of: $0))" }
         let key = "    PRIMARY KEY (\(table.key.map(quoted).joined(separator: ", ")))"

@@ -130,6 +130,7 @@ extension WriteBehindStore {
             metadata: ["table": "\(image.table.name)", "reason": "\(error)"]
         )
         state.withLock { state in
+            if error.description.contains("23P01") { state.status.exclusions += 1 }
             state.queue.quarantined()
             state.quarantined.insert(.init(image))
         }

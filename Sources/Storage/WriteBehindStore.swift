@@ -32,6 +32,8 @@ package struct WriteBehindStatus: Sendable {
     package var batches = 0
     package var failedBatches = 0
     package var quarantined = 0
+    /// Rows refused because they would have taken what another has (SQLSTATE 23P01): a decision was wrong.
+    package var exclusions = 0
     package var lastBatchTook = Duration.zero
     /// A bound of the journal is reached: commands are refused.
     package var isFull = false

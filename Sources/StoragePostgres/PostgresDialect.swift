@@ -19,6 +19,19 @@ struct PostgresDialect: Dialect {
 
     var tableOptions: String { "" }
 
+    /// `btree_gist` comes with Postgres and lets a range be looked at together with plain columns; whoever owns the database may switch it on.
+    func exclude(_ exclusions: [Exclusion], on table: Kernel.Table) -> [String] {
+        guard !exclusions.isEmpty else { return [] }
+        return ["CREATE EXTENSION IF NOT EXISTS btree_gist"]
+            + exclusions.map { exclusion in
+                let elements = exclusion.elements.map { "\($0.expression) WITH \($0.conflictsWith)" }.joined(separator: ", ")
+                return """
+                    ALTER TABLE \(quoted(table.name)) ADD CONSTRAINT \(quoted(exclusion.name))
+                    EXCLUDE USING gist (\(elements)) WHERE (\(exclusion.condition)) DEFERRABLE INITIALLY DEFERRED
+                    """
+            }
+    }
+
     /// Writes as many rows as the arrays are long, one array for each column, unless the one already there is as new or newer.
     ///
     /// An array of arrays would be taken apart by `unnest`, so arrays travel as the text of one.

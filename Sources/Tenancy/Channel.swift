@@ -1,5 +1,6 @@
 package import Kernel
 package import Realtime
+package import Scheduling
 
 extension TenantCell {
     /// What there is to subscribe to, and all that is known of each (protocol/README.md "Channels").
@@ -17,14 +18,23 @@ extension TenantCell {
         case supervision
         /// What waits for one person. Their own.
         case user(UserID)
+        /// The appointments of the next days.
+        case calendar
+        /// Those of one date.
+        case calendarDay(CivilDay)
+        /// What there is to book, for anybody: the name is the business's in public addresses.
+        case booking(String)
 
         /// Those whose name is the same for everybody.
-        private static let fixed = [conversations, queue, queueCounts, consultores, notices, breakers, desk, supervision]
+        private static let fixed = [conversations, queue, queueCounts, consultores, notices, breakers, desk, supervision, calendar]
         private static let conversationPrefix = "conversation:"
         private static let userPrefix = "user:"
+        private static let calendarPrefix = "calendar:"
+        private static let bookingPrefix = "booking:"
 
         /// What channels are called; `{id}` stands for a conversation's.
-        package static let templates = fixed.map(\.name) + [conversationPrefix + "{id}", userPrefix + "{id}"]
+        package static let templates =
+            fixed.map(\.name) + [conversationPrefix + "{id}", userPrefix + "{id}", calendarPrefix + "{date}", bookingPrefix + "{slug}"]
 
         /// `nil` for a name that no channel has.
         package init?(_ name: String) {
@@ -33,6 +43,11 @@ extension TenantCell {
             } else if name.hasPrefix(Self.userPrefix) {
                 guard let id = UserID(name.dropFirst(Self.userPrefix.count)) else { return nil }
                 self = .user(id)
+            } else if name.hasPrefix(Self.calendarPrefix) {
+                guard let day = CivilDay(name.dropFirst(Self.calendarPrefix.count)) else { return nil }
+                self = .calendarDay(day)
+            } else if name.hasPrefix(Self.bookingPrefix) {
+                self = .booking(String(name.dropFirst(Self.bookingPrefix.count)))
             } else {
                 let prefix = Self.conversationPrefix
                 guard name.hasPrefix(prefix), let id = ConversationID(name.dropFirst(prefix.count)) else { return nil }
@@ -52,13 +67,17 @@ extension TenantCell {
             case .desk: "desk"
             case .supervision: "supervision"
             case .user(let id): Self.userPrefix + id.description
+            case .calendar: "calendar"
+            case .calendarDay(let day): Self.calendarPrefix + day.description
+            case .booking(let slug): Self.bookingPrefix + slug
             }
         }
 
         /// What its publications are to those who missed the one before.
         package var delivery: DeliveryClass {
             switch self {
-            case .conversations, .conversation, .queue, .consultores, .notices, .desk, .supervision, .user: .ordered
+            case .conversations, .conversation, .queue, .consultores, .notices, .desk, .supervision, .user, .calendar, .calendarDay, .booking:
+                .ordered
             case .queueCounts, .breakers: .latest
             }
         }
@@ -66,6 +85,7 @@ extension TenantCell {
         /// Whether somebody may look at it. Which one of several, and which tenant's, is settled elsewhere: by the tenant that the credential names.
         package func isOpen(to principal: Principal) -> Bool {
             switch (principal.role, self) {
+            case (_, .booking(let slug)): principal.isGuest && principal.name == slug
             case (.visitor, _): principal.conversation.map { self == .conversation($0) } ?? false
             case (let role, .supervision): role.canAdminister
             case (_, .user(let id)): id == principal.user

@@ -51,6 +51,13 @@ extension Operations {
         package let mimeType: String
         package let filename: String
         package let sha256: String?
+
+        package init(id: MediaFiles.ID, mimeType: String, filename: String, sha256: String?) {
+            self.id = id
+            self.mimeType = mimeType
+            self.filename = filename
+            self.sha256 = sha256
+        }
     }
 
     package func file(of message: MessageID, in conversation: ConversationID, for principal: Principal) async throws(Refusal) -> MediaFile {

@@ -2,6 +2,7 @@ package import Consultores
 package import Conversations
 package import Kernel
 package import Realtime
+import Scheduling
 package import Storage
 package import Telemetry
 package import Wire
@@ -231,6 +232,7 @@ package struct Operations: Sendable {
     ) async throws(Refusal) {
         try await tenants.use(principal.tenant) { cell throws(Refusal) in
             for case .conversation(let id) in channels { try await bringIn(id, cell) }
+            for case .calendarDay(let day) in channels { try await bringIn(day, cell) }
             try await cell.subscribe(to: channels, for: Visit(principal), needsSnapshot: needsSnapshot, register: register)
         }
     }
@@ -244,6 +246,7 @@ package struct Operations: Sendable {
     package func call(_ method: String, _ data: JSON, by principal: Principal) async throws(Refusal) -> [UInt8]? {
         guard Self.methods.contains(method) else { return nil }
         if method == "echo" { return data.bytes }
+        guard !principal.isGuest else { throw .visitorOnly }
         if let visit = Visit(principal) { return try await call(method, data, by: principal, visit) }
         if method == "notice.post" {
             let (text, key) = try Notice.fields(data)

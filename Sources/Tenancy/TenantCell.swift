@@ -2,6 +2,7 @@ package import Consultores
 package import Conversations
 package import Kernel
 package import Resilience
+package import Scheduling
 package import Storage
 package import Telemetry
 package import Wire
@@ -16,6 +17,7 @@ package actor TenantCell {
     private let turn: TenantTurn
     private let queue: ConsultorQueue
     let desk: ConversationDesk
+    let calendar: Calendar
     private var board: NoticeBoard
     private let gate: Gate
     let environment: Environment
@@ -74,6 +76,7 @@ package actor TenantCell {
         let conversations = try await ConversationDesk.load(tenant: tenant, rules: rules, from: surroundings.store)
         let consultores = try await ConsultorQueue.load(tenant: tenant, openProtocols: conversations.openProtocols, from: surroundings.store)
         let board = try await NoticeBoard.load(tenant, from: surroundings.store)
+        let book = try await CalendarBook.load(tenant, now: surroundings.environment.now(), from: surroundings.store)
         let turn = TenantTurn()
         let isConnected = surroundings.isConnected
         let queue = ConsultorQueue(
@@ -95,7 +98,8 @@ package actor TenantCell {
             settings: surroundings.settings,
             loaded: conversations
         )
-        let cell = TenantCell(tenant: tenant, turn: turn, queue: queue, desk: desk, board: board, surroundings)
+        let calendar = Calendar(executor: turn, tenant: tenant, loaded: book)
+        let cell = TenantCell(tenant: tenant, turn: turn, queue: queue, desk: desk, calendar: calendar, board: board, surroundings)
         // Offers may have run out while nobody was awake, and people in line may find somebody. Not now: what cannot be stored must not keep anybody
         // from reading.
         surroundings.alarms.set(tenant, at: surroundings.environment.now())
@@ -107,6 +111,7 @@ package actor TenantCell {
         turn: TenantTurn,
         queue: ConsultorQueue,
         desk: ConversationDesk,
+        calendar: Calendar,
         board: NoticeBoard,
         _ surroundings: Surroundings
     ) {
@@ -114,6 +119,7 @@ package actor TenantCell {
         self.turn = turn
         self.queue = queue
         self.desk = desk
+        self.calendar = calendar
         self.board = board
         activation = Activation(tenant: tenant)
         gate = surroundings.gate
@@ -134,6 +140,7 @@ package actor TenantCell {
             return (desk.nextDeadline, begun.isEmpty && cancelled.isEmpty ? nil : (begun, cancelled))
         }
         if let deadline { alarms.set(tenant, at: deadline) }
+        if let deadline = calendar.assumeIsolated({ $0.nextDeadline }) { alarms.set(tenant, at: deadline) }
         if let (begun, cancelled) = consultations, let consulting {
             for (turn, conversation) in cancelled { consulting.cancelled(turn, of: conversation, tenant: tenant) }
             for request in begun { consulting.began(request, tenant: tenant, after: ticket) }
@@ -162,6 +169,14 @@ package actor TenantCell {
         )
     }
 
+    func onCalendar<T: Sendable>(_ body: @Sendable (isolated Calendar) -> Calendar.Decision<T>) -> Pending<T> {
+        let span = turnBegins("calendar")
+        defer { turnEnds(span) }
+        let (answer, change) = calendar.assumeIsolated(body)
+        // What was due is done whether or not the command is refused.
+        return Pending(answer, commit(change))
+    }
+
     private func turnBegins(_ name: String) -> Span? { tracer.flatMap { tracer in Trace.current.map { tracer.begin("turn \(name)", in: $0) } } }
     private func turnEnds(_ span: Span?) { if let span { tracer?.end(span) } }
 
@@ -175,7 +190,12 @@ package actor TenantCell {
     /// Something has fallen due, or may have.
     package func timePassed() -> Pending<Void> {
         let moment = environment.moment()
-        return onDesk { ((), $0.timePassed(moment)) }
+        let calendar = calendar
+        return onDesk { desk in
+            var change = desk.timePassed(moment)
+            change.append(calendar.assumeIsolated { $0.timePassed(moment) })
+            return ((), change)
+        }
     }
 
     // MARK: Conversations
@@ -521,6 +541,15 @@ package actor TenantCell {
         case .desk: return desk.assumeIsolated { $0.deskSnapshot() }
         case .supervision: return desk.assumeIsolated { $0.supervisionSnapshot() }
         case .user(let id): return desk.assumeIsolated { $0.inboxSnapshot(id) }
+        case .calendar:
+            let moment = environment.moment()
+            return calendar.assumeIsolated { $0.snapshot(moment) }
+        case .calendarDay(let day):
+            let moment = environment.moment()
+            return calendar.assumeIsolated { $0.snapshot(of: day, moment) }
+        case .booking(let slug):
+            let moment = environment.moment()
+            return calendar.assumeIsolated { $0.bookingSnapshot(slug, moment) }
         }
     }
 

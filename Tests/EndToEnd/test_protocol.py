@@ -514,6 +514,113 @@ def _tour_of_the_bot(offices, contract):
         office.settled(id)
 
 
+def _tour_of_bookings(office, owner, anybody):
+    base, business = "/api/appointments", {"user_id": owner.user["id"]}
+    day = datetime.now(timezone.utc).date() + timedelta(days=3)
+    day += timedelta(days=day.weekday() == 6)
+    at = lambda hour: f"{day}T{hour + 3:02d}:00:00.000Z"  # noqa: E731
+    session, line = owner.contract.session(), RawSocket(owner.server.host, owner.server.port)
+    rules = owner.put("/api/users/business-hours", {"hold_seconds": 60, "breaks": {"sun": [["12:00", "12:30"]]}})
+    assert owner.get("/api/users/business-hours") == rules
+    category = owner.post("/api/services/categories", {"name": "Cabelo"}, expect=201)
+    owner.put(f"/api/services/categories/{category['id']}", {"name": "Cabelos"})
+    owner.get("/api/services/categories")
+    service = owner.post("/api/services", {"name": "Corte", "duration": 60, "price": 50.5, "category_id": category["id"]}, expect=201)
+    guest = anybody.post(f"{base}/public/sessions", business, expect=201)
+    follower, page = owner.contract.session(), RawSocket(owner.server.host, owner.server.port)
+    for socket_, says, token, channels in ((line, session, owner.token, ["calendar", f"calendar:{day}"]), (page, follower, guest["token"], [guest["channel"]])):
+        for command in [{"id": 1, "connect": {"token": token}}, *({"id": n, "subscribe": {"channel": channel}} for n, channel in enumerate(channels, 2))]:
+            says.said(command)
+            socket_.send(json.dumps(command))
+        _until(socket_, says, lambda frame: frame.get("id") == len(channels) + 1)
+
+    def until(event, on=None):
+        socket_, says = on or (line, session)
+        _until(socket_, says, lambda frame: frame.get("push", {}).get("pub", {}).get("data", {}).get("type") == event)
+
+    owner.put("/api/users/business-hours", {"hold_seconds": 120})
+    until("booking_rules.changed")
+    until("booking.changed", (page, follower))
+    owner.get("/api/services", query="corte", min_price=1, is_active="true")
+    owner.put(f"/api/services/{service['id']}", {"description": "com lavagem"})
+    until("service.changed")
+    owner.get(f"/api/services/{service['id']}")
+    png = b"\x89PNG\r\n\x1a\n" + b"0" * 64
+    image = owner.call("POST", f"/api/services/{service['id']}/images", body=png, headers={"Content-Type": "image/png"}, is_sane=False, expect=201).json()["images"][0]
+    anybody.call("GET", image, expect=200)
+    owner.call("DELETE", image, expect=200)
+    ana = owner.post("/api/staff", {"name": "Ana"}, expect=201)
+    until("staff.changed")
+    owner.put(f"/api/staff/{ana['id']}", {"weekly_hours": {"mon": [["08:00", "12:00"]]}})
+    owner.get(f"/api/staff/{ana['id']}")
+    owner.get("/api/staff")
+    owner.call("DELETE", f"/api/staff/{ana['id']}", expect=204)
+    off = owner.post("/api/time-off", {"start_time": at(20), "end_time": at(20)[:11] + "23:30:00Z", "reason": "curso"}, expect=201)
+    until("time_off.changed")
+    owner.get("/api/time-off")
+    owner.call("DELETE", f"/api/time-off/{off['id']}", expect=204)
+
+    owner.get(f"{base}/availability", service_id=service["id"], date=str(day))
+    hold = owner.post(f"{base}/holds", {"service_id": service["id"], "start_time": at(9)}, expect=201)
+    until("hold.made")
+    until("slots.changed", (page, follower))
+    person = {"service_id": service["id"], "client_name": "Ana", "client_whatsapp": "+5511900000001"}
+    made = owner.post(base, person | {"start_time": at(9), "hold_id": hold["hold_id"]}, expect=201)
+    until("appointment.changed")
+    owner.call("POST", base, json=person | {"start_time": at(9)}, expect=409)
+    owner.call("POST", base, json={}, is_sane=False, expect=422)
+    own = f"{base}/{made['id']}"
+    owner.get(own)
+    owner.put(own, {"notes": "janela"})
+    owner.post(f"{own}/confirm")
+    owner.call("GET", f"{own}/calendar.ics", expect=200)
+    later = day + timedelta(days=8 if day.weekday() == 5 else 7)
+    owner.post(f"{own}/reschedule", {"start_time": f"{later}T17:00:00Z"})
+    until("appointment.left")
+    owner.post(f"{own}/complete")
+    owner.post(f"{own}/no-show")
+    for verb, hour in (("cancel", 9), ("decline", 10)):
+        one = owner.post(base, person | {"start_time": at(hour)}, expect=201)
+        owner.post(f"{base}/{one['id']}/{verb}", {"reason": "teste"})
+    one = owner.post(base, person | {"start_time": at(9), "recurrence": {"frequency": "weekly", "count": 2}}, expect=201)["appointments"][0]
+    owner.call("DELETE", f"{base}/{one['id']}", scope="following", expect=200)
+    owner.get(base, q="ana", status="cancelled", order="desc")
+    owner.get(f"{base}/stats")
+    released = owner.post(f"{base}/holds", {"service_id": service["id"], "start_time": at(9)}, expect=201)
+    owner.call("DELETE", f"{base}/holds/{released['hold_id']}", expect=204)
+    until("hold.ended")
+    anybody.call("GET", owner.get(f"{base}/feed")["path"], expect=200)
+    owner.post(f"{base}/feed/rotate")
+
+    anybody.get(f"{base}/public/availability", service_id=service["id"], date=str(day), **business)
+    kept = anybody.post(f"{base}/public/holds", {"service_id": service["id"], "start_time": at(11)} | business, expect=201)
+    anybody.call("DELETE", f"{base}/public/holds/{kept['hold_id']}", expect=204, **business)
+    theirs = anybody.post(f"{base}/public", person | business | {"start_time": at(11)}, expect=201)
+    place, token = f"{base}/public/{theirs['id']}", business | {"token": theirs["manage_token"]}
+    anybody.get(place, **token)
+    anybody.call("GET", place, expect=404, **business)
+    anybody.call("GET", f"{place}/calendar.ics", expect=200, **token)
+    anybody.call("POST", f"{place}/reschedule", json={"start_time": at(15)}, expect=200, **token)
+    wish = {name: person[name] for name in person} | {"from": at(15), "until": at(16)}
+    waiting = [anybody.post(f"{base}/public/waitlist", wish | business, expect=201), owner.post(f"{base}/waitlist", wish, expect=201)]
+    until("waitlist.changed")
+    anybody.call("POST", f"{place}/cancel", json={}, expect=200, **token)
+    entry, token = f"{base}/public/waitlist/{waiting[0]['id']}", business | {"token": waiting[0]["token"]}
+    assert anybody.get(entry, **token)["status"] == "offered"
+    booked = anybody.call("POST", f"{entry}/accept", expect=201, **token).json()
+    anybody.call("DELETE", entry, expect=200, **token)
+    owner.call("DELETE", f"{base}/{booked['id']}", expect=200)
+    assert owner.get(f"{base}/waitlist")["total"] == 2
+    owner.call("POST", f"{base}/waitlist/{waiting[1]['id']}/accept", expect=201)
+    owner.call("DELETE", f"{base}/waitlist/{waiting[1]['id']}", expect=200)
+    owner.get("/api/services/stats")
+    owner.call("DELETE", f"/api/services/categories/{category['id']}", expect=204)
+    spare = owner.post("/api/services", {"name": "Barba", "duration": 30}, expect=201)
+    owner.call("DELETE", f"/api/services/{spare['id']}", expect=204)
+    line.abort()
+    page.abort()
+
+
 def _tour_of_operators(owner, viewer, anybody):
     for path in ("/", "/health", "/info", "/metrics"):
         anybody.call("GET", path, expect=200)
@@ -609,6 +716,7 @@ def test_what_passes_in_a_live_session_is_as_described_and_nothing_is_described_
     _tour_of_whatsapp(owner, anybody)
     _tour_of_the_bot(offices, seen)
     _tour_of_pipedrive(offices, seen)
+    _tour_of_bookings(office, owner, anybody)
     _tour_of_operators(owner, viewer, anybody)
     _subscribed_late(own_postgres, offices, seen)
     _cut_off_for_not_reading(office, seen)

@@ -6,6 +6,7 @@ import Kernel
 import Logging
 import NIOEmbedded
 import Realtime
+import Scheduling
 import Storage
 import Synchronization
 import Tenancy
@@ -45,6 +46,7 @@ import Testing
 
     private static let schema = Schema(
         StorageTables.all + IdentityTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all
+            + SchedulingTables.all
     )
     /// Numbers as ids: `id(table, 7)` is the seventh row's.
     private static func id(_ table: UInt64, _ number: UInt64) -> UniqueID {

@@ -7,6 +7,7 @@ import Logging
 import NIOEmbedded
 import Realtime
 import Resilience
+import Scheduling
 import Storage
 import Synchronization
 import Tenancy
@@ -80,7 +81,10 @@ final class House: Sendable {
         let logger = Logger.silent
         let sqlite = try SQLiteStore(
             directory: directory.path,
-            schema: Schema(StorageTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all + BreakerTables.all)
+            schema: Schema(
+                StorageTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all + BreakerTables.all
+                    + SchedulingTables.all
+            )
         )
         journal = FragileJournal(store: sqlite)
         store = CountingStore(store: sqlite)

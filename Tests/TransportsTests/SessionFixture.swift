@@ -5,6 +5,7 @@ import Logging
 import NIOCore
 import NIOEmbedded
 import Realtime
+import Scheduling
 import Storage
 import Synchronization
 import Tenancy
@@ -114,7 +115,9 @@ final class SessionFixture: Sendable {
     init(_ adjust: (inout SocketSettings) -> Void = { _ in }) async throws {
         let sqlite = try SQLiteStore(
             directory: directory.path,
-            schema: Schema(StorageTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all)
+            schema: Schema(
+                StorageTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all + SchedulingTables.all
+            )
         )
         shelf = Shelf(store: sqlite)
         let (clock, principal, loop) = (clock, principal, loop)

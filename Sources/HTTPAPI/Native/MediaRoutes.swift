@@ -64,7 +64,7 @@ extension API {
         "audio/ogg", "application/pdf",
     ]
 
-    private func serve(_ file: Operations.MediaFile, _ reader: MediaReader, _ request: Request) throws -> Response {
+    func serve(_ file: Operations.MediaFile, _ reader: MediaReader, _ request: Request) throws -> Response {
         let essence = MediaRules.essence(of: file.mimeType)
         let isShown = Self.shown.contains(essence)
         var headers: HTTPFields = [

@@ -45,7 +45,7 @@ extension API {
             return Response(status: .noContent)
         }
         router.get("/api/v1/realtime/:channel") { request, context -> Response in
-            let principal = try await anybody(request, context)
+            let principal = try await follower(request, context)
             let channel = try context.parameters.require("channel").removingURLPercentEncoding() ?? ""
             let wait = try request.integer("wait", in: 0...Self.maxPollSeconds, default: 25)
             var since: StreamPosition?

@@ -150,6 +150,11 @@ struct MetricsPage {
         gauge("plantao_write_behind_full", "Whether a bound of the journal is reached and commands are refused", owed.isFull ? 1 : 0)
         gauge("plantao_write_behind_batch_rows", "Rows in a batch, at the most, as things go", owed.batchSize)
         gauge("plantao_write_behind_quarantined_rows", "Rows that the database would not take", owed.quarantined)
+        counter(
+            "plantao_calendar_exclusion_hits_total",
+            "Appointments that the database refused as overlapping; reads 0 while decisions are right",
+            owed.exclusions
+        )
         counter("plantao_write_behind_flushed_rows_total", "Changed rows that the database has", owed.flushedRows)
         counter("plantao_write_behind_written_images_total", "Images written for them, the latest of each row", owed.writtenImages)
         counter("plantao_write_behind_batches_total", "Batches that the database has taken", owed.batches)

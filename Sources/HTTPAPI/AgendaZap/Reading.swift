@@ -1,0 +1,159 @@
+import HTTPTypes
+import Hummingbird
+import Integrations
+import Kernel
+import NIOCore
+import Scheduling
+import Storage
+import Tenancy
+import Wire
+
+import struct Foundation.Decimal
+
+extension RequestFields {
+    /// An amount of money, as a number or the text of one.
+    mutating func price(_ name: String) -> Decimal? {
+        guard let json = json(name) else { return nil }
+        let text: String? =
+            switch json {
+            case .int(let value): String(value)
+            case .double(let value): String(value)
+            case .string(let value) where value.utf8.count <= 20 && value.allSatisfy({ $0.isASCII && ($0.isNumber || $0 == ".") }): value
+            default: nil
+            }
+        guard let amount = text.flatMap({ Decimal(string: $0) }), amount >= 0, amount < 1_000_000_000 else {
+            refuse(name, "deve ser um número de 0 a 1000000000", type: "float_type")
+            return nil
+        }
+        return amount
+    }
+
+    /// What the client keeps with a thing: an object or a list of its own, as JSON.
+    mutating func object(_ name: String) -> String? {
+        guard let json = json(name) else { return nil }
+        guard json.object != nil || json.array != nil else {
+            refuse(name, "deve ser um objeto ou uma lista", type: "dict_type")
+            return nil
+        }
+        let text = json.text
+        guard text.utf8.count <= 20_000, !text.contains("\\u0000"), !text.utf8.contains(0) else {
+            refuse(name, "deve ter no máximo 20000 bytes", type: "too_long")
+            return nil
+        }
+        return text
+    }
+
+    /// - Parameter thing: `nil` until `check`, where it is wrong or missing.
+    mutating func id<Kind>(_ name: String, isRequired: Bool = false) -> Identifier<Kind>? {
+        let text = isRequired ? text(name, max: 64) : optionalText(name, max: 64)
+        guard let text, !text.isEmpty else { return nil }
+        guard let id = Identifier<Kind>(text) else {
+            refuse(name, "deve ser um UUID", type: "uuid_parsing")
+            return nil
+        }
+        return id
+    }
+
+    /// A telephone number as people write it.
+    mutating func whatsapp(_ name: String, isRequired: Bool) -> String? {
+        guard let text = isRequired ? text(name, max: 32) : optionalText(name, min: 1, max: 32), !text.isEmpty else { return nil }
+        let digits = text.count { $0.isASCII && $0.isNumber }
+        guard (8...15).contains(digits), text.allSatisfy({ $0.isASCII && ($0.isNumber || " +-().".contains($0)) }) else {
+            refuse(name, "deve ser um número de telefone com DDD, como +5511999999999")
+            return nil
+        }
+        return text
+    }
+
+    mutating func email(_ name: String) -> String? {
+        guard let text = optionalText(name, min: 3, max: 254) else { return nil }
+        let parts = text.split(separator: "@", omittingEmptySubsequences: false)
+        guard parts.count == 2, !parts[0].isEmpty, parts[1].contains("."), !text.contains(where: \.isWhitespace),
+            !text.contains(where: { "<>\",;:".contains($0) })
+        else {
+            refuse(name, "deve ser um e-mail válido", type: "value_error")
+            return nil
+        }
+        return text
+    }
+}
+
+extension Request {
+    func id<Kind>(_ name: String) throws(Refusal) -> Identifier<Kind>? {
+        guard let text = query(name) else { return nil }
+        guard let id = Identifier<Kind>(text) else { throw .invalid([.init(["query", name], "deve ser um UUID", type: "uuid_parsing")]) }
+        return id
+    }
+
+    func requiredID<Kind>(_ name: String) throws(Refusal) -> Identifier<Kind> {
+        guard let id: Identifier<Kind> = try id(name) else { throw .invalid([.init(["query", name], "campo obrigatório", type: "missing")]) }
+        return id
+    }
+
+    func flag(_ name: String) throws(Refusal) -> Bool? {
+        guard let text = query(name) else { return nil }
+        guard let flag = ["true": true, "1": true, "false": false, "0": false][text.lowercased()] else {
+            throw .invalid([.init(["query", name], "deve ser true ou false", type: "bool_parsing")])
+        }
+        return flag
+    }
+
+    /// A date such as `2026-03-01`, or an instant, whose date in the zone counts.
+    func day(_ name: String, _ zone: Zone) throws(Refusal) -> CivilDay? {
+        guard let text = query(name) else { return nil }
+        if let day = CivilDay(text) { return day }
+        guard let time = Timestamp(rfc3339: text) else {
+            throw .invalid([.init(["query", name], "deve ser uma data como 2026-03-01", type: "date_parsing")])
+        }
+        return zone.day(of: time)
+    }
+
+    var idempotencyKey: String? {
+        get throws(Refusal) {
+            guard let key = headers[HTTPField.Name("Idempotency-Key")!] else { return nil }
+            guard (1...128).contains(key.utf8.count) else {
+                throw .invalid([.init(["header", "Idempotency-Key"], "deve ter de 1 a 128 caracteres", type: "string_length")])
+            }
+            return key
+        }
+    }
+}
+
+/// Takes a picture: the body itself, or a form with it under any name of a file (RFC 7578). JPEG, PNG or WebP by its own bytes, whatever it is said to be.
+enum ImageUploadReader {
+    static let maxBytes = 5 << 20
+    private static let types: Set<String> = ["image/jpeg", "image/png", "image/webp"]
+
+    static func read(_ request: Request, into draft: MediaDraft) async throws {
+        let type = request.headers[.contentType] ?? ""
+        if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > maxBytes + MultipartForm.maxOverhead { throw tooLarge }
+        var (size, head): (Int, [UInt8]) = (0, [])
+        func take(_ bytes: [UInt8]) async throws {
+            size += bytes.count
+            guard size <= maxBytes else { throw tooLarge }
+            if head.count < 512 { head += bytes.prefix(512 - head.count) }
+            try await draft.append(bytes)
+        }
+        if MediaRules.essence(of: type) == "multipart/form-data" {
+            guard let boundary = MultipartForm.boundary(in: type) else { throw noForm }
+            var form = MultipartForm(boundary: boundary)
+            for try await piece in request.body {
+                for event in try form.received(Array(piece.readableBytesView)) { if case .fileBytes(let bytes) = event { try await take(bytes) } }
+            }
+            guard form.isComplete, form.hadFile else { throw noForm }
+        } else {
+            for try await piece in request.body { try await take(Array(piece.readableBytesView)) }
+        }
+        guard let detected = MediaRules.detected(head), types.contains(detected) else {
+            throw Refusal.invalid("file", message: "deve ser uma imagem JPEG, PNG ou WebP", type: "media_type")
+        }
+    }
+
+    private static let tooLarge = Refusal(
+        .tooLarge,
+        "body_too_large",
+        "A imagem passa do limite de \(maxBytes) bytes.",
+        facts: ["limit": String(maxBytes)]
+    )
+    private static let noForm = Refusal(.malformed, "form_invalid", "O formulário não tem um arquivo, ou está incompleto.")
+}

@@ -1,0 +1,133 @@
+package import Kernel
+
+package enum SchedulingTables {
+    package static let settings = Table(
+        "booking_settings",
+        since: 11,
+        key: ["tenant_id"],
+        columns: [Column("tenant_id", .uuid), Column("settings", .json), Column("updated_at", .timestamp)]
+    )
+
+    package static let categories = Table(
+        "service_categories",
+        since: 11,
+        key: ["tenant_id", "id"],
+        columns: [Column("tenant_id", .uuid), Column("id", .uuid), Column("name", .text), Column("created_at", .timestamp)]
+    )
+
+    package static let services = Table(
+        "services",
+        since: 11,
+        key: ["tenant_id", "id"],
+        columns: [
+            Column("tenant_id", .uuid), Column("id", .uuid), .optional("category_id", .uuid), Column("name", .text), .optional("description", .text),
+            Column("duration", .integer), .optional("price", .numeric), Column("is_active", .boolean), Column("images", .textArray),
+            .optional("credentials", .json), .optional("promotions", .json), .optional("custom_fields", .json), Column("capacity", .integer),
+            .optional("buffer_before_minutes", .integer), .optional("buffer_after_minutes", .integer), .optional("minimum_notice_minutes", .integer),
+            .optional("maximum_advance_days", .integer), .optional("start_interval_minutes", .integer), .optional("auto_confirm", .boolean),
+            Column("public_booking", .boolean), Column("staff_ids", .textArray), Column("created_at", .timestamp), Column("updated_at", .timestamp),
+            .optional("removed_at", .timestamp),
+        ]
+    )
+
+    package static let staff = Table(
+        "staff",
+        since: 11,
+        key: ["tenant_id", "id"],
+        columns: [
+            Column("tenant_id", .uuid), Column("id", .uuid), Column("name", .text), .optional("user_id", .uuid), Column("is_active", .boolean),
+            .optional("weekly_hours", .json), Column("overrides", .json), .optional("capacity", .integer), Column("created_at", .timestamp),
+            .optional("removed_at", .timestamp),
+        ]
+    )
+
+    package static let timeOff = Table(
+        "time_off",
+        since: 11,
+        key: ["tenant_id", "id"],
+        columns: [
+            Column("tenant_id", .uuid), Column("id", .uuid), .optional("staff_id", .uuid), Column("start_time", .timestamp),
+            Column("end_time", .timestamp), .optional("reason", .text),
+        ],
+        indexes: [Index("time_off_by_end", on: ["tenant_id", "end_time"])]
+    )
+
+    package static let clients = Table(
+        "clients",
+        since: 11,
+        key: ["tenant_id", "id"],
+        columns: [
+            Column("tenant_id", .uuid), Column("id", .uuid), Column("name", .text), .optional("whatsapp", .text), .optional("found_by", .text),
+            .optional("email", .text), Column("created_at", .timestamp), Column("updated_at", .timestamp),
+        ],
+        indexes: [Index("clients_by_key", on: ["tenant_id", "found_by"])]
+    )
+
+    /// The last line of defence under the calendar, which decides by itself: none of what blocks may overlap on one lane of one resource, unless it shares a
+    /// session; and no seat of a session is given twice. Looked at when a batch is committed: until then rows may come in any order.
+    package static let appointments = Table(
+        "appointments",
+        since: 11,
+        key: ["tenant_id", "id"],
+        columns: [
+            Column("tenant_id", .uuid), Column("id", .uuid), Column("service_id", .uuid), Column("service_name", .text), .optional("staff_id", .uuid),
+            Column("resource_id", .uuid), Column("lane", .integer), Column("seat_no", .integer), Column("session_id", .uuid),
+            Column("blocked_from", .timestamp), Column("blocked_until", .timestamp), Column("client_id", .uuid), Column("client_name", .text),
+            Column("client_whatsapp", .text), .optional("client_email", .text), Column("search_text", .text), Column("start_time", .timestamp),
+            Column("end_time", .timestamp), Column("duration_minutes", .integer), Column("timezone", .text), Column("local_start", .text),
+            .optional("price", .numeric), Column("status", .text), Column("is_blocking", .boolean), .optional("notes", .text),
+            .optional("internal_notes", .text), .optional("source", .text), .optional("custom_fields", .json), .optional("series_id", .uuid),
+            Column("revision", .integer), Column("is_forced", .boolean), .optional("forced_reason", .text), .optional("cancel_reason", .text),
+            .optional("cancelled_by", .text), .optional("pending_until", .timestamp), Column("manage_token", .text), Column("created_at", .timestamp),
+            Column("updated_at", .timestamp),
+        ],
+        indexes: [
+            Index("appointments_by_start", on: ["tenant_id", "start_time", "id"]), Index("appointments_by_end", on: ["tenant_id", "end_time"]),
+            Index("appointments_by_client", on: ["tenant_id", "client_id", "start_time"]),
+            Index("appointments_by_token", on: ["tenant_id", "manage_token"]),
+            Index("appointments_by_series", on: ["tenant_id", "series_id"]),
+        ],
+        exclusions: [
+            Exclusion(
+                "appointments_no_overlap",
+                [
+                    ("tenant_id", "="), ("resource_id", "="), ("lane", "="), ("session_id", "<>"),
+                    ("tstzrange(blocked_from, blocked_until, '[)')", "&&"),
+                ],
+                where: "is_blocking AND NOT is_forced"
+            ),
+            Exclusion(
+                "appointments_one_to_a_seat",
+                [("tenant_id", "="), ("session_id", "="), ("seat_no", "=")],
+                where: "is_blocking AND NOT is_forced"
+            ),
+        ]
+    )
+
+    package static let holds = Table(
+        "appointment_holds",
+        since: 11,
+        key: ["tenant_id", "id"],
+        columns: [
+            Column("tenant_id", .uuid), Column("id", .uuid), Column("service_id", .uuid), .optional("staff_id", .uuid), Column("lane", .integer),
+            Column("seat_no", .integer), Column("session_id", .uuid), Column("blocked_from", .timestamp), Column("blocked_until", .timestamp),
+            Column("start_time", .timestamp), Column("end_time", .timestamp), Column("expires_at", .timestamp), .optional("waitlist_id", .uuid),
+        ]
+    )
+
+    package static let waitlist = Table(
+        "appointment_waitlist",
+        since: 11,
+        key: ["tenant_id", "id"],
+        columns: [
+            Column("tenant_id", .uuid), Column("id", .uuid), Column("service_id", .uuid), .optional("staff_id", .uuid),
+            Column("from_time", .timestamp),
+            Column("until_time", .timestamp), Column("client_name", .text), Column("client_whatsapp", .text), .optional("client_email", .text),
+            Column("token", .text), Column("created_at", .timestamp), Column("status", .text), .optional("hold_id", .uuid),
+            .optional("offered_start", .timestamp), .optional("offer_until", .timestamp),
+        ],
+        indexes: [Index("appointment_waitlist_by_status", on: ["tenant_id", "status"])]
+    )
+
+    package static let all = [settings, categories, services, staff, timeOff, clients, appointments, holds, waitlist]
+}

@@ -1,0 +1,50 @@
+import Kernel
+package import Scheduling
+package import Storage
+import Wire
+
+extension CalendarBook {
+    /// What is still to come, or just over, of a business's calendar, and everything that it is made of.
+    static func load(_ tenant: TenantID, now: Timestamp, from store: any Store) async throws(Refusal) -> CalendarBook {
+        func rows(_ table: Table, _ condition: String = "", _ arguments: [SQLValue] = []) async throws(Refusal) -> [Row] {
+            try await store.rows(.select(from: table, "WHERE tenant_id = ? \(condition)", [.id(tenant)] + arguments, tenant: tenant).forDeciding)
+        }
+        var book = CalendarBook(tenant: tenant)
+        if var row = try await rows(SchedulingTables.settings).first {
+            let _: TenantID = row.id()
+            let json = try? JSON.parse(row.text())
+            _ = row.timestamp()
+            // What was valid once is, or the defaults are: a calendar opens in any case.
+            book.rules = (try? BookingRules().changed(by: json)) ?? BookingRules()
+            book.rules.feedToken = json?["feed_token"]?.string
+            book.rules.version = row.integer()
+        }
+        for row in try await rows(SchedulingTables.categories) {
+            let category = ServiceCategory(row)
+            book.categories[category.id] = category
+        }
+        for row in try await rows(SchedulingTables.services, "AND removed_at IS NULL") {
+            let service = Service(row)
+            book.services[service.id] = service
+        }
+        book.staff = try await rows(SchedulingTables.staff, "AND removed_at IS NULL ORDER BY created_at, id").map(StaffMember.init)
+        for row in try await rows(SchedulingTables.timeOff, "AND end_time > ?", [.timestamp(now - .seconds(86_400))]) {
+            let off = TimeOff(row)
+            book.timeOff[off.id] = off
+        }
+        for row in try await rows(SchedulingTables.clients, "ORDER BY id") { book.adopt(Client(row)) }
+        // A pending one is given up also when its time is over.
+        for row in try await rows(SchedulingTables.appointments, "AND end_time > ?", [.timestamp(now - .seconds(86_400))]) {
+            book.adopt(Appointment(row))
+        }
+        for row in try await rows(SchedulingTables.holds) { book.adopt(Hold(row)) }
+        for row in try await rows(
+            SchedulingTables.waitlist,
+            "AND status IN ('waiting', 'offered') AND until_time > ?",
+            [.timestamp(now - .seconds(86_400))]
+        ) {
+            book.adopt(WaitlistEntry(row))
+        }
+        return book
+    }
+}

@@ -1,0 +1,105 @@
+package import Kernel
+package import Scheduling
+package import Storage
+package import Wire
+
+// The turns of the calendar.
+
+extension TenantCell {
+    /// One turn of the machine.
+    package func book<T: Sendable>(_ body: @Sendable (inout CalendarBook, Moment) throws(Refusal) -> T) -> Pending<T> {
+        let moment = environment.moment()
+        return onCalendar { $0.decide(moment) { book throws(Refusal) in try body(&book, moment) } }
+    }
+
+    /// One turn that is carried out once under a key.
+    package func bookOnce<T: Sendable>(
+        _ key: Mark.Key?,
+        digest: String,
+        earlier: String?,
+        again: @Sendable (CalendarBook, String) throws(Refusal) -> T,
+        _ body: @Sendable (inout CalendarBook, Moment) throws(Refusal) -> (T, id: String)
+    ) -> Pending<T> {
+        let moment = environment.moment()
+        return onCalendar { calendar in
+            calendar.decideOnce(key, digest: digest, earlier: earlier, moment, again: again) { book throws(Refusal) in try body(&book, moment) }
+        }
+    }
+
+    /// To look at, once what was due is done.
+    package func readCalendar<T: Sendable>(_ body: @Sendable (CalendarBook, Timestamp) throws(Refusal) -> T) -> Pending<T> {
+        let moment = environment.moment()
+        return onCalendar { calendar in
+            calendar.decide(moment) { book throws(Refusal) in
+                book.timePassed(moment)
+                return try body(book, moment.now)
+            }
+        }
+    }
+
+    package func publicCatalogue() -> Pending<[UInt8]> {
+        onCalendar { calendar in
+            var writer = JSONWriter(capacity: 4096)
+            writer.object { calendar.publicCatalogue(to: &$0) }
+            return (.success(writer.bytes), Change())
+        }
+    }
+
+    package func changeBookingRules(_ json: JSON?) -> Pending<[UInt8]> {
+        let moment = environment.moment()
+        return onCalendar { calendar in
+            do throws(Refusal) {
+                return calendar.govern(try calendar.reading { book throws(Refusal) in try book.rules.changed(by: json) }, moment)
+            } catch {
+                return (.failure(error), Change())
+            }
+        }
+    }
+
+    /// The secret that opens the calendar's feed; another one than before with `isNew`.
+    package func feedToken(isNew: Bool) -> Pending<String> {
+        let moment = environment.moment()
+        return onCalendar { calendar in
+            let rules = try? calendar.reading { book throws(Refusal) in book.rules }
+            if !isNew, let token = rules?.feedToken { return (.success(token), Change()) }
+            let (a, b): (Identifier<Feed>, Identifier<Feed>) = (moment.id(), moment.id())
+            let token = String(a.value.low, radix: 16) + String(b.value.low, radix: 16)
+            var changed = rules ?? BookingRules()
+            changed.feedToken = token
+            let (answer, change) = calendar.govern(changed, moment)
+            return (answer.map { _ in token }, change)
+        }
+    }
+
+    private enum Feed {}
+
+    /// A change of what the business is made of: `make` looks at what there is, and gives what it is to be.
+    package func arrange<T: Sendable>(
+        _ make: @Sendable (CalendarBook, Moment) throws(Refusal) -> T,
+        put: @Sendable (isolated Calendar, T) -> Calendar.Decision<T>
+    ) -> Pending<T> {
+        let moment = environment.moment()
+        return onCalendar { calendar in
+            do throws(Refusal) { return put(calendar, try calendar.reading { book throws(Refusal) in try make(book, moment) }) } catch {
+                return (.failure(error), Change())
+            }
+        }
+    }
+
+    package func removeCategory(_ id: CategoryID) -> Pending<Void> {
+        let moment = environment.moment()
+        return onCalendar { $0.remove(id, moment) }
+    }
+
+    package func removeTimeOff(_ id: TimeOffID) -> Pending<Void> { onCalendar { $0.remove(id) } }
+
+    // MARK: What is not in memory
+
+    package func hasAppointment(_ id: AppointmentID) -> Bool {
+        calendar.assumeIsolated { calendar in (try? calendar.reading { book throws(Refusal) in book.appointments[id] != nil }) ?? false }
+    }
+    package func adopt(_ appointments: [Appointment]) { calendar.assumeIsolated { $0.adopt(appointments) } }
+    package func bookingZone() -> Zone {
+        calendar.assumeIsolated { calendar in (try? calendar.reading { book throws(Refusal) in book.rules.zone }) ?? BookingRules().zone }
+    }
+}

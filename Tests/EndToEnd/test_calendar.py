@@ -1,0 +1,405 @@
+"""The appointment book through its doors: what is booked once is booked once, what is seen is what can be had, and nothing acknowledged is lost."""
+
+import concurrent.futures
+import os
+import random
+import re
+import threading
+import time
+from datetime import datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from harness.api import Api, is_clear_error, names_fields
+from harness.waiting import eventually
+
+pytestmark = pytest.mark.timeout(300)
+
+SAO_PAULO = ZoneInfo("America/Sao_Paulo")
+BOOKERS = int(os.environ.get("BOOKERS", "1000"))
+CALENDAR_KILL_ROUNDS = int(os.environ.get("CALENDAR_KILL_ROUNDS", "12"))
+
+
+def weekday(ahead=3):
+    """A date some days from now that is no Sunday."""
+    day = datetime.now(SAO_PAULO).date() + timedelta(days=ahead)
+    return day + timedelta(days=1) if day.weekday() == 6 else day
+
+
+def at(day, hour, minute=0):
+    return datetime(day.year, day.month, day.day, hour, minute, tzinfo=SAO_PAULO).astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:00.000Z")
+
+
+class Salon:
+    """A business that takes bookings."""
+
+    def __init__(self, office, **service):
+        self.office, self.api = office, office.admin
+        self.service = self.api.post("/api/services/", {"name": "Corte de Cabelo", "duration": 60, "price": 50.0} | service, expect=201)
+
+    @property
+    def id(self):
+        return self.service["id"]
+
+    def body(self, start, name="João Silva", **more):
+        return {"service_id": self.id, "client_name": name, "client_whatsapp": "+5511888888888", "start_time": start} | more
+
+    def book(self, start, expect=201, **more):
+        return self.api.post("/api/appointments/", self.body(start, **more), expect=expect)
+
+    def slots(self, day, **query):
+        return self.api.get("/api/appointments/availability", service_id=self.id, date=day.isoformat(), **query)["available_slots"]
+
+    def rules(self, **rules):
+        return self.api.put("/api/users/business-hours", rules)
+
+
+@pytest.fixture
+def salon(office):
+    return Salon(office)
+
+
+# MARK: The contract's own words
+
+
+def test_the_examples_of_the_contract(salon):
+    api, day = salon.api, weekday()
+    assert api.get("/api/services/")["services"][0]["name"] == "Corte de Cabelo"
+    answer = api.get("/api/appointments/availability", service_id=salon.id, date=day.isoformat(), duration=60)
+    assert answer["available_slots"] == [at(day, hour) for hour in range(9, 18)] and answer["conflicts"] == []
+    made = salon.book(at(day, 14), client_email="joao@email.com", notes="Primeiro agendamento")
+    assert (made["status"], made["is_confirmed"], made["duration_minutes"], made["price"]) == ("pending", False, 60, 50)
+    assert made["local_start_time"] == f"{day}T14:00:00-03:00"
+    assert api.get(f"/api/appointments/{made['id']}")["client_email"] == "joao@email.com"
+    assert at(day, 14) not in salon.slots(day)
+    listed = api.get("/api/appointments/", query="joão", date=day.isoformat(), page=1, per_page=10)
+    assert [a["id"] for a in listed["appointments"]] == [made["id"]] and listed["total_pages"] == 1
+    changed = api.put(f"/api/appointments/{made['id']}", {"notes": "Segundo", "status": "confirmed"})
+    assert changed["is_confirmed"] and changed["notes"] == "Segundo"
+    gone = api.call("DELETE", f"/api/appointments/{made['id']}", reason="Desistiu", expect=200).json()
+    assert gone["is_cancelled"] and gone["cancel_reason"] == "Desistiu"
+    stats = api.get("/api/appointments/stats")
+    assert (stats["total_appointments"], stats["cancelled"], stats["cancellation_rate"]) == (1, 1, 1)
+    assert api.get("/api/services/stats")["total_services"] == 1
+
+
+def test_services_with_categories_filters_images_and_bad_input(office):
+    api = office.admin
+    category = api.post("/api/services/categories", {"name": "Cabelo"}, expect=201)
+    assert api.call("POST", "/api/services/categories", json={"name": "cabelo"}, expect=409).json()["code"] == "category_taken"
+    made = api.post("/api/services/", {"name": "Tintura", "duration": 90, "price": 199.9, "category_id": category["id"], "custom_fields": {"cor": ["loiro"]}, "promotions": [{"desconto": 10}]}, expect=201)
+    assert made["category_name"] == "Cabelo" and made["custom_fields"] == {"cor": ["loiro"]} and made["price"] == 199.9
+    for number in range(5):
+        api.post("/api/services/", {"name": f"Corte {number}", "duration": 30, "price": 10 * number}, expect=201)
+    page = api.get("/api/services/", query="corte", min_price=10, per_page=2, page=2)
+    assert page["total"] == 4 and len(page["services"]) == 2 and page["total_pages"] == 2
+    assert api.get("/api/services/", category_id=category["id"])["total"] == 1
+    png = b"\x89PNG\r\n\x1a\n" + b"0" * 100
+    pictured = api.call("POST", f"/api/services/{made['id']}/images", body=png, headers={"Content-Type": "image/png"}, expect=201).json()
+    (image,) = pictured["images"]
+    shown = office.anybody.call("GET", image, expect=200)
+    assert shown.body == png and shown.headers["content-type"] == "image/png"
+    assert is_clear_error(api.call("POST", f"/api/services/{made['id']}/images", body=b"<html>", headers={"Content-Type": "image/png"}), 422)
+    assert api.call("DELETE", image, expect=200).json()["images"] == []
+    office.anybody.call("GET", image, expect=404)
+    names_fields(api.call("POST", "/api/services/", json={"duration": 0, "price": -1, "category_id": "x"}), "name", "duration", "price", "category_id")
+    salon_day = weekday()
+    booked = api.post("/api/appointments/", {"service_id": made["id"], "client_name": "A", "client_whatsapp": "+5511900000000", "start_time": at(salon_day, 9)}, expect=201)
+    assert api.call("DELETE", f"/api/services/{made['id']}", expect=409).json()["code"] == "service_in_use"
+    api.post(f"/api/appointments/{booked['id']}/cancel", {})
+    api.call("DELETE", f"/api/services/{made['id']}", expect=204)
+    api.call("GET", f"/api/services/{made['id']}", expect=404)
+    assert api.get(f"/api/appointments/{booked['id']}")["service_name"] == "Tintura"
+
+
+# MARK: One time, one winner
+
+
+def test_of_a_thousand_who_book_one_time_at_once_one_wins(office):
+    salon, day = Salon(office), weekday()
+    barrier = threading.Barrier(50)
+
+    def one(worker):
+        api, statuses = Api(office.server, token=office.admin.token), []
+        barrier.wait(30)
+        for n in range(BOOKERS // 50):
+            reply = api.call("POST", "/api/appointments/", json=salon.body(at(day, 10), name=f"Cliente {worker}-{n}"), timeout=60)
+            statuses.append(reply.status)
+            if reply.status != 201:
+                body = is_clear_error(reply, 409)
+                assert body["code"] == "slot_taken" and len(body["alternatives"]) == 5
+        return statuses
+
+    with concurrent.futures.ThreadPoolExecutor(50) as pool:
+        statuses = [status for worker in pool.map(one, range(50)) for status in worker]
+    assert statuses.count(201) == 1 and statuses.count(409) == len(statuses) - 1 >= BOOKERS - 51
+    assert salon.api.get("/api/appointments/", date=day.isoformat())["total"] == 1
+    metrics = office.anybody.call("GET", "/metrics", expect=200).text
+    assert not re.search(r"^plantao_calendar_exclusion_hits_total [1-9]", metrics, re.MULTILINE)
+
+
+def test_holds_keys_revisions_and_alternatives(salon):
+    api, day = salon.api, weekday()
+    hold = api.post("/api/appointments/holds", {"service_id": salon.id, "start_time": at(day, 9)}, expect=201)
+    refused = api.call("POST", "/api/appointments/", json=salon.body(at(day, 9)), expect=409).json()
+    assert refused["code"] == "slot_taken" and refused["alternatives"][0] == at(day, 10)
+    headers = {"Idempotency-Key": "k-1"}
+    body = salon.body(at(day, 9), hold_id=hold["hold_id"])
+    first = api.call("POST", "/api/appointments/", json=body, headers=headers, expect=201).json()
+    assert api.call("POST", "/api/appointments/", json=body, headers=headers, expect=201).json()["id"] == first["id"]
+    assert api.call("POST", "/api/appointments/", json=body | {"notes": "x"}, headers=headers, expect=409).json()["code"] == "idempotency_conflict"
+    salon.office.server.restart()
+    assert api.call("POST", "/api/appointments/", json=body, headers=headers, expect=201).json()["id"] == first["id"], "also after a restart"
+    moved = api.post(f"/api/appointments/{first['id']}/reschedule", {"start_time": at(day, 11), "revision": 0})
+    assert (moved["id"], moved["revision"], moved["start_time"]) == (first["id"], 1, at(day, 11))
+    stale = api.call("POST", f"/api/appointments/{first['id']}/confirm", json={"revision": 0}, expect=409).json()
+    assert stale["code"] == "stale_revision" and stale["revision"] == "1"
+    api.post(f"/api/appointments/{first['id']}/confirm")
+    released = api.post("/api/appointments/holds", {"service_id": salon.id, "start_time": at(day, 9)}, expect=201)
+    api.call("DELETE", f"/api/appointments/holds/{released['hold_id']}", expect=204)
+    assert at(day, 9) in salon.slots(day)
+    salon.rules(hold_seconds=10)
+    lapsing = api.post("/api/appointments/holds", {"service_id": salon.id, "start_time": at(day, 9)}, expect=201)
+    salon.office.server.kill()
+    salon.office.server.start()
+    assert at(day, 9) not in salon.slots(day), "a hold outlives the process"
+    eventually("the hold to run out", lambda: at(day, 9) in salon.slots(day), timeout=20)
+    assert api.call("POST", "/api/appointments/", json=salon.body(at(day, 9), hold_id=lapsing["hold_id"]), expect=409).json()["code"] == "hold_expired"
+    completed = api.post(f"/api/appointments/{first['id']}/complete")
+    assert completed["is_completed"] and api.get("/api/services/stats")["most_booked"][0]["revenue"] == 50
+    api.call("POST", f"/api/appointments/{first['id']}/decline", expect=409)
+
+
+def test_staff_time_off_forced_ones_classes_and_series(salon):
+    api, day = salon.api, weekday()
+    ana, bia = (api.post("/api/staff", {"name": name}, expect=201) for name in ("Ana", "Bia"))
+    given = {salon.book(at(day, 9))["staff_id"] for _ in range(2)}
+    assert given == {ana["id"], bia["id"]}
+    assert at(day, 9) not in salon.slots(day) and at(day, 10) in salon.slots(day, staff_id=ana["id"])
+    off = api.post("/api/time-off", {"staff_id": ana["id"], "start_time": at(day, 10), "end_time": at(day, 18)}, expect=201)
+    assert salon.slots(day, staff_id=ana["id"]) == [] and at(day, 10) in salon.slots(day)
+    api.call("DELETE", f"/api/time-off/{off['id']}", expect=204)
+    forced = salon.book(at(day, 9, 30), staff_id=bia["id"], force=True, force_reason="urgência")
+    assert forced["is_forced"] and forced["forced_reason"] == "urgência"
+    assert at(day, 10) not in salon.slots(day, staff_id=bia["id"])
+    assert api.call("DELETE", f"/api/staff/{bia['id']}", expect=409).json()["code"] == "staff_in_use"
+    yoga = api.post("/api/services/", {"name": "Yoga", "duration": 60, "capacity": 2, "staff_ids": [ana["id"]]}, expect=201)
+    seats = [api.call("POST", "/api/appointments/", json=salon.body(at(day, 15), service_id=yoga["id"])).status for _ in range(3)]
+    assert seats == [201, 201, 409]
+    series = api.post("/api/appointments/", salon.body(at(day, 16), recurrence={"frequency": "weekly", "count": 4}), expect=201)
+    assert len(series["appointments"]) == 4 and len({a["local_start_time"][11:16] for a in series["appointments"]}) == 1
+    api.call("DELETE", f"/api/appointments/{series['appointments'][1]['id']}", scope="following", expect=200)
+    left = api.get("/api/appointments/", series_id=series["series_id"], status="pending")
+    assert left["total"] == 1
+
+
+# MARK: Anybody
+
+
+def test_the_public_books_and_looks_after_its_own_and_sees_nothing_of_others(salon):
+    office, api, day = salon.office, salon.api, weekday()
+    salon.rules(cutoff_minutes=60)
+    anybody, business = office.anybody, {"user_id": api.user["id"]}
+    secret = salon.book(at(day, 9), name="Segredo da Silva", notes="segredo")
+    free = anybody.call("GET", "/api/appointments/public/availability", service_id=salon.id, date=day.isoformat(), **business, expect=200)
+    assert at(day, 9) not in free.json()["available_slots"] and free.json()["conflicts"] == [] and "egredo" not in free.text and secret["id"] not in free.text
+    made = anybody.call("POST", "/api/appointments/public", json=salon.body(at(day, 10)) | business, expect=201).json()
+    assert made["manage_token"] and "internal_notes" not in made and "client_id" not in made
+    taken = anybody.call("POST", "/api/appointments/public", json=salon.body(at(day, 10), force=True) | business, expect=409)
+    assert taken.json()["code"] == "slot_taken", "only the staff forces"
+    own = f"/api/appointments/public/{made['id']}"
+    token = {"token": made["manage_token"]} | business
+    assert anybody.call("GET", own, **token, expect=200).json()["start_time"] == at(day, 10)
+    for wrong in ({}, {"token": "0" * 32}):
+        anybody.call("GET", own, **business, **wrong, expect=404)
+    anybody.call("GET", f"/api/appointments/public/{secret['id']}", **token, expect=404)
+    moved = anybody.call("POST", own + "/reschedule", json={"start_time": at(day, 11)}, **token, expect=200).json()
+    assert moved["revision"] == 1
+    file = anybody.call("GET", own + "/calendar.ics", **token, expect=200)
+    assert f"UID:{made['id']}@plantao" in file.text and "SEQUENCE:1" in file.text and "METHOD:REQUEST" in file.text
+    assert all(len(line.encode()) <= 75 for line in file.text.split("\r\n"))
+    gone = anybody.call("POST", own + "/cancel", json={"reason": "viagem"}, **token, expect=200).json()
+    assert gone["status"] == "cancelled" and gone["cancelled_by"] == "client"
+    assert "METHOD:CANCEL" in anybody.call("GET", own + "/calendar.ics", **token, expect=200).text
+    soon = api.post("/api/appointments/", salon.body((datetime.now(timezone.utc) + timedelta(minutes=30)).strftime("%Y-%m-%dT%H:%M:00Z"), force=True), expect=201)
+    refused = anybody.call("POST", f"/api/appointments/public/{soon['id']}/cancel", json={}, **business, token=soon["manage_token"], expect=409).json()
+    assert refused["code"] == "policy_cutoff" and refused["until"]
+    feed = api.get("/api/appointments/feed")["path"]
+    assert f"UID:{secret['id']}@plantao" in anybody.call("GET", feed, expect=200).text
+    assert api.post("/api/appointments/feed/rotate")["path"] != feed
+    anybody.call("GET", feed, expect=404)
+    salon.rules(public_booking=False)
+    assert anybody.call("POST", "/api/appointments/public", json=salon.body(at(day, 12)) | business, expect=403).json()["code"] == "public_booking_off"
+
+
+def test_slots_disappear_and_appear_for_whoever_looks_at_the_public_page(salon):
+    office, day = salon.office, weekday(2)
+    session = office.anybody.post("/api/appointments/public/sessions", {"user_id": salon.api.user["id"]}, expect=201)
+    guest = Api(office.server, token=session["token"])
+    channel = f"/api/v1/realtime/{session['channel']}"
+    seen = guest.get(channel, wait=0)
+    page = {s["service_id"]: set(s["slots"]) for s in seen["data"]["slots"]}
+    assert at(day, 9) in page[salon.id]
+
+    def follow():
+        nonlocal seen
+        news = guest.get(channel, epoch=seen["epoch"], offset=seen["offset"], wait=10)
+        seen = news
+        for publication in news["publications"]:
+            assert publication["data"]["type"] == "slots.changed" and "Jo" not in str(publication)
+            for part in publication["data"]["ranges"]:
+                for service in part["services"]:
+                    kept = {slot for slot in page[service["service_id"]] if not part["from"] <= slot < part["until"]}
+                    page[service["service_id"]] = kept | set(service["slots"])
+
+    hold = office.anybody.post("/api/appointments/public/holds", {"service_id": salon.id, "start_time": at(day, 9), "user_id": salon.api.user["id"]}, expect=201)
+    follow()
+    assert at(day, 9) not in page[salon.id], "held by somebody else"
+    made = salon.book(at(day, 10))
+    follow()
+    assert at(day, 10) not in page[salon.id] and at(day, 11) in page[salon.id]
+    salon.api.post(f"/api/appointments/{made['id']}/cancel", {})
+    follow()
+    assert at(day, 10) in page[salon.id]
+    office.anybody.call("DELETE", f"/api/appointments/public/holds/{hold['hold_id']}", user_id=salon.api.user["id"], expect=204)
+    follow()
+    shown = {slot for slot in page[salon.id] if slot.startswith(at(day, 9)[:10])}
+    assert shown == set(salon.slots(day)), "the page is what the calendar is"
+    # That token opens nothing else.
+    for path in ("/api/appointments/", "/api/services/", "/api/v1/conversations", "/api/v1/realtime/calendar", "/api/v1/realtime/booking:outra", "/api/v1/realtime/conversations"):
+        assert guest.call("GET", path, wait=0 if "realtime" in path else None).status == 403, path
+
+
+def test_agents_see_their_calendar_live(salon):
+    day = weekday(1)
+    api = salon.api
+    whole, one = (api.get(f"/api/v1/realtime/{channel}", wait=0) for channel in ("calendar", f"calendar:{day}"))
+    assert whole["data"]["appointments"] == [] and one["data"]["date"] == str(day)
+    made = salon.book(at(day, 9))
+    api.post(f"/api/appointments/{made['id']}/reschedule", {"start_time": at(weekday(4), 9)})
+    events = [p["data"]["type"] for p in api.get(f"/api/v1/realtime/calendar:{day}", epoch=one["epoch"], offset=one["offset"], wait=5)["publications"]]
+    assert events == ["appointment.changed", "appointment.left"]
+    news = api.get("/api/v1/realtime/calendar", epoch=whole["epoch"], offset=whole["offset"], wait=5)["publications"]
+    assert [p["data"]["appointment"]["revision"] for p in news] == [0, 1]
+    api.call("GET", "/api/v1/realtime/calendar:2026-02-30", wait=0, expect=404)
+
+
+def test_what_becomes_free_is_offered_to_who_waits(salon):
+    office, api, day = salon.office, salon.api, weekday()
+    salon.rules(overrides={str(day): [["09:00", "10:00"]]})
+    made = salon.book(at(day, 9))
+    business = {"user_id": api.user["id"]}
+    wish = {"service_id": salon.id, "from": at(day, 0), "until": at(day, 23), "client_name": "Bia", "client_whatsapp": "+5511977777777"}
+    entry = office.anybody.post("/api/appointments/public/waitlist", wish | business, expect=201)
+    assert entry["status"] == "waiting"
+    api.call("DELETE", f"/api/appointments/{made['id']}", expect=200)
+    own = {"token": entry["token"]} | business
+    offered = office.anybody.get(f"/api/appointments/public/waitlist/{entry['id']}", **own)
+    assert offered["status"] == "offered" and offered["offered_start_time"] == at(day, 9)
+    salon.book(at(day, 9), expect=409)
+    booked = office.anybody.call("POST", f"/api/appointments/public/waitlist/{entry['id']}/accept", **own, expect=201).json()
+    assert booked["client_name"] == "Bia" and booked["start_time"] == at(day, 9)
+    assert api.get("/api/appointments/waitlist")["waitlist"][0]["status"] == "booked"
+
+
+def test_no_address_holds_a_whole_calendar(offices):
+    office = offices(PUBLIC_HOLDS_PER_ADDRESS=5)
+    salon, day = Salon(office), weekday()
+    statuses = [
+        office.anybody.call("POST", "/api/appointments/public/holds", json={"service_id": salon.id, "start_time": at(day, 9 + n), "user_id": salon.api.user["id"]}).status
+        for n in range(9)
+    ]
+    assert statuses[:5] == [201] * 5 and 429 in statuses[5:]
+    assert salon.book(at(day, 17))["start_time"] == at(day, 17)
+
+
+# MARK: Others
+
+
+def test_one_business_sees_nothing_of_another(salon):
+    other = salon.office.anybody.register("outra@example.com", "Cadeira#Verde9x")
+    made = salon.book(at(weekday(), 9))
+    for method, path in (("GET", f"/api/appointments/{made['id']}"), ("DELETE", f"/api/appointments/{made['id']}"), ("GET", f"/api/services/{salon.id}")):
+        other.call(method, path, expect=404)
+    assert other.get("/api/appointments/")["total"] == 0 and other.get("/api/services/")["total"] == 0
+    names_fields(other.call("POST", "/api/appointments/", json={}), "service_id", "start_time", "client_name", "client_whatsapp")
+
+
+# MARK: Crashes
+
+
+@pytest.mark.timeout(120 + 15 * CALENDAR_KILL_ROUNDS)
+def test_after_kill_9_every_booking_and_hold_that_was_acknowledged_is_there_and_none_overlap(office, seed):
+    salon = Salon(office, duration=30)
+    salon.rules(start_interval_minutes=15, hold_seconds=3600)
+    acknowledged, cancelled, held = {}, set(), {}
+    for round in range(CALENDAR_KILL_ROUNDS):
+        stop = threading.Event()
+        day = weekday(5 + round % 20)
+
+        def worker(number):
+            api = Api(office.server, token=office.admin.token)
+            chance = random.Random(f"{seed.random()} {number}")
+            while not stop.is_set():
+                start = at(day, chance.randrange(9, 18), chance.choice((0, 15, 30, 45)))
+                try:
+                    kind = chance.random()
+                    if kind < 0.6:
+                        reply = api.call("POST", "/api/appointments/", json=salon.body(start, name=f"C{number}"), timeout=10)
+                        if reply.status == 201:
+                            acknowledged[reply.json()["id"]] = reply.json()
+                    elif kind < 0.8:
+                        reply = api.call("POST", "/api/appointments/holds", json={"service_id": salon.id, "start_time": start}, timeout=10)
+                        if reply.status == 201:
+                            held[reply.json()["hold_id"]] = reply.json()
+                    elif acknowledged:
+                        id = chance.choice(list(acknowledged))
+                        if api.call("DELETE", f"/api/appointments/{id}", timeout=10).status == 200:
+                            cancelled.add(id)
+                except OSError:
+                    return
+                except Exception as error:  # http.client's own, when the process is gone
+                    if "http" not in type(error).__module__:
+                        raise
+                    return
+
+        threads = [threading.Thread(target=worker, args=(n,)) for n in range(8)]
+        [t.start() for t in threads]
+        time.sleep(seed.uniform(0.1, 0.6))
+        office.server.kill()
+        stop.set()
+        [t.join(30) for t in threads]
+        office.server.start()
+
+    found, page = {}, 1
+    while True:
+        answer = salon.api.get("/api/appointments/", page=page, per_page=200)
+        found |= {a["id"]: a for a in answer["appointments"]}
+        if page >= answer["total_pages"]:
+            break
+        page += 1
+    missing = set(acknowledged) - set(found)
+    assert not missing, f"{len(missing)} of {len(acknowledged)} acknowledged bookings are gone"
+    assert all(found[id]["status"] == "cancelled" for id in cancelled)
+    blocking = sorted((a["start_time"], a["end_time"]) for a in found.values() if a["status"] == "pending")
+    snapshot = salon.api.get("/api/v1/realtime/calendar", wait=0)["data"]
+    assert {h["hold_id"] for h in snapshot["holds"]} >= set(held), "a hold that was acknowledged is gone"
+    blocking = sorted(blocking + [(h["start_time"], h["end_time"]) for h in snapshot["holds"]])
+    overlaps = [(a, b) for a, b in zip(blocking, blocking[1:]) if b[0] < a[1]]
+    assert not overlaps, overlaps[:3]
+    print(f"{len(acknowledged)} bookings, {len(cancelled)} cancelled, {len(held)} holds in {CALENDAR_KILL_ROUNDS} rounds")
+    assert len(acknowledged) > CALENDAR_KILL_ROUNDS
+
+
+def test_postgres_itself_would_refuse_what_overlaps_and_has_never_had_to(offices, database):
+    office = offices(DATABASE_URL=database.url)
+    salon, day = Salon(office), weekday()
+    first, second = salon.book(at(day, 9)), salon.book(at(day, 10))
+    salon.api.post(f"/api/appointments/{first['id']}/reschedule", {"start_time": at(day, 12)})
+    salon.api.post(f"/api/appointments/{second['id']}/reschedule", {"start_time": at(day, 9)})
+    salon.book(at(day, 9, 30), force=True)
+    assert salon.api.get("/api/appointments/")["total"] == 3
+    with pytest.raises(Exception, match="appointments_no_overlap"):
+        database.sql("UPDATE appointments SET blocked_from = blocked_from - interval '3 hours' WHERE id = %s", first["id"])
+    assert "plantao_calendar_exclusion_hits_total 0" in office.anybody.call("GET", "/metrics", expect=200).text

@@ -1,0 +1,237 @@
+import Kernel
+import Testing
+
+@testable import Scheduling
+
+@Suite struct CalendarBookTests {
+    // 2026-03-02 is a Monday; São Paulo is three hours behind UTC.
+    private let nine = "2026-03-02T12:00:00Z"
+
+    @Test func aDayHasItsHoursWithoutBreaksAndOverridesReplaceIt() throws {
+        var diary = try Diary()
+        #expect(try diary.slots("2026-03-02T00:00:00Z", "2026-03-03T00:00:00Z").count == 9)
+        #expect(try diary.slots("2026-03-01T03:00:00Z", "2026-03-02T03:00:00Z").isEmpty, "Sunday")
+        diary.book.rules.breaks = WeeklyHours(Array(repeating: [Period(720, 750)], count: 7))
+        let starts = try diary.slots("2026-03-02T00:00:00Z", "2026-03-03T00:00:00Z").map { diary.book.rules.zone.text($0).dropFirst(11).prefix(5) }
+        #expect(starts == ["09:00", "10:00", "11:00", "12:30", "13:30", "14:30", "15:30", "16:30"], "after the break it begins anew")
+        diary.book.rules.overrides[try #require(CivilDay("2026-03-02"))] = [Period(600, 720)]
+        #expect(try diary.slots("2026-03-02T00:00:00Z", "2026-03-03T00:00:00Z").count == 2)
+        diary.book.rules.overrides[try #require(CivilDay("2026-03-02"))] = []
+        #expect(try diary.slots("2026-03-02T00:00:00Z", "2026-03-03T00:00:00Z").isEmpty)
+    }
+
+    @Test func noticeAdvanceIntervalAndTimeOff() throws {
+        var diary = try Diary(now: "2026-03-02T14:10:00Z")
+        #expect(try diary.slots("2026-03-02T00:00:00Z", "2026-03-03T00:00:00Z").first == time("2026-03-02T15:00:00Z"))
+        diary.book.rules.minimumNoticeMinutes = 120
+        #expect(try diary.slots("2026-03-02T00:00:00Z", "2026-03-03T00:00:00Z").first == time("2026-03-02T17:00:00Z"))
+        diary.book.rules.startIntervalMinutes = 15
+        #expect(try diary.slots("2026-03-02T00:00:00Z", "2026-03-03T00:00:00Z").first == time("2026-03-02T16:15:00Z"))
+        diary.book.rules.maximumAdvanceDays = 1
+        #expect(try diary.slots("2026-03-03T03:00:00Z", "2026-03-04T03:00:00Z").count == 33)
+        #expect(try diary.slots("2026-03-04T03:00:00Z", "2026-03-05T03:00:00Z").isEmpty)
+        let off = TimeOff(
+            id: diary.moment.id(),
+            staff: nil,
+            start: try time("2026-03-03T12:00:00Z"),
+            end: try time("2026-03-03T20:00:00Z"),
+            reason: nil
+        )
+        diary.book.timeOff[off.id] = off
+        #expect(try diary.slots("2026-03-03T03:00:00Z", "2026-03-04T03:00:00Z") == [time("2026-03-03T20:00:00Z")])
+        let (early, far) = (try time("2026-03-02T15:15:00Z"), try time("2026-03-05T15:00:00Z"))
+        #expect(refusal { try diary.book.book(diary.request(early), diary.moment) } == "too_soon")
+        #expect(refusal { try diary.book.book(diary.request(far), diary.moment) } == "too_far")
+    }
+
+    @Test func hoursThatGoOnOverMidnightAreOnePeriod() throws {
+        var diary = try Diary(durationMinutes: 120)
+        diary.book.rules.weekly = WeeklyHours(Array(repeating: [Period(0, 120), Period(1320, 1440)], count: 7))
+        let appointment = try diary.book.book(diary.request(try time("2026-03-04T01:00:00Z")), diary.moment)
+        #expect(diary.book.rules.zone.text(appointment.start).hasPrefix("2026-03-03T22:00"))
+        diary.book.rules.startIntervalMinutes = 60
+        #expect(
+            try diary.slots("2026-03-05T01:00:00Z", "2026-03-05T06:00:00Z").map { diary.book.rules.zone.text($0).dropFirst(11).prefix(5) } == [
+                "22:00", "23:00", "00:00",
+            ]
+        )
+    }
+
+    @Test func buffersOfBothAddUp() throws {
+        var diary = try Diary(durationMinutes: 30) { $0.startIntervalMinutes = 5 }
+        diary.book.rules.bufferBeforeMinutes = 10
+        diary.book.rules.bufferAfterMinutes = 15
+        _ = try diary.book.book(diary.request(try time("2026-03-02T15:00:00Z")), diary.moment)
+        let free = try diary.slots(nine, "2026-03-02T21:00:00Z")
+        #expect(free.last { $0 < (try! time("2026-03-02T15:00:00Z")) } == (try time("2026-03-02T14:05:00Z")))
+        #expect(free.first { $0 > (try! time("2026-03-02T15:00:00Z")) } == (try time("2026-03-02T15:55:00Z")))
+    }
+
+    @Test func oneTimeHasOneWinnerAndTheOthersAreShownWhereElse() throws {
+        var diary = try Diary()
+        let start = try time(nine)
+        let appointment = try diary.book.book(diary.request(start), diary.moment)
+        #expect(appointment.status == .pending && appointment.revision == 0)
+        do {
+            _ = try diary.book.book(diary.request(start, name: "Bia"), diary.moment)
+            Issue.record("booked twice")
+        } catch {
+            #expect(error.code == "slot_taken")
+            #expect(error.lists["alternatives"] == (1...5).map { (start + .seconds($0 * 3600)).description })
+        }
+        #expect(refusal { try diary.book.book(diary.request(start + .seconds(600)), diary.moment) } == "outside_hours")
+        #expect(refusal { try diary.book.book(diary.request(start - .seconds(86_400)), diary.moment) } == "too_soon")
+        #expect(diary.book.clients.count == 1)
+    }
+
+    @Test func aHoldExpiresExactlyAtItsDeadlineAndUntilThenItsHolderBooks() throws {
+        var diary = try Diary()
+        let start = try time(nine)
+        let hold = try diary.book.hold(diary.cut, staff: nil, start: start, isPublic: true, diary.moment)
+        #expect(refusal { try diary.book.hold(diary.cut, staff: nil, start: start, isPublic: true, diary.moment) } == "slot_taken")
+        #expect(refusal { try diary.book.book(diary.request(start), diary.moment) } == "slot_taken", "also for whoever does not name it")
+        diary.clock.advance(by: .milliseconds(299_999))
+        var request = diary.request(start)
+        request.hold = hold.id
+        var other = diary
+        let booked = try diary.book.book(request, diary.moment)
+        #expect(booked.start == start && diary.book.holds.isEmpty)
+
+        other.clock.advance(by: .milliseconds(1))
+        #expect(refusal { try other.book.book(request, other.moment) } == "hold_expired")
+        #expect(other.book.effects.holdsEnded.map(\.id) == [hold.id])
+        #expect(try other.book.book(other.request(start), other.moment).start == start)
+    }
+
+    @Test func pendingOnesAreGivenUpInTheirTimeAndConfirmedOnesAreNot() throws {
+        var diary = try Diary()
+        diary.book.rules.pendingMinutes = 30
+        let first = try diary.book.book(diary.request(try time(nine)), diary.moment)
+        let second = try diary.book.book(diary.request(try time("2026-03-02T13:00:00Z")), diary.moment)
+        #expect(try diary.book.confirm(second.id, diary.moment).revision == 1)
+        #expect(diary.book.nextDue <= diary.clock.now + .seconds(1800))
+        diary.clock.advance(by: .seconds(1800))
+        diary.book.timePassed(diary.moment)
+        #expect(diary.book.appointments[first.id]?.status == .cancelled && diary.book.appointments[first.id]?.cancelledBy == "system")
+        #expect(diary.book.appointments[second.id]?.status == .confirmed)
+        #expect(try diary.slots(nine, "2026-03-02T14:00:00Z") == [time(nine)])
+    }
+
+    @Test func aMoveKeepsIdAndCountsRevisionAndItsOldTimeIsFree() throws {
+        var diary = try Diary(durationMinutes: 60) { $0.startIntervalMinutes = 30 }
+        let booked = try diary.book.book(diary.request(try time(nine)), diary.moment)
+        var move = CalendarBook.Move()
+        move.start = try time("2026-03-02T12:30:00Z")
+        let moved = try diary.book.reschedule(booked.id, move, diary.moment)
+        #expect(moved.id == booked.id && moved.revision == 1 && moved.start == move.start, "it does not stand in its own way")
+        #expect(try diary.slots(nine, "2026-03-02T14:00:00Z") == [time("2026-03-02T13:30:00Z")])
+        move.revision = 0
+        #expect(refusal { try diary.book.reschedule(booked.id, move, diary.moment) } == "stale_revision")
+        move.revision = 1
+        move.start = try time("2026-03-01T12:30:00Z")
+        #expect(refusal { try diary.book.reschedule(booked.id, move, diary.moment) } == "too_soon")
+        #expect(diary.book.appointments[booked.id]?.start == moved.start, "refused, nothing happened")
+    }
+
+    @Test func clientsKeepToTheCutoffAndStaffNeedNot() throws {
+        var diary = try Diary()
+        diary.book.rules.cutoffMinutes = 120
+        let booked = try diary.book.book(diary.request(try time(nine)), diary.moment)
+        diary.clock.advance(by: .seconds(2 * 3600))
+        #expect(refusal { try diary.book.cancel(booked.id, by: "client", reason: nil, diary.moment) } == "policy_cutoff")
+        let cancelled = try diary.book.cancel(booked.id, by: "staff", reason: "doença", diary.moment)
+        #expect(cancelled.status == .cancelled && cancelled.cancelReason == "doença")
+        #expect(try diary.book.cancel(booked.id, by: "staff", reason: nil, diary.moment).revision == 1, "a second time changes nothing")
+        #expect(refusal { try diary.book.confirm(booked.id, diary.moment) } == "invalid_state")
+        #expect(refusal { try diary.book.ended(booked.id, as: .completed, diary.moment) } == "invalid_state")
+    }
+
+    @Test func anyStaffGoesToWhoHasTheLeast() throws {
+        var diary = try Diary()
+        let (ana, bia) = (diary.hire("Ana"), diary.hire("Bia"))
+        let given = try (0..<4).map { hour in
+            try diary.book.book(diary.request(try time(nine) + .seconds(hour / 2 * 3600)), diary.moment).staff
+        }
+        #expect(Set(given[0...1]) == [ana, bia] && Set(given[2...3]) == [ana, bia])
+        #expect(refusal { try diary.book.book(diary.request(try time(nine)), diary.moment) } == "slot_taken")
+        var request = diary.request(try time("2026-03-02T15:00:00Z"))
+        request.staff = bia
+        #expect(try diary.book.book(request, diary.moment).staff == bia)
+        #expect(refusal { try diary.book.book(request, diary.moment) } == "slot_taken")
+        #expect(try diary.slots("2026-03-02T15:00:00Z", "2026-03-02T16:00:00Z").count == 1, "somebody else has room")
+        #expect(try diary.slots("2026-03-02T15:00:00Z", "2026-03-02T16:00:00Z", staff: bia).isEmpty)
+    }
+
+    @Test func aClassHasAsManySeatsAsItHas() throws {
+        var diary = try Diary { $0.seats = 3 }
+        let start = try time(nine)
+        let booked = try (1...3).map { try diary.book.book(diary.request(start, whatsapp: "+55119000\($0)"), diary.moment) }
+        #expect(Set(booked.map(\.place.session)).count == 1 && booked.map(\.place.seat) == [1, 2, 3])
+        #expect(refusal { try diary.book.book(diary.request(start), diary.moment) } == "capacity_full")
+        _ = try diary.book.cancel(booked[0].id, by: "staff", reason: nil, diary.moment)
+        #expect(try diary.book.book(diary.request(start), diary.moment).place.seat == 1)
+        #expect(diary.book.clients.count == 4)
+    }
+
+    @Test func forcedOnesStandOverOthersAndKeepOthersOut() throws {
+        var diary = try Diary()
+        _ = try diary.book.book(diary.request(try time(nine)), diary.moment)
+        var request = diary.request(try time("2026-03-02T12:20:00Z"))
+        request.force = "urgência"
+        let forced = try diary.book.book(request, diary.moment)
+        #expect(forced.isForced)
+        #expect(refusal { try diary.book.book(diary.request(try time("2026-03-02T13:00:00Z")), diary.moment) } == "slot_taken")
+        _ = try diary.book.cancel(forced.id, by: "staff", reason: nil, diary.moment)
+        #expect(try diary.book.book(diary.request(try time("2026-03-02T13:00:00Z")), diary.moment).isForced == false)
+    }
+
+    @Test func aSeriesKeepsItsWallClockTimeOverTheClocksChange() throws {
+        var diary = try Diary("America/New_York", now: "2026-02-20T12:00:00Z")
+        let start = try time("2026-03-02T15:00:00Z")
+        let weekly = CalendarBook.Recurrence(frequency: .weekly, interval: 1, count: 3, skipsUnavailable: false)
+        let (made, _) = try diary.book.book(diary.request(start), weekly, diary.moment)
+        #expect(made.map { diary.book.rules.zone.text($0.start).prefix(16) } == ["2026-03-02T10:00", "2026-03-09T10:00", "2026-03-16T10:00"])
+        #expect(made[1].start == start + .seconds(7 * 86_400 - 3600))
+        #expect(Set(made.map(\.series)).count == 1)
+        let before = diary.book.appointments.count
+        #expect(refusal { try diary.book.book(diary.request(start + .seconds(-7 * 86_400)), weekly, diary.moment) } == "series_unavailable")
+        #expect(diary.book.appointments.count == before, "all or none")
+        let skipping = CalendarBook.Recurrence(frequency: .weekly, interval: 1, count: 4, skipsUnavailable: true)
+        let second = try diary.book.book(diary.request(start + .seconds(7 * 86_400 - 3600)), skipping, diary.moment)
+        #expect(second.made.count == 2 && second.unavailable.count == 2)
+        #expect(diary.book.following(made[1].id) == [made[1].id, made[2].id])
+    }
+
+    @Test func whatBecomesFreeIsOfferedToWhoWaitsLongestAndThenToTheNext() throws {
+        var diary = try Diary()
+        diary.book.rules.overrides[try #require(CivilDay("2026-03-02"))] = [Period(540, 600)]
+        let start = try time(nine)
+        let booked = try diary.book.book(diary.request(start), diary.moment)
+        func entry(_ name: String) throws -> WaitlistEntry {
+            WaitlistEntry(
+                id: diary.moment.id(),
+                service: diary.cut,
+                staff: nil,
+                from: try time("2026-03-02T03:00:00Z"),
+                until: try time("2026-03-03T03:00:00Z"),
+                clientName: name,
+                clientWhatsapp: "+551190000",
+                clientEmail: nil,
+                diary.moment
+            )
+        }
+        let (bia, caio) = (try entry("Bia"), try entry("Caio"))
+        #expect(try diary.book.join(bia, isPublic: true, diary.moment).status == .waiting)
+        diary.clock.advance(by: .seconds(1))
+        _ = try diary.book.join(caio, isPublic: true, diary.moment)
+        _ = try diary.book.cancel(booked.id, by: "staff", reason: nil, diary.moment)
+        #expect(diary.book.waitlist[bia.id]?.status == .offered && diary.book.waitlist[caio.id]?.status == .waiting)
+        #expect(refusal { try diary.book.book(diary.request(start), diary.moment) } == "slot_taken", "the offer is a hold")
+        diary.clock.advance(by: .seconds(15 * 60))
+        diary.book.timePassed(diary.moment)
+        #expect(diary.book.waitlist[bia.id]?.status == .lapsed && diary.book.waitlist[caio.id]?.status == .offered)
+        #expect(refusal { try diary.book.accept(bia.id, diary.moment) } == "no_offer")
+        #expect(try diary.book.accept(caio.id, diary.moment).start == start)
+        #expect(diary.book.waitlist[caio.id]?.status == .booked && diary.book.holds.isEmpty)
+    }
+}
