@@ -35,8 +35,9 @@ let package = Package(
             name: "Plantao",
             dependencies: [
                 "Telemetry",
-                "Client", "Conversations", "Consultores", "Fernet", "HTTPAPI", "Identity", "Integrations", "Jobs", "Kernel", "Realtime", "RedisBus",
-                "Resilience", "Storage",
+                "Client", "Conversations", "Consultores", "CustomerHealth", "Fernet", "HTTPAPI", "Identity", "Integrations", "Jobs", "Kernel",
+                "Realtime", "RedisBus",
+                "Resilience", "Sales", "Storage",
                 "StoragePostgres", "Tenancy",
                 "Transports", "Wire",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
@@ -61,7 +62,8 @@ let package = Package(
             name: "HTTPAPI",
             dependencies: [
                 "Telemetry",
-                "Conversations", "Consultores", "Identity", "Integrations", "Kernel", "Realtime", "Resilience", "Storage", "Tenancy", "Wire",
+                "Conversations", "Consultores", "CustomerHealth", "Identity", "Integrations", "Kernel", "Realtime", "Resilience", "Sales", "Storage",
+                "Tenancy", "Wire",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Hummingbird", package: "hummingbird"),
@@ -92,11 +94,17 @@ let package = Package(
             name: "Tenancy",
             dependencies: [
                 "Telemetry",
-                "Conversations", "Consultores", "Jobs", "Kernel", "Realtime", "Resilience", "Storage", "Wire",
+                "Conversations", "Consultores", "CustomerHealth", "Jobs", "Kernel", "Realtime", "Resilience", "Sales", "Storage", "Wire",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings
         ),
+        .target(
+            name: "CustomerHealth",
+            dependencies: ["Kernel", "Storage", "Wire", .product(name: "HeapModule", package: "swift-collections")],
+            swiftSettings: settings
+        ),
+        .target(name: "Sales", dependencies: ["Kernel", "Storage", "Wire"], swiftSettings: settings),
         .target(
             name: "Conversations",
             dependencies: [
@@ -177,6 +185,7 @@ let package = Package(
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "OrderedCollections", package: "swift-collections"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
             ],
             swiftSettings: settings
@@ -252,7 +261,8 @@ let package = Package(
         .testTarget(
             name: "StoragePostgresTests",
             dependencies: [
-                "TestSupport", "Consultores", "Conversations", "Identity", "Kernel", "Realtime", "Resilience", "Storage", "StoragePostgres",
+                "TestSupport", "Consultores", "Conversations", "CustomerHealth", "Identity", "Kernel", "Realtime", "Resilience", "Storage",
+                "StoragePostgres",
                 "Tenancy",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
@@ -286,7 +296,8 @@ let package = Package(
         .testTarget(
             name: "TransportsTests",
             dependencies: [
-                "TestSupport", "Consultores", "Conversations", "Kernel", "Realtime", "Resilience", "Storage", "Tenancy", "Transports", "Wire",
+                "TestSupport", "Consultores", "Conversations", "CustomerHealth", "Kernel", "Realtime", "Resilience", "Storage", "Tenancy",
+                "Transports", "Wire",
                 .product(name: "Logging", package: "swift-log"), .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
             ],
@@ -309,6 +320,16 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
+        .testTarget(
+            name: "CustomerHealthTests",
+            dependencies: ["TestSupport", "CustomerHealth", "Kernel", "Storage", .product(name: "Logging", package: "swift-log")],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "SalesTests",
+            dependencies: ["TestSupport", "Kernel", "Sales", "Storage", .product(name: "Logging", package: "swift-log")],
+            swiftSettings: settings
+        ),
         .testTarget(name: "HTTPAPITests", dependencies: ["HTTPAPI", "Kernel"], swiftSettings: settings),
         .testTarget(
             name: "JobsTests",
@@ -318,7 +339,8 @@ let package = Package(
         .testTarget(
             name: "TenancyTests",
             dependencies: [
-                "TestSupport", "Consultores", "Conversations", "Jobs", "Kernel", "Realtime", "Resilience", "Storage", "Tenancy", "Wire",
+                "TestSupport", "Consultores", "Conversations", "CustomerHealth", "Jobs", "Kernel", "Realtime", "Resilience", "Storage", "Tenancy",
+                "Wire",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
             ],

@@ -13,6 +13,9 @@ package struct API: Sendable {
     package struct Settings: Sendable {
         /// The contract's api-key, and whose it is. Unset: that door is closed.
         package var apiKey: (value: String, tenant: TenantID)?
+        /// The contracts' HTTP Basic users, and whose they are. `nil`: that door is closed.
+        package var basic: BasicCredentials?
+        package var kommo = Kommo()
         /// The token Meta repeats in its handshake.
         package var whatsappVerifyToken: String?
         /// Signs Meta's deliveries. Unset: none are taken.
@@ -40,6 +43,17 @@ package struct API: Sendable {
         package var variables: [String: Bool] = [:]
         /// The assistant's own families of metrics; `nil` without one.
         package var assistantMetrics: (@Sendable () -> String)?
+
+        package init() {}
+    }
+
+    /// Kommo's webhooks.
+    package struct Kommo: Sendable {
+        /// Stands in the address that Kommo is given. Unset: with a credential of the portfolio only.
+        package var token: (value: String, tenant: TenantID)?
+        /// Without a token, who is told what anybody sends; `nil` in production.
+        package var openTo: TenantID?
+        package var names = KommoLead.Names()
 
         package init() {}
     }
@@ -104,6 +118,7 @@ package struct API: Sendable {
         let router = Router(context: APIContext.self)
         if let tracer = operations.telemetry.tracer { router.add(middleware: TraceRequests(tracer: tracer)) }
         router.add(middleware: RequestLog(metrics: operations.telemetry.metrics))
+        router.add(middleware: CompressResponses())
         router.add(middleware: SecurityHeaders(policy: settings.browsers))
         router.add(middleware: CrossOrigin(policy: settings.browsers))
         // Behind it, so that a page may read that it was refused, and a preflight weighs nothing.
@@ -117,6 +132,9 @@ package struct API: Sendable {
         addChat(to: router)
         addConsultores(to: router)
         addDesk(to: router)
+        addEcoSys(to: router)
+        addPortfolio(to: router)
+        addVendas(to: router)
         addStorage(to: router)
         addNotices(to: router)
         addBreakers(to: router)

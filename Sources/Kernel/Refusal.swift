@@ -71,7 +71,7 @@ package struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
 
     /// What a client may ask for by an id.
     package enum Thing: String, Sendable {
-        case conversation, message, consultor, user, tenant, session, flow, cannedReply
+        case conversation, message, consultor, user, tenant, session, flow, cannedReply, customer, seller, action
 
         fileprivate var isMissing: String {
             switch self {
@@ -83,6 +83,9 @@ package struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
             case .session: "Sessão não encontrada"
             case .flow: "Versão do fluxo não encontrada"
             case .cannedReply: "Resposta pronta não encontrada"
+            case .customer: "Cliente não encontrado"
+            case .seller: "Vendedor não encontrado"
+            case .action: "Ação não encontrada"
             }
         }
     }

@@ -1,6 +1,7 @@
 import AsyncHTTPClient
 import Consultores
 import Conversations
+import CustomerHealth
 import Foundation
 import HTTPAPI
 import Hummingbird
@@ -15,6 +16,7 @@ import NIOPosix
 import Realtime
 import RedisBus
 import Resilience
+import Sales
 import ServiceLifecycle
 import Storage
 import StoragePostgres
@@ -29,7 +31,7 @@ import Wire
 struct Server {
     static let schema = Schema(
         StorageTables.all + IdentityTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all
-            + BreakerTables.all + [WhatsAppNumber.table]
+            + BreakerTables.all + [WhatsAppNumber.table] + CustomerTables.all + SalesTables.all
     )
 
     let settings: Settings
@@ -174,6 +176,14 @@ struct Server {
         apiSettings.operatorTenant = await directory.tenants.first?.id
         if let assistant { apiSettings.assistantMetrics = { assistant.counters.prometheus } }
         apiSettings.whatsapp = desk.office(runner, maxBytes: settings.maxMediaBytes)
+        if let tenant = await directory.tenants.first {
+            apiSettings.kommo.names = settings.kommoNames
+            apiSettings.kommo.token = settings.kommoToken.map { ($0, tenant.id) }
+            apiSettings.kommo.openTo = settings.isProduction ? nil : tenant.id
+        }
+        if !settings.basicUsers.isEmpty, let tenant = await directory.tenants.first {
+            apiSettings.basic = BasicCredentials(users: settings.basicUsers, tenant: tenant.id)
+        }
         if let key = settings.apiKey, let tenant = await directory.tenants.first { apiSettings.apiKey = (key, tenant.id) }
         var socketSettings = SocketSettings()
         socketSettings.handshakeTimeout = settings.handshakeTimeout
@@ -396,6 +406,11 @@ struct Server {
         // Where conversations may fall due that nobody waits in, the tenant itself has to look.
         let timed = try await store.rows(Query("SELECT tenant_id FROM desk_settings WHERE has_timers", kinds: [.uuid]))
         for var row in timed { alarms.set(row.id(), at: Timestamp(seconds: 0)) }
+        // Scores fall with time alone, and months end.
+        let portfolios = try await store.rows(
+            Query("SELECT id FROM tenants WHERE EXISTS (SELECT 1 FROM customers WHERE customers.tenant_id = tenants.id)", kinds: [.uuid])
+        )
+        for var row in portfolios { alarms.set(row.id(), at: Timestamp(seconds: 0)) }
     }
 
     /// How many conversations are in each state, to count on from there.

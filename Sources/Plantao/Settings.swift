@@ -31,6 +31,10 @@ struct Settings {
     var adminPassword: String?
     var tenantName: String
     var apiKey: String?
+    /// Users of HTTP Basic, as the contracts have them.
+    var basicUsers: [(name: String, password: String)]
+    var kommoToken: String?
+    var kommoNames: KommoLead.Names
     var allowedOrigins: Set<String>
     var strictTransportSeconds: Int
     var offerTimeout: Duration
@@ -108,6 +112,18 @@ struct Settings {
         adminPassword = reader.text("ADMIN_PASSWORD")
         tenantName = reader.text("TENANT_NAME") ?? "Minha Empresa"
         apiKey = reader.text("AUTHENTICATION_API_KEY")
+        basicUsers = try (reader.text("BASIC_AUTH_USERS") ?? "").split(separator: ",").map { pair in
+            let parts = pair.split(separator: ":", maxSplits: 1)
+            guard parts.count == 2 else {
+                throw StartupError("BASIC_AUTH_USERS: write user:password,user2:password2; a user without a password is none.")
+            }
+            return (parts[0].trimmingCharacters(in: .whitespaces), String(parts[1]))
+        }
+        kommoToken = reader.text("KOMMO_WEBHOOK_TOKEN")
+        kommoNames = KommoLead.Names()
+        kommoNames.pipelines = try reader.names("KOMMO_PIPELINES")
+        kommoNames.statuses = try reader.names("KOMMO_STATUSES")
+        kommoNames.users = try reader.names("KOMMO_USERS")
         allowedOrigins = Set(try reader.list("ALLOWED_ORIGINS") ?? ["http://localhost:3000"])
         for origin in allowedOrigins where !BrowserPolicy.isOrigin(origin) {
             throw StartupError(
@@ -359,6 +375,19 @@ struct EnvironmentReader {
         guard let text = text(name)?.lowercased() else { return value }
         guard choices.contains(text) else { throw StartupError("\(name): '\(text)' is not allowed; one of \(choices.joined(separator: ", ")) is.") }
         return text
+    }
+
+    /// `142=CS | ONGOING,143=Churns & Cancelamentos`: what numbers stand for.
+    func names(_ name: String) throws -> [String: String] {
+        var names: [String: String] = [:]
+        for pair in try list(name) ?? [] {
+            let parts = pair.split(separator: "=", maxSplits: 1)
+            guard parts.count == 2, Int64(parts[0].trimmingCharacters(in: .whitespaces)) != nil else {
+                throw StartupError("\(name): '\(pair)' is not allowed; write number=name,number=name.")
+            }
+            names[parts[0].trimmingCharacters(in: .whitespaces)] = parts[1].trimmingCharacters(in: .whitespaces)
+        }
+        return names
     }
 
     /// `["a", "b"]`, as the contracts write lists, or `a,b`.

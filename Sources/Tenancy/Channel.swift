@@ -15,11 +15,15 @@ extension TenantCell {
         case desk
         /// Who does what. For those who administer.
         case supervision
+        /// How customers are: scores, categories, and what is to be done about them.
+        case health
+        /// Who sells how much.
+        case sales
         /// What waits for one person. Their own.
         case user(UserID)
 
         /// Those whose name is the same for everybody.
-        private static let fixed = [conversations, queue, queueCounts, consultores, notices, breakers, desk, supervision]
+        private static let fixed = [conversations, queue, queueCounts, consultores, notices, breakers, desk, supervision, health, sales]
         private static let conversationPrefix = "conversation:"
         private static let userPrefix = "user:"
 
@@ -51,6 +55,8 @@ extension TenantCell {
             case .breakers: "breakers"
             case .desk: "desk"
             case .supervision: "supervision"
+            case .health: "health"
+            case .sales: "sales"
             case .user(let id): Self.userPrefix + id.description
             }
         }
@@ -58,7 +64,7 @@ extension TenantCell {
         /// What its publications are to those who missed the one before.
         package var delivery: DeliveryClass {
             switch self {
-            case .conversations, .conversation, .queue, .consultores, .notices, .desk, .supervision, .user: .ordered
+            case .conversations, .conversation, .queue, .consultores, .notices, .desk, .supervision, .user, .health, .sales: .ordered
             case .queueCounts, .breakers: .latest
             }
         }

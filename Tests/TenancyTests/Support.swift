@@ -1,5 +1,6 @@
 import Consultores
 import Conversations
+import CustomerHealth
 import Foundation
 import Jobs
 import Kernel
@@ -72,7 +73,7 @@ final class House: Sendable {
         let logger = Logger.silent
         let sqlite = try SQLiteStore(
             directory: directory.path,
-            schema: Schema(StorageTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all)
+            schema: Schema(StorageTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all + CustomerTables.all)
         )
         journal = FragileJournal(store: sqlite)
         store = CountingStore(store: sqlite)

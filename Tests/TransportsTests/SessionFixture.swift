@@ -1,5 +1,6 @@
 import Consultores
 import Conversations
+import CustomerHealth
 import Kernel
 import Logging
 import NIOCore
@@ -108,7 +109,7 @@ final class SessionFixture: Sendable {
     init(_ adjust: (inout SocketSettings) -> Void = { _ in }) async throws {
         let sqlite = try SQLiteStore(
             directory: directory.path,
-            schema: Schema(StorageTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all)
+            schema: Schema(StorageTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all + CustomerTables.all)
         )
         shelf = Shelf(store: sqlite)
         let (clock, principal, loop) = (clock, principal, loop)
