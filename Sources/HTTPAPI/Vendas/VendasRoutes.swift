@@ -27,6 +27,7 @@ extension API {
         }
         router.get("/vendas/clientes") { request, context -> Response in try await saleList(request, context) { _, _ in true } }
         router.get("/vendas/clientes/vendedor/:id") { request, context -> Response in
+            _ = try await portfolioTenant(request, context)
             guard let id = context.parameters.get("id").flatMap({ Int64($0) }) else {
                 throw Refusal.invalid([.init(["path", "vendedor_id"], "deve ser um número inteiro", type: "int_parsing")])
             }
