@@ -126,6 +126,16 @@ package struct CustomerVitals: Sendable, Equatable {
         return next
     }
 
+    /// When what is shown of it becomes another if nothing happens: a day since the last one more, or the end of the business's day.
+    package func shownUntil(after now: Timestamp) -> Timestamp {
+        var until = BusinessZone.start(of: BusinessZone.today(now) + 1)
+        for kind in 0..<4 where last[kind] != Self.unknown && last[kind] <= now.milliseconds {
+            let days = (now.milliseconds - last[kind]) / 86_400_000
+            until = min(until, Timestamp(milliseconds: last[kind] + (days + 1) * 86_400_000))
+        }
+        return until
+    }
+
     private static func bands(_ counts: SIMD4<Int32>) -> SIMD4<Int32> {
         SIMD4(
             Int32(HealthScore.accessCount(Int(counts[0]))),

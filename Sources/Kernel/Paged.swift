@@ -2,8 +2,11 @@
 ///
 /// Whoever reads a hundred thousand elements takes a copy, which costs as many references as there are pages, and reads it beside the writer.
 package struct Paged<Element: Sendable>: Sendable, RandomAccessCollection {
-    private static var pageSize: Int { 256 }
+    package static var pageSize: Int { 256 }
     private var pages: [[Element]] = []
+    /// For each page, when it was last changed; counts changes of the whole.
+    package private(set) var versions: [UInt64] = []
+    private var changes: UInt64 = 0
     package private(set) var count = 0
 
     package init() {}
@@ -13,7 +16,11 @@ package struct Paged<Element: Sendable>: Sendable, RandomAccessCollection {
 
     package subscript(position: Int) -> Element {
         get { pages[position >> 8][position & 255] }
-        _modify { yield &pages[position >> 8][position & 255] }
+        _modify {
+            changes += 1
+            versions[position >> 8] = changes
+            yield &pages[position >> 8][position & 255]
+        }
     }
 
     package mutating func append(_ element: Element) {
@@ -21,7 +28,10 @@ package struct Paged<Element: Sendable>: Sendable, RandomAccessCollection {
             var page: [Element] = []
             page.reserveCapacity(count == 0 ? 4 : Self.pageSize)
             pages.append(page)
+            versions.append(0)
         }
+        changes += 1
+        versions[count >> 8] = changes
         pages[count >> 8].append(element)
         count += 1
     }

@@ -240,6 +240,9 @@ struct Server {
         )
         var members: [any Service] = [housekeeping, JobService(runner: runner), SignalService(signals: desk.signals)]
         if let relay { members.append(relay) }
+        if let kommo = settings.kommoDatabase, let tenant = await directory.tenants.first {
+            members.append(KommoSync(configuration: kommo, tenant: tenant.id, operations: operations, logger: logger))
+        }
         if let tracer = telemetry.tracer, let tracing = settings.tracing {
             members.append(TraceExporter(configuration: tracing, tracer: tracer, http: http, version: Version.current, logger: logger))
         }

@@ -34,6 +34,8 @@ struct Settings {
     /// Users of HTTP Basic, as the contracts have them.
     var basicUsers: [(name: String, password: String)]
     var kommoToken: String?
+    /// A Postgres with Kommo's customers, to be kept in step with.
+    var kommoDatabase: KommoSync.Configuration?
     var kommoNames: KommoLead.Names
     var allowedOrigins: Set<String>
     var strictTransportSeconds: Int
@@ -120,6 +122,7 @@ struct Settings {
             return (parts[0].trimmingCharacters(in: .whitespaces), String(parts[1]))
         }
         kommoToken = reader.text("KOMMO_WEBHOOK_TOKEN")
+        kommoDatabase = try Self.kommoDatabase(reader)
         kommoNames = KommoLead.Names()
         kommoNames.pipelines = try reader.names("KOMMO_PIPELINES")
         kommoNames.statuses = try reader.names("KOMMO_STATUSES")
@@ -222,6 +225,18 @@ struct Settings {
             return range
         }
         return limits
+    }
+
+    /// The contract's own variables.
+    private static func kommoDatabase(_ reader: EnvironmentReader) throws -> KommoSync.Configuration? {
+        guard let host = reader.text("DB_HOST"), let name = reader.text("DB_NAME") else { return nil }
+        func encoded(_ text: String) -> String { text.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? "" }
+        let user = reader.text("DB_USER").map { encoded($0) + (reader.text("DB_PASSWORD").map { ":" + encoded($0) } ?? "") + "@" } ?? ""
+        let port = try reader.integer("DB_PORT", default: 5432, in: 1...65535)
+        return KommoSync.Configuration(
+            database: try PostgresConfiguration(url: "postgresql://\(user)\(host):\(port)/\(encoded(name))"),
+            interval: .seconds(try reader.integer("KOMMO_SYNC_SECONDS", default: 15, in: 1...86_400))
+        )
     }
 
     private static func database(_ reader: EnvironmentReader) throws -> PostgresConfiguration? {

@@ -31,6 +31,7 @@ package actor TenantCell {
     /// Customers and sales, once somebody has asked for them.
     var portfolio: Portfolio?
     var portfolioLoading: Task<Result<Portfolio, Refusal>, Never>?
+    let healthPages = PageMemo()
     /// There are customers, whose scores move with time.
     package var hasCustomers = false
 

@@ -4,6 +4,7 @@ import base64
 import gzip
 import json
 from datetime import datetime, timedelta, timezone
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -11,6 +12,7 @@ from harness.api import Api, is_clear_error, names_fields
 from harness.contract import Contract
 from harness.golden import Socket
 from harness.process import run
+from harness.waiting import eventually
 
 CREDENTIALS = "ana:segredo,bia:com:dois"
 
@@ -264,3 +266,25 @@ def test_an_import_that_was_interrupted_goes_on_and_counts_nothing_twice(office,
         assert done.returncode == 0 and "2500 accepted" in done.stderr, done.stderr
     assert api.get("/health-scores")["1"]["qntd_saidas_30d"] == 2500
     assert not (tmp_path / "a.ndjson.progresso").exists()
+
+
+def test_a_kommo_database_is_followed(own_postgres, offices):
+    database = own_postgres.create_database()
+    database.sql("CREATE TABLE clientes_kommo (client_id bigint PRIMARY KEY, nome text, valor numeric, cnpj bigint, pipeline text, data_adesao timestamp, atualizado_em timestamp)")
+    database.sql("INSERT INTO clientes_kommo SELECT n, 'Loja ' || n, n + 0.25, NULL, 'CS | ONGOING', '2024-01-31', localtimestamp FROM generate_series(1, 1203) n")
+    database.sql("INSERT INTO clientes_kommo (client_id, nome, valor) VALUES (5000, 'Negativa', -1)")
+    where = urlsplit(database.url)
+    office = offices(
+        BASIC_AUTH_USERS=CREDENTIALS, KOMMO_SYNC_SECONDS=1, DB_HOST=where.hostname, DB_PORT=where.port, DB_NAME=where.path[1:], DB_USER=unquote(where.username or ""),
+        DB_PASSWORD=unquote(where.password or ""),
+    )
+    api = Basic(office.server)
+    eventually("all of them", lambda: len(api.get("/clientes")) == 1203)
+    assert api.get("/clientes")["7"]["valor"] == 7.25 and api.get("/clientes")["7"]["data_adesao"] == "2024-01-31T00:00:00"
+    database.sql("UPDATE clientes_kommo SET nome = 'Outra', atualizado_em = localtimestamp WHERE client_id = 7")
+    eventually("the change", lambda: api.get("/clientes")["7"]["nome"] == "Outra")
+    own_postgres.stop()
+    assert api.get("/dashboard")["clientes_ativos"] == 1203
+    own_postgres.start()
+    database.sql("INSERT INTO clientes_kommo (client_id, nome, atualizado_em) VALUES (6000, 'Nova', localtimestamp)")
+    eventually("the new one", lambda: "6000" in api.get("/clientes"), timeout=30)

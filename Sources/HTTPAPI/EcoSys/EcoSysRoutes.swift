@@ -24,6 +24,7 @@ extension API {
             let tenant = try await portfolioTenant(request, context)
             let range = try request.adhesionRange()
             let view = try await operations.portfolio(tenant)
+            if range.isOpen { return .healthScores(view) }
             return .object(of: view.customers.count) { place, writer in
                 let customer = view.customers[place]
                 guard customer.isActive, range.contains(customer) else { return }
@@ -127,6 +128,43 @@ enum HealthEntry {
 }
 
 extension Response {
+    /// All active customers' scores, page by page; pages of whom nothing has changed are not written anew.
+    static func healthScores(_ view: PortfolioView) -> Response {
+        let size = Paged<Customer>.pageSize
+        return Response(
+            status: .ok,
+            headers: [.contentType: "application/json; charset=utf-8", .cacheControl: "no-store"],
+            body: ResponseBody { output in
+                var isFirst = true
+                var buffer = ByteBuffer(string: "{")
+                for page in view.vitals.versions.indices {
+                    let bytes = view.healthPages.page(page, (view.customers.versions[page], view.vitals.versions[page]), at: view.now) {
+                        var writer = JSONWriter(capacity: 450 * size)
+                        var until = Timestamp.distantFuture
+                        for place in page * size..<min((page + 1) * size, view.customers.count) where view.customers[place].isActive {
+                            let (customer, vitals) = (view.customers[place], view.vitals[place])
+                            writer.key(String(customer.id))
+                            HealthEntry.write(customer, vitals.facts(at: view.now), to: &writer)
+                            until = min(until, vitals.shownUntil(after: view.now))
+                        }
+                        return (writer.bytes, until)
+                    }
+                    guard !bytes.isEmpty else { continue }
+                    if !isFirst { buffer.writeInteger(UInt8(ascii: ",")) }
+                    isFirst = false
+                    buffer.writeBytes(bytes)
+                    if buffer.readableBytes > 1 << 18 {
+                        try await output.write(buffer)
+                        buffer = ByteBuffer()
+                    }
+                }
+                buffer.writeInteger(UInt8(ascii: "}"))
+                try await output.write(buffer)
+                try await output.finish(nil)
+            }
+        )
+    }
+
     /// Elements written at a time.
     private static let batch = 512
 

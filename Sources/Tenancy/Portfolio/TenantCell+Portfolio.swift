@@ -34,6 +34,8 @@ package struct PortfolioView: Sendable {
     package let vitals: Paged<CustomerVitals>
     package let dashboard: Dashboard
     package let sales: SalesBoard
+    /// `GET /health-scores` as it was written last.
+    package let healthPages: PageMemo
 }
 
 extension TenantCell {
@@ -105,7 +107,8 @@ extension TenantCell {
                 customers: portfolio.customers.portfolio.customers,
                 vitals: portfolio.customers.portfolio.vitals,
                 dashboard: portfolio.customers.portfolio.dashboard,
-                sales: portfolio.sales
+                sales: portfolio.sales,
+                healthPages: healthPages
             )
             return (view, change)
         }
