@@ -273,6 +273,7 @@ def test_a_kommo_database_is_followed(own_postgres, offices):
     database.sql("CREATE TABLE clientes_kommo (client_id bigint PRIMARY KEY, nome text, valor numeric, cnpj bigint, pipeline text, data_adesao timestamp, atualizado_em timestamp)")
     database.sql("INSERT INTO clientes_kommo SELECT n, 'Loja ' || n, n + 0.25, NULL, 'CS | ONGOING', '2024-01-31', localtimestamp FROM generate_series(1, 1203) n")
     database.sql("INSERT INTO clientes_kommo (client_id, nome, valor) VALUES (5000, 'Negativa', -1)")
+    database.sql(f"GRANT SELECT ON clientes_kommo TO {database.user}")
     where = urlsplit(database.url)
     office = offices(
         BASIC_AUTH_USERS=CREDENTIALS, KOMMO_SYNC_SECONDS=1, DB_HOST=where.hostname, DB_PORT=where.port, DB_NAME=where.path[1:], DB_USER=unquote(where.username or ""),
