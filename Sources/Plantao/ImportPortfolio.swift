@@ -133,7 +133,11 @@ final class PortfolioImporter {
             guard read > start else { continue }
             inBatch += 1
             if !text.allSatisfy(\.isWhitespace) {
-                if let json = parse(text) { lines.append(Line(number: read, json: json)) } else { try refuse(read, "não é um objeto JSON nem uma linha com as colunas da primeira") }
+                if let json = parse(text) {
+                    lines.append(Line(number: read, json: json))
+                } else {
+                    try refuse(read, "não é um objeto JSON nem uma linha com as colunas da primeira")
+                }
             }
             guard inBatch == batch else { continue }
             try await commit(lines, send)
@@ -222,7 +226,9 @@ final class PortfolioImporter {
             }
             var reasons: [Int: String] = [:]
             for fault in answer["detail"]?.array ?? [] {
-                guard let location = fault["loc"]?.array, location.count > 1, let index = location[1].string.flatMap({ Int($0) }), lines.indices.contains(index) else {
+                guard let location = fault["loc"]?.array, location.count > 1, let index = location[1].string.flatMap({ Int($0) }),
+                    lines.indices.contains(index)
+                else {
                     continue
                 }
                 let reason = "\(location.dropFirst(2).compactMap(\.string).joined(separator: ".")): \(fault["msg"]?.string ?? "")"
@@ -262,7 +268,9 @@ final class PortfolioImporter {
     }
 
     private func failure(_ status: Int, _ answer: JSON) -> StartupError {
-        StartupError("the server answered \(status): \(answer["detail"]?.string ?? answer.text). \(progress.accepted) are in; run this again to go on.")
+        StartupError(
+            "the server answered \(status): \(answer["detail"]?.string ?? answer.text). \(progress.accepted) are in; run this again to go on."
+        )
     }
 
     private func post(_ body: [UInt8], type: String, key: String? = nil) async throws -> (Int, JSON) {
@@ -282,7 +290,9 @@ final class PortfolioImporter {
                     return (Int(response.status.code), (try? JSON.parse(bytes)) ?? .null)
                 }
             } catch {
-                guard attempt < 3 else { throw StartupError("\(base) does not answer (\(error)). \(progress.accepted) are in; run this again to go on.") }
+                guard attempt < 3 else {
+                    throw StartupError("\(base) does not answer (\(error)). \(progress.accepted) are in; run this again to go on.")
+                }
             }
             attempt += 1
             try await Task.sleep(for: .seconds(1))

@@ -25,7 +25,8 @@ package actor KommoDatabase {
         let given = parameters
         let rows = try run(
             PostgresStatement(
-                sql: "SELECT row_to_json(t)::text FROM clientes_kommo t WHERE t.client_id > $1\(condition.replacing("$3", with: "$3::text::timestamp")) ORDER BY t.client_id LIMIT $2",
+                sql:
+                    "SELECT row_to_json(t)::text FROM clientes_kommo t WHERE t.client_id > $1\(condition.replacing("$3", with: "$3::text::timestamp")) ORDER BY t.client_id LIMIT $2",
                 parameters: given,
                 kinds: [.text]
             )

@@ -75,7 +75,11 @@ import Testing
         for _ in 0..<500 {
             var vitals = CustomerVitals()
             for _ in 0..<Int.random(in: 0...6, using: &random) {
-                vitals.happened(ActivityKind.allCases.randomElement(using: &random)!, at: now - .seconds(Int.random(in: 0...40 * 86_400, using: &random)), now: now)
+                vitals.happened(
+                    ActivityKind.allCases.randomElement(using: &random)!,
+                    at: now - .seconds(Int.random(in: 0...40 * 86_400, using: &random)),
+                    now: now
+                )
             }
             let until = vitals.shownUntil(after: now)
             #expect(until > now && vitals.facts(at: until - .milliseconds(1)) == vitals.facts(at: now))

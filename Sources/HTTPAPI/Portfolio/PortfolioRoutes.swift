@@ -107,12 +107,9 @@ extension API {
             let tenant = try await kommoTenant(request, context)
             let form = try BracketForm.parse(try await request.bytes(upTo: Request.maxBodyBytes))
             let leads = KommoLead.all(in: form, settings.kommo.names)
-            let known = try await operations.portfolio(tenant)
-            let places = Dictionary(known.customers.enumerated().map { ($1.id, $0) }) { first, _ in first }
+            let known = try await operations.customers(leads.map(\.customer), tenant)
             // Deliveries overtake one another; what is older than what is known says nothing.
-            let patches = leads.compactMap { lead in
-                lead.patch(over: places[lead.customer].map { known.customers[$0] }, now: known.now)
-            }
+            let patches = leads.compactMap { $0.patch(over: known[$0.customer], now: environment.now()) }
             let (created, updated, unchanged) = try await operations.upsertCustomers(patches, tenant)
             return .json {
                 $0.field("recebidos", leads.count)

@@ -24,7 +24,7 @@ package enum BracketForm {
             guard let path = path(decoded(parts[0])) else { continue }
             root.put(parts.count > 1 ? decoded(parts[1]) : "", at: path[...])
         }
-        return root.json
+        return root.order.isEmpty ? .emptyObject : root.json
     }
 
     private final class Node {

@@ -81,6 +81,11 @@ extension Operations {
 
     // MARK: Looking
 
+    /// Those of these that there are.
+    package func customers(_ ids: [Int64], _ tenant: TenantID) async throws(Refusal) -> [Int64: Customer] {
+        try await withPortfolio(tenant) { cell throws(Refusal) in try await cell.customers(ids).committed() }
+    }
+
     /// Everything at one moment. It is handed out when all of it is on disk.
     package func portfolio(_ tenant: TenantID) async throws(Refusal) -> PortfolioView {
         try await withPortfolio(tenant) { cell throws(Refusal) in try await cell.portfolioView().committed() }

@@ -99,6 +99,13 @@ extension TenantCell {
         return Set(ids.filter { portfolio.customers.portfolio.place(of: $0) == nil })
     }
 
+    package func customers(_ ids: [Int64]) -> Pending<[Int64: Customer]> {
+        onPortfolio { portfolio, _ in
+            let known = ids.compactMap { portfolio.customers.portfolio.customer($0) }
+            return (Dictionary(known.map { ($0.id, $0) }) { first, _ in first }, Change())
+        }
+    }
+
     package func portfolioView() -> Pending<PortfolioView> {
         onPortfolio { portfolio, moment in
             let change = portfolio.timePassed(moment, limit: .max)
