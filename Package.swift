@@ -35,8 +35,8 @@ let package = Package(
             name: "Plantao",
             dependencies: [
                 "Telemetry",
-                "Client", "Conversations", "Consultores", "Fernet", "HTTPAPI", "Identity", "Integrations", "Jobs", "Kernel", "Realtime", "RedisBus",
-                "Resilience", "Scheduling", "Storage",
+                "Client", "Consultores", "Conversations", "CustomerHealth", "Fernet", "HTTPAPI", "Identity", "Integrations", "Jobs",
+                "Kernel", "Realtime", "RedisBus", "Resilience", "Sales", "Scheduling", "Storage",
                 "StoragePostgres", "Tenancy",
                 "Transports", "Wire",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
@@ -61,8 +61,8 @@ let package = Package(
             name: "HTTPAPI",
             dependencies: [
                 "Telemetry",
-                "Conversations", "Consultores", "Identity", "Integrations", "Kernel", "Realtime", "Resilience", "Scheduling", "Storage", "Tenancy",
-                "Wire",
+                "Consultores", "Conversations", "CustomerHealth", "Identity", "Integrations", "Kernel", "Realtime", "Resilience", "Sales",
+                "Scheduling", "Storage", "Tenancy", "Wire",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Hummingbird", package: "hummingbird"),
@@ -93,11 +93,18 @@ let package = Package(
             name: "Tenancy",
             dependencies: [
                 "Telemetry",
-                "Conversations", "Consultores", "Jobs", "Kernel", "Realtime", "Resilience", "Scheduling", "Storage", "Wire",
+                "Consultores", "Conversations", "CustomerHealth", "Jobs", "Kernel", "Realtime", "Resilience", "Sales", "Scheduling",
+                "Storage", "Wire",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings
         ),
+        .target(
+            name: "CustomerHealth",
+            dependencies: ["Kernel", "Storage", "Wire", .product(name: "HeapModule", package: "swift-collections")],
+            swiftSettings: settings
+        ),
+        .target(name: "Sales", dependencies: ["Kernel", "Storage", "Wire"], swiftSettings: settings),
         .target(
             name: "Conversations",
             dependencies: [
@@ -184,6 +191,7 @@ let package = Package(
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "OrderedCollections", package: "swift-collections"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
             ],
             swiftSettings: settings
@@ -259,7 +267,8 @@ let package = Package(
         .testTarget(
             name: "StoragePostgresTests",
             dependencies: [
-                "TestSupport", "Consultores", "Conversations", "Identity", "Kernel", "Realtime", "Resilience", "Scheduling", "Storage",
+                "TestSupport", "Consultores", "Conversations", "CustomerHealth", "Identity", "Kernel", "Realtime", "Resilience",
+                "Scheduling", "Storage",
                 "StoragePostgres",
                 "Tenancy",
                 .product(name: "Logging", package: "swift-log"),
@@ -294,8 +303,8 @@ let package = Package(
         .testTarget(
             name: "TransportsTests",
             dependencies: [
-                "TestSupport", "Consultores", "Conversations", "Kernel", "Realtime", "Resilience", "Scheduling", "Storage", "Tenancy", "Transports",
-                "Wire",
+                "TestSupport", "Consultores", "Conversations", "CustomerHealth", "Kernel", "Realtime", "Resilience", "Scheduling",
+                "Storage", "Tenancy", "Transports", "Wire",
                 .product(name: "Logging", package: "swift-log"), .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
             ],
@@ -319,6 +328,16 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
+        .testTarget(
+            name: "CustomerHealthTests",
+            dependencies: ["TestSupport", "CustomerHealth", "Kernel", "Storage", .product(name: "Logging", package: "swift-log")],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "SalesTests",
+            dependencies: ["TestSupport", "Kernel", "Sales", "Storage", .product(name: "Logging", package: "swift-log")],
+            swiftSettings: settings
+        ),
         .testTarget(name: "HTTPAPITests", dependencies: ["HTTPAPI", "Kernel"], swiftSettings: settings),
         .testTarget(
             name: "JobsTests",
@@ -328,7 +347,8 @@ let package = Package(
         .testTarget(
             name: "TenancyTests",
             dependencies: [
-                "TestSupport", "Consultores", "Conversations", "Jobs", "Kernel", "Realtime", "Resilience", "Scheduling", "Storage", "Tenancy", "Wire",
+                "TestSupport", "Consultores", "Conversations", "CustomerHealth", "Jobs", "Kernel", "Realtime", "Resilience", "Scheduling",
+                "Storage", "Tenancy", "Wire",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
             ],

@@ -19,6 +19,9 @@ package struct API: Sendable {
         package var apiKeys: APIKeys?
         /// `nil` without Pipedrive.
         package var pipedrive: PipedriveDoor?
+        /// The contracts' HTTP Basic users, and whose they are. `nil`: that door is closed.
+        package var basic: BasicCredentials?
+        package var kommo = Kommo()
         /// The token Meta repeats in its handshake.
         package var whatsappVerifyToken: String?
         /// Signs Meta's deliveries. Unset: none are taken.
@@ -54,6 +57,17 @@ package struct API: Sendable {
         package var variables: [String: Bool] = [:]
         /// The assistant's own families of metrics; `nil` without one.
         package var assistantMetrics: (@Sendable () -> String)?
+
+        package init() {}
+    }
+
+    /// Kommo's webhooks.
+    package struct Kommo: Sendable {
+        /// Stands in the address that Kommo is given. Unset: with a credential of the portfolio only.
+        package var token: (value: String, tenant: TenantID)?
+        /// Without a token, who is told what anybody sends; `nil` in production.
+        package var openTo: TenantID?
+        package var names = KommoLead.Names()
 
         package init() {}
     }
@@ -137,6 +151,9 @@ package struct API: Sendable {
         addConsultores(to: router)
         addAPIKeys(to: router)
         addDesk(to: router)
+        addEcoSys(to: router)
+        addPortfolio(to: router)
+        addVendas(to: router)
         addStorage(to: router)
         addNotices(to: router)
         addBreakers(to: router)

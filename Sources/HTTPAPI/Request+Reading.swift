@@ -82,6 +82,33 @@ extension Request {
         return number
     }
 
+    /// `2026-03`; `nil` without one.
+    func month(_ name: String = "month") throws(Refusal) -> YearMonth? {
+        guard let text = query(name) else { return nil }
+        guard let month = YearMonth(text) else {
+            throw .invalid([.init(["query", name], "deve ser um mês como 2024-12", type: "month_parsing")])
+        }
+        return month
+    }
+
+    /// `2026-03-01`; `nil` without one.
+    func date(_ name: String) throws(Refusal) -> CivilDate? {
+        guard let text = query(name) else { return nil }
+        guard let date = CivilDate(text) else {
+            throw .invalid([.init(["query", name], "deve ser uma data como 2024-03-15", type: "date_parsing")])
+        }
+        return date
+    }
+
+    /// `data_adesao_inicio` and `data_adesao_fim`.
+    func adhesionRange() throws(Refusal) -> AdhesionRange {
+        let range = AdhesionRange(from: try date("data_adesao_inicio"), to: try date("data_adesao_fim"))
+        if let from = range.from, let to = range.to, to < from {
+            throw .invalid([.init(["query", "data_adesao_fim"], "não pode ser antes de data_adesao_inicio", type: "date_range")])
+        }
+        return range
+    }
+
     func page(defaultSize: Int = 50) throws(Refusal) -> Page {
         Page(
             number: try integer("page", in: 1...Page.maxNumber, default: 1),

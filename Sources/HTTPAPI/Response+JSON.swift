@@ -49,7 +49,7 @@ extension Response {
             for (name, values) in refusal.lists.sorted(by: { $0.key < $1.key }) { body.field(name, strings: values) }
         }
         if let seconds = refusal.retryAfterSeconds { response.headers[.retryAfter] = String(seconds) }
-        if refusal.kind == .unauthenticated { response.headers[.wwwAuthenticate] = "Bearer" }
+        if refusal.kind == .unauthenticated { response.headers[.wwwAuthenticate] = refusal.code == "basic_auth_invalid" ? "Basic" : "Bearer" }
         return response
     }
 }

@@ -75,6 +75,7 @@ package struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
     package enum Thing: String, Sendable {
         case conversation, message, consultor, user, tenant, session, flow, cannedReply, protocolo, apiKey
         case service, category, staff, timeOff, appointment, hold, waitlistEntry, image
+        case customer, seller, action
 
         fileprivate var isMissing: String {
             switch self {
@@ -96,6 +97,9 @@ package struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
             case .hold: "Reserva temporária não encontrada"
             case .waitlistEntry: "Espera não encontrada"
             case .image: "Imagem não encontrada"
+            case .customer: "Cliente não encontrado"
+            case .seller: "Vendedor não encontrado"
+            case .action: "Ação não encontrada"
             }
         }
     }

@@ -1,6 +1,7 @@
 import AsyncHTTPClient
 import Consultores
 import Conversations
+import CustomerHealth
 import Foundation
 import HTTPAPI
 import Hummingbird
@@ -15,6 +16,7 @@ import NIOPosix
 import Realtime
 import RedisBus
 import Resilience
+import Sales
 import ServiceLifecycle
 import Storage
 import StoragePostgres
@@ -31,7 +33,7 @@ import enum Scheduling.SchedulingTables
 struct Server {
     static let schema = Schema(
         StorageTables.all + IdentityTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all
-            + BreakerTables.all + [WhatsAppNumber.table, PipedriveLink.table] + SchedulingTables.all
+            + BreakerTables.all + [WhatsAppNumber.table, PipedriveLink.table] + SchedulingTables.all + CustomerTables.all + SalesTables.all
     )
 
     let settings: Settings
@@ -205,6 +207,14 @@ struct Server {
         apiSettings.whatsapp = desk.office(runner, maxBytes: settings.maxMediaBytes)
         apiSettings.apiKeys = apiKeys
         apiSettings.pipedrive = pipedrive?.door(tenants, gate, environment)
+        if let tenant = await directory.tenants.first {
+            apiSettings.kommo.names = settings.kommoNames
+            apiSettings.kommo.token = settings.kommoToken.map { ($0, tenant.id) }
+            apiSettings.kommo.openTo = settings.isProduction ? nil : tenant.id
+        }
+        if !settings.basicUsers.isEmpty, let tenant = await directory.tenants.first {
+            apiSettings.basic = BasicCredentials(users: settings.basicUsers, tenant: tenant.id)
+        }
         if let key = settings.apiKey, let tenant = await directory.tenants.first { apiSettings.apiKey = (key, tenant.id) }
         var socketSettings = SocketSettings()
         socketSettings.handshakeTimeout = settings.handshakeTimeout
@@ -263,6 +273,9 @@ struct Server {
         )
         var members: [any Service] = [housekeeping, JobService(runner: runner), SignalService(signals: desk.signals)]
         if let relay { members.append(relay) }
+        if let kommo = settings.kommoDatabase, let tenant = await directory.tenants.first {
+            members.append(KommoSync(configuration: kommo, tenant: tenant.id, operations: operations, logger: logger))
+        }
         if let tracer = telemetry.tracer, let tracing = settings.tracing {
             members.append(TraceExporter(configuration: tracing, tracer: tracer, http: http, version: Version.current, logger: logger))
         }
@@ -440,6 +453,11 @@ struct Server {
             )
         )
         for var row in held { alarms.set(row.id(), at: Timestamp(seconds: 0)) }
+        // Scores fall with time alone, and months end.
+        let portfolios = try await store.rows(
+            Query("SELECT id FROM tenants WHERE EXISTS (SELECT 1 FROM customers WHERE customers.tenant_id = tenants.id)", kinds: [.uuid])
+        )
+        for var row in portfolios { alarms.set(row.id(), at: Timestamp(seconds: 0)) }
     }
 
     /// How many conversations are in each state, to count on from there.

@@ -69,7 +69,10 @@ struct Housekeeping: Service {
 
     private func wake(_ tenant: TenantID) async {
         do throws(Refusal) {
-            try await tenants.use(tenant) { cell throws(Refusal) in try await cell.timePassed().committed() }
+            try await tenants.use(tenant) { cell throws(Refusal) in
+                if await cell.hasCustomers { try await cell.bringPortfolio() }
+                try await cell.timePassed().committed()
+            }
         } catch {
             // The alarm stands until it has been heard.
             alarms.set(tenant, at: environment.now() + .seconds(1))

@@ -33,6 +33,12 @@ struct Settings {
     var adminPassword: String?
     var tenantName: String
     var apiKey: String?
+    /// Users of HTTP Basic, as the contracts have them.
+    var basicUsers: [(name: String, password: String)]
+    var kommoToken: String?
+    /// A Postgres with Kommo's customers, to be kept in step with.
+    var kommoDatabase: KommoSync.Configuration?
+    var kommoNames: KommoLead.Names
     var allowedOrigins: Set<String>
     var strictTransportSeconds: Int
     var offerTimeout: Duration
@@ -126,6 +132,19 @@ struct Settings {
         adminPassword = reader.text("ADMIN_PASSWORD")
         tenantName = reader.text("TENANT_NAME") ?? "Minha Empresa"
         apiKey = reader.text("AUTHENTICATION_API_KEY")
+        basicUsers = try (reader.text("BASIC_AUTH_USERS") ?? "").split(separator: ",").map { pair in
+            let parts = pair.split(separator: ":", maxSplits: 1)
+            guard parts.count == 2 else {
+                throw StartupError("BASIC_AUTH_USERS: write user:password,user2:password2; a user without a password is none.")
+            }
+            return (parts[0].trimmingCharacters(in: .whitespaces), String(parts[1]))
+        }
+        kommoToken = reader.text("KOMMO_WEBHOOK_TOKEN")
+        kommoDatabase = try Self.kommoDatabase(reader)
+        kommoNames = KommoLead.Names()
+        kommoNames.pipelines = try reader.names("KOMMO_PIPELINES")
+        kommoNames.statuses = try reader.names("KOMMO_STATUSES")
+        kommoNames.users = try reader.names("KOMMO_USERS")
         allowedOrigins = Set(try reader.list("ALLOWED_ORIGINS") ?? ["http://localhost:3000"])
         for origin in allowedOrigins where !BrowserPolicy.isOrigin(origin) {
             throw StartupError(
@@ -241,6 +260,18 @@ struct Settings {
             return range
         }
         return limits
+    }
+
+    /// The contract's own variables.
+    private static func kommoDatabase(_ reader: EnvironmentReader) throws -> KommoSync.Configuration? {
+        guard let host = reader.text("DB_HOST"), let name = reader.text("DB_NAME") else { return nil }
+        func encoded(_ text: String) -> String { text.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? "" }
+        let user = reader.text("DB_USER").map { encoded($0) + (reader.text("DB_PASSWORD").map { ":" + encoded($0) } ?? "") + "@" } ?? ""
+        let port = try reader.integer("DB_PORT", default: 5432, in: 1...65535)
+        return KommoSync.Configuration(
+            database: try PostgresConfiguration(url: "postgresql://\(user)\(host):\(port)/\(encoded(name))"),
+            interval: .seconds(try reader.integer("KOMMO_SYNC_SECONDS", default: 15, in: 1...86_400))
+        )
     }
 
     private static func database(_ reader: EnvironmentReader) throws -> PostgresConfiguration? {
@@ -426,6 +457,19 @@ struct EnvironmentReader {
         guard let text = text(name)?.lowercased() else { return value }
         guard choices.contains(text) else { throw StartupError("\(name): '\(text)' is not allowed; one of \(choices.joined(separator: ", ")) is.") }
         return text
+    }
+
+    /// `142=CS | ONGOING,143=Churns & Cancelamentos`: what numbers stand for.
+    func names(_ name: String) throws -> [String: String] {
+        var names: [String: String] = [:]
+        for pair in try list(name) ?? [] {
+            let parts = pair.split(separator: "=", maxSplits: 1)
+            guard parts.count == 2, Int64(parts[0].trimmingCharacters(in: .whitespaces)) != nil else {
+                throw StartupError("\(name): '\(pair)' is not allowed; write number=name,number=name.")
+            }
+            names[parts[0].trimmingCharacters(in: .whitespaces)] = parts[1].trimmingCharacters(in: .whitespaces)
+        }
+        return names
     }
 
     /// `["a", "b"]`, as the contracts write lists, or `a,b`.

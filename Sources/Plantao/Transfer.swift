@@ -51,6 +51,15 @@ struct Export: AsyncParsableCommand {
 
 struct Import: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
+        abstract: "Bring a tenant in from a file that export wrote; or customers and what they did, into a running server.",
+        subcommands: [ImportTenant.self, ImportCustomers.self, ImportActivities.self],
+        defaultSubcommand: ImportTenant.self
+    )
+}
+
+struct ImportTenant: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "tenant",
         abstract: "Bring a tenant in from a file that export wrote.",
         discussion:
             "The file is read to its end before anything is written. Works on the store that the environment names (DATABASE_URL, PLANTAO_DATA), while no server runs on it. Run it again if it was interrupted."

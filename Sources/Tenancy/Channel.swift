@@ -16,6 +16,10 @@ extension TenantCell {
         case desk
         /// Who does what. For those who administer.
         case supervision
+        /// How customers are: scores, categories, and what is to be done about them.
+        case health
+        /// Who sells how much.
+        case sales
         /// What waits for one person. Their own.
         case user(UserID)
         /// The appointments of the next days.
@@ -26,7 +30,10 @@ extension TenantCell {
         case booking(String)
 
         /// Those whose name is the same for everybody.
-        private static let fixed = [conversations, queue, queueCounts, consultores, notices, breakers, desk, supervision, calendar]
+        private static let fixed = [
+            conversations, queue, queueCounts, consultores, notices, breakers, desk, supervision, calendar,
+            health, sales,
+        ]
         private static let conversationPrefix = "conversation:"
         private static let userPrefix = "user:"
         private static let calendarPrefix = "calendar:"
@@ -66,6 +73,8 @@ extension TenantCell {
             case .breakers: "breakers"
             case .desk: "desk"
             case .supervision: "supervision"
+            case .health: "health"
+            case .sales: "sales"
             case .user(let id): Self.userPrefix + id.description
             case .calendar: "calendar"
             case .calendarDay(let day): Self.calendarPrefix + day.description
@@ -76,7 +85,8 @@ extension TenantCell {
         /// What its publications are to those who missed the one before.
         package var delivery: DeliveryClass {
             switch self {
-            case .conversations, .conversation, .queue, .consultores, .notices, .desk, .supervision, .user, .calendar, .calendarDay, .booking:
+            case .conversations, .conversation, .queue, .consultores, .notices, .desk, .supervision, .user, .calendar, .calendarDay, .booking,
+                .health, .sales:
                 .ordered
             case .queueCounts, .breakers: .latest
             }

@@ -16,7 +16,7 @@ package struct Operations: Sendable {
     package let store: any Store
     package let hub: StreamHub
     private let seal: Seal
-    let environment: Environment
+    package let environment: Environment
     package var telemetry: Telemetry { tenants.telemetry }
     let visitorPace = VisitorPace()
     /// What customers see of us beside messages; `nil` where nobody is to see anything.
@@ -232,6 +232,7 @@ package struct Operations: Sendable {
     ) async throws(Refusal) {
         try await tenants.use(principal.tenant) { cell throws(Refusal) in
             for case .conversation(let id) in channels { try await bringIn(id, cell) }
+            if channels.contains(.health) || channels.contains(.sales) { try await cell.bringPortfolio() }
             for case .calendarDay(let day) in channels { try await bringIn(day, cell) }
             try await cell.subscribe(to: channels, for: Visit(principal), needsSnapshot: needsSnapshot, register: register)
         }

@@ -4,22 +4,28 @@ package import Wire
 /// Reads the fields of a request's body, and collects what is wrong with all of them before it refuses: 422 in FastAPI's list form.
 package struct RequestFields {
     private let members: JSON
-    private let location: String
+    private let location: [String]
     private var errors: [Refusal.Field] = []
 
     /// - Parameter json: `nil` or null for a body that was left out, which is an object without members.
-    package init(_ json: JSON?, location: String = "body") throws(Refusal) {
+    package init(_ json: JSON?, location: String = "body") throws(Refusal) { try self.init(json, at: [location]) }
+
+    /// - Parameter location: where the object lies, such as `body`, `3` for the fourth of a list.
+    package init(_ json: JSON?, at location: [String]) throws(Refusal) {
         switch json {
         case nil, .null?: members = .emptyObject
         case .object?: members = json ?? .null
-        default: throw .invalid([.init([location], "deve ser um objeto JSON", type: "model_type")])
+        default: throw .invalid([.init(location, "deve ser um objeto JSON", type: "model_type")])
         }
         self.location = location
     }
 
     package mutating func refuse(_ name: String, _ message: String, type: String = "value_error") {
-        errors.append(.init([location, name], message, type: type))
+        errors.append(.init(location + [name], message, type: type))
     }
+
+    /// What was wrong so far.
+    package var faults: [Refusal.Field] { errors }
 
     /// To be called once everything was read.
     /// - Throws: a 422 that names every field at fault.
@@ -122,6 +128,60 @@ package struct RequestFields {
         return time
     }
 
+    /// A number, or the digits of one: as other systems' exports have them.
+    package mutating func optionalNumber(_ name: String, in range: ClosedRange<Int64>) -> Int64? {
+        guard let text = value(name)?.string else { return optionalInteger(name, in: range) }
+        if text.isEmpty { return nil }
+        guard let number = Int64(text) else {
+            refuse(name, "deve ser um número inteiro", type: "int_parsing")
+            return nil
+        }
+        guard range.contains(number) else {
+            refuse(name, "deve estar entre \(range.lowerBound) e \(range.upperBound)", type: "int_range")
+            return nil
+        }
+        return number
+    }
+
+    /// The decimal digits of a number, or of a text that is one; the shortest that mean the number that was sent.
+    private mutating func decimal(_ name: String) -> String? {
+        switch value(name) {
+        case .int(let number)?: return String(number)
+        case .double(let number)?: return number.description
+        case .string(let text)?: return text
+        case nil: return nil
+        default: return ""
+        }
+    }
+
+    package mutating func optionalMoney(_ name: String) -> Money? {
+        guard let text = decimal(name) else { return nil }
+        guard let amount = Money(decimal: text), amount >= .zero else {
+            refuse(name, "deve ser um valor de 0 a \(Money.max), como 299.90", type: "decimal_parsing")
+            return nil
+        }
+        return amount
+    }
+
+    package mutating func optionalPercentage(_ name: String) -> Percentage? {
+        guard let text = decimal(name) else { return nil }
+        guard let percentage = Percentage(decimal: text) else {
+            refuse(name, "deve ser um percentual de 0 a 100", type: "decimal_range")
+            return nil
+        }
+        return percentage
+    }
+
+    /// A date, or a date and time without regard to the zone. An empty one is none.
+    package mutating func optionalWallClock(_ name: String) -> Timestamp? {
+        guard let text = optionalText(name, max: 64), !text.isEmpty else { return nil }
+        guard let time = Timestamp(wallClock: text) else {
+            refuse(name, "deve ser uma data como 2024-03-15 ou 2024-03-15T10:30:00", type: "datetime_parsing")
+            return nil
+        }
+        return time
+    }
+
     // MARK: Required. When they are wrong they stand in for themselves until `check`.
 
     package mutating func text(_ name: String, min: Int = 1, max: Int) -> String {
@@ -131,6 +191,10 @@ package struct RequestFields {
     package mutating func integer(_ name: String, in range: ClosedRange<Int64>) -> Int64 {
         if value(name) == nil { missing(name) }
         return optionalInteger(name, in: range) ?? range.lowerBound
+    }
+    package mutating func number(_ name: String, in range: ClosedRange<Int64>) -> Int64 {
+        if value(name) == nil { missing(name) }
+        return optionalNumber(name, in: range) ?? range.lowerBound
     }
     package mutating func bool(_ name: String) -> Bool {
         if value(name) == nil { missing(name) }

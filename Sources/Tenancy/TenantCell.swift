@@ -1,7 +1,9 @@
 package import Consultores
 package import Conversations
+import CustomerHealth
 package import Kernel
 package import Resilience
+import Sales
 package import Scheduling
 package import Storage
 package import Telemetry
@@ -19,7 +21,7 @@ package actor TenantCell {
     let desk: ConversationDesk
     let calendar: Calendar
     private var board: NoticeBoard
-    private let gate: Gate
+    let gate: Gate
     let environment: Environment
     private let alarms: AlarmClock
     private let breakers: BreakerBoard?
@@ -27,6 +29,13 @@ package actor TenantCell {
     private var toldBreakers: [UInt8]?
     private let isConnected: @Sendable (TenantID, UserID) -> Bool
     private let consulting: (any Consulting)?
+    let store: any Store
+    /// Customers and sales, once somebody has asked for them.
+    var portfolio: Portfolio?
+    var portfolioLoading: Task<Result<Portfolio, Refusal>, Never>?
+    let healthPages = PageMemo()
+    /// There are customers, whose scores move with time.
+    package var hasCustomers = false
 
     package nonisolated var unownedExecutor: UnownedSerialExecutor { turn.unownedExecutor }
 
@@ -99,7 +108,17 @@ package actor TenantCell {
             loaded: conversations
         )
         let calendar = Calendar(executor: turn, tenant: tenant, loaded: book)
-        let cell = TenantCell(tenant: tenant, turn: turn, queue: queue, desk: desk, calendar: calendar, board: board, surroundings)
+        let hasCustomers = try await Self.hasCustomers(tenant, surroundings.store)
+        let cell = TenantCell(
+            tenant: tenant,
+            turn: turn,
+            queue: queue,
+            desk: desk,
+            calendar: calendar,
+            board: board,
+            hasCustomers: hasCustomers,
+            surroundings
+        )
         // Offers may have run out while nobody was awake, and people in line may find somebody. Not now: what cannot be stored must not keep anybody
         // from reading.
         surroundings.alarms.set(tenant, at: surroundings.environment.now())
@@ -113,8 +132,11 @@ package actor TenantCell {
         desk: ConversationDesk,
         calendar: Calendar,
         board: NoticeBoard,
+        hasCustomers: Bool,
         _ surroundings: Surroundings
     ) {
+        self.hasCustomers = hasCustomers
+        store = surroundings.store
         self.tenant = tenant
         self.turn = turn
         self.queue = queue
@@ -141,6 +163,7 @@ package actor TenantCell {
         }
         if let deadline { alarms.set(tenant, at: deadline) }
         if let deadline = calendar.assumeIsolated({ $0.nextDeadline }) { alarms.set(tenant, at: deadline) }
+        if let portfolio { alarms.set(tenant, at: portfolio.nextDue) }
         if let (begun, cancelled) = consultations, let consulting {
             for (turn, conversation) in cancelled { consulting.cancelled(turn, of: conversation, tenant: tenant) }
             for request in begun { consulting.began(request, tenant: tenant, after: ticket) }
@@ -180,7 +203,11 @@ package actor TenantCell {
     private func turnBegins(_ name: String) -> Span? { tracer.flatMap { tracer in Trace.current.map { tracer.begin("turn \(name)", in: $0) } } }
     private func turnEnds(_ span: Span?) { if let span { tracer?.end(span) } }
 
-    private func settle<T: Sendable>(_ decision: Result<(T, Change), Refusal>) -> Pending<T> {
+    private static func hasCustomers(_ tenant: TenantID, _ store: any Store) async throws(Refusal) -> Bool {
+        try await !store.rows(Query("SELECT id FROM customers WHERE tenant_id = ? LIMIT 1", [.id(tenant)], kinds: [.integer], tenant: tenant)).isEmpty
+    }
+
+    func settle<T: Sendable>(_ decision: Result<(T, Change), Refusal>) -> Pending<T> {
         switch decision {
         case .success((let answer, let change)): Pending(.success(answer), commit(change))
         case .failure(let refusal): Pending(.failure(refusal), gate.enqueue(Change(), activation))
@@ -191,9 +218,11 @@ package actor TenantCell {
     package func timePassed() -> Pending<Void> {
         let moment = environment.moment()
         let calendar = calendar
+        let scores = portfolioTimePassed(moment)
         return onDesk { desk in
             var change = desk.timePassed(moment)
             change.append(calendar.assumeIsolated { $0.timePassed(moment) })
+            change.append(scores)
             return ((), change)
         }
     }
@@ -550,6 +579,8 @@ package actor TenantCell {
         case .booking(let slug):
             let moment = environment.moment()
             return calendar.assumeIsolated { $0.bookingSnapshot(slug, moment) }
+        case .health: return portfolio?.customers.snapshot()
+        case .sales: return portfolio?.sales.snapshot()
         }
     }
 

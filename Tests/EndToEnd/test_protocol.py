@@ -449,6 +449,54 @@ def _tour_of_desk(office, owner, contract):
         line.close()
 
 
+def _tour_of_portfolio(office, owner, anybody, viewer):
+    """Customers and sales, with everything that is told of them."""
+    line = Socket("", owner.contract.session(), office.server)
+    line.say({"id": 1, "connect": {"token": owner.token}})
+    for number, channel in enumerate(("health", "sales"), 2):
+        line.say({"id": number, "subscribe": {"channel": channel}})
+    assert line.wait(lambda: {2, 3} <= {frame.get("id") for frame in line.frames})
+    today = (datetime.now(timezone.utc) - timedelta(hours=3)).date().isoformat()
+    seller = {"id": 7, "name": "Amanda", "email": "a@example.com"}
+    owner.post("/vendas/vendedores", seller)
+    owner.post("/clientes", [{"client_id": n, "nome": f"C{n}", "valor": 10.5, "vendedor_id": 7, "cs": "Maria", "data_adesao": today} for n in range(1, 7)])
+    owner.call("POST", "/clientes", json={"client_id": 0}, is_sane=False, expect=422)
+    viewer.call("POST", "/clientes", json={"client_id": 1}, expect=403)
+    owner.post("/atividades", [{"tenant_id": 1, "tipo": "login"}] * 41 + [{"tenant_id": 1, "tipo": "econversa", "ativo": True}])
+    owner.call("POST", "/atividades", json={"tenant_id": 1, "tipo": "dança"}, is_sane=False, expect=422)
+    owner.post("/atividades", {"tenant_id": 1, "tipo": "integrador", "nome": "ERP"})
+    for path in ("/clientes", "/health-scores", "/dashboard"):
+        viewer.get(path, data_adesao_inicio="2020-01-01", data_adesao_fim="2040-01-01")
+        viewer.call("GET", path, data_adesao_inicio="ontem", expect=422)
+    viewer.get("/logins", tenant_id=1)
+    viewer.get("/clientes/1")
+    viewer.call("GET", "/clientes/99", expect=404)
+    viewer.get("/clientes/1/health", inicio="2026-01-01", completo="true")
+    action = owner.get("/clientes/acoes", estado="abertas", cs="Maria", limit=5)["items"][0]
+    owner.post(f"/clientes/acoes/{action['id']}/concluir")
+    viewer.call("POST", f"/clientes/acoes/{action['id']}/concluir", expect=403)
+    owner.post("/cache/clear")
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    anybody.call("POST", "/api/webhooks/kommo", body="leads[add][0][id]=50&leads[add][0][name]=Novo", headers=form, is_sane=False, expect=200)
+    for path in ("clientes", "clientes/vendedor/7", "clientes/inadimplentes", "clientes/novos", "clientes/churns", "resumo-comissoes", "ranking", "dashboard", "commission-config", "mrr"):
+        viewer.get(f"/vendas/{path}", month=today[:7])
+        viewer.call("GET", f"/vendas/{path}", month="2024-13", expect=422)
+    for way in ("json", "csv", "html"):
+        viewer.call("GET", "/vendas/extrato/7", formato=way, expect=200)
+    viewer.call("GET", "/vendas/extrato/7", formato="pdf", expect=422)
+    viewer.call("GET", "/vendas/extrato/5", expect=404)
+    assert viewer.get("/vendas/vendedores") == [seller]
+    owner.put("/vendas/commission-config", {"sales_goal": 12})
+    owner.call("PUT", "/vendas/commission-config", json={"sales_goal": 0}, is_sane=False, expect=422)
+    owner.post("/vendas/cache/clear")
+    owner.post("/clientes", [{"client_id": 2, "valor": 20}, {"client_id": 3, "data_cancelamento": today}])
+    wanted = {message for message in document("asyncapi.yaml")["components"]["messages"] if message.startswith(("health.", "sales."))}
+    assert line.wait(lambda: wanted <= {frame["push"]["pub"]["data"]["type"] for frame in list(line.frames) if "pub" in frame.get("push", {})})
+    for frame in line.frames:
+        line.contract.heard(frame)
+    line.close()
+
+
 def _tour_of_whatsapp(owner, anybody):
     handshake = {"hub.mode": "subscribe", "hub.verify_token": VERIFY_TOKEN, "hub.challenge": "42"}
     assert anybody.call("GET", "/api/webhooks/whatsapp", expect=200, **handshake).text == "42"
@@ -714,6 +762,7 @@ def test_what_passes_in_a_live_session_is_as_described_and_nothing_is_described_
     _tour_of_desk(office, owner, seen)
     office.whatsapp.numbers["110200300400999"] = "1"
     _tour_of_whatsapp(owner, anybody)
+    _tour_of_portfolio(office, owner, anybody, viewer)
     _tour_of_the_bot(offices, seen)
     _tour_of_pipedrive(offices, seen)
     _tour_of_bookings(office, owner, anybody)

@@ -1,5 +1,6 @@
 import Consultores
 import Conversations
+import CustomerHealth
 import Foundation
 import Identity
 import Kernel
@@ -46,7 +47,7 @@ import Testing
 
     private static let schema = Schema(
         StorageTables.all + IdentityTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all
-            + SchedulingTables.all
+            + SchedulingTables.all + CustomerTables.all
     )
     /// Numbers as ids: `id(table, 7)` is the seventh row's.
     private static func id(_ table: UInt64, _ number: UInt64) -> UniqueID {

@@ -1,5 +1,6 @@
 import Consultores
 import Conversations
+import CustomerHealth
 import Foundation
 import Jobs
 import Kernel
@@ -83,7 +84,7 @@ final class House: Sendable {
             directory: directory.path,
             schema: Schema(
                 StorageTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all + BreakerTables.all
-                    + SchedulingTables.all
+                    + SchedulingTables.all + CustomerTables.all
             )
         )
         journal = FragileJournal(store: sqlite)

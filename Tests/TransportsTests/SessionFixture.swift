@@ -1,5 +1,6 @@
 import Consultores
 import Conversations
+import CustomerHealth
 import Kernel
 import Logging
 import NIOCore
@@ -117,6 +118,7 @@ final class SessionFixture: Sendable {
             directory: directory.path,
             schema: Schema(
                 StorageTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all + SchedulingTables.all
+                    + CustomerTables.all
             )
         )
         shelf = Shelf(store: sqlite)

@@ -71,7 +71,7 @@ extension API {
     }
 
     /// In a time that does not tell how much of it was right.
-    private static func isEqual(_ a: String, _ b: String) -> Bool {
+    static func isEqual(_ a: String, _ b: String) -> Bool {
         let a = Array(a.utf8)
         let b = Array(b.utf8)
         var difference = UInt8(a.count == b.count ? 0 : 1)

@@ -1,0 +1,208 @@
+package import Kernel
+package import Storage
+import Wire
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
+
+package enum CustomerTables {
+    package static let customers = Table(
+        "customers",
+        since: 12,
+        key: ["tenant_id", "id"],
+        columns: [
+            Column("tenant_id", .uuid), Column("id", .integer), .optional("nome", .text), .optional("slug", .text), .optional("razao_social", .text),
+            .optional("cnpj", .integer), Column("valor", .numeric), Column("setup_value", .numeric), .optional("vendedor", .text),
+            .optional("vendedor_id", .integer), .optional("cs", .text), .optional("status", .text), .optional("pipeline", .text),
+            .optional("email", .text), .optional("data_adesao", .timestamp), .optional("data_start_onboarding", .timestamp),
+            .optional("data_end_onboarding", .timestamp), .optional("data_cancelamento", .timestamp), .optional("motivos_churn", .text),
+            .optional("descricao_cancelamento", .text), .optional("criado_em", .timestamp), .optional("atualizado_em", .timestamp),
+            Column("parcelas_atrasadas", .integer),
+        ]
+    )
+
+    /// What a customer does, as the score needs it. One row for each, whatever it does.
+    package static let vitals = Table(
+        "customer_vitals",
+        since: 12,
+        key: ["tenant_id", "customer_id"],
+        columns: [
+            Column("tenant_id", .uuid), Column("customer_id", .integer), .optional("last_login", .timestamp), .optional("last_entrada", .timestamp),
+            .optional("last_saida", .timestamp), .optional("last_lead", .timestamp), Column("days", .json), Column("scores", .json),
+            .optional("engagement", .integer), .optional("stock", .integer), .optional("crm", .integer), .optional("adoption", .integer),
+            Column("category_since", .timestamp), .optional("acted_on", .integer), Column("econversa", .boolean), Column("integrators", .textArray),
+        ]
+    )
+
+    package static let logins = Table(
+        "customer_logins",
+        since: 12,
+        key: ["tenant_id", "id"],
+        columns: [
+            Column("tenant_id", .uuid), Column("id", .integer), Column("customer_id", .integer), .optional("user_name", .text),
+            .optional("user_email", .text), Column("at", .timestamp),
+        ],
+        indexes: [Index("customer_logins_by_customer", on: ["tenant_id", "customer_id", "at"])]
+    )
+
+    /// The score at the end of each day on which it moved. On the days between two rows it was what the earlier one says.
+    package static let snapshots = Table(
+        "health_snapshots",
+        since: 12,
+        key: ["tenant_id", "customer_id", "day"],
+        columns: [
+            Column("tenant_id", .uuid), Column("customer_id", .integer), Column("day", .integer), Column("engagement", .integer),
+            Column("stock", .integer), Column("crm", .integer), Column("adoption", .integer),
+        ]
+    )
+
+    /// What whoever is responsible for a customer was told to do.
+    package static let actions = Table(
+        "customer_actions",
+        since: 12,
+        key: ["tenant_id", "id"],
+        columns: [
+            Column("tenant_id", .uuid), Column("id", .uuid), Column("customer_id", .integer), .optional("cs", .text), Column("category", .integer),
+            .optional("previous_category", .integer), Column("total", .integer), Column("created_at", .timestamp), .optional("done_at", .timestamp),
+            .optional("done_by", .text),
+        ],
+        indexes: [Index("customer_actions_by_customer", on: ["tenant_id", "customer_id", "created_at"])]
+    )
+
+    package static let all = [customers, vitals, logins, snapshots, actions]
+}
+
+extension Money {
+    var decimal: Decimal { Decimal(sign: centavos < 0 ? .minus : .plus, exponent: -2, significand: Decimal(centavos.magnitude)) }
+
+    /// As it was stored: never more than centavos.
+    init(stored: Decimal) { self = Money(decimal: stored.description) ?? .zero }
+}
+
+extension Customer {
+    package init(_ row: Row) {
+        var row = row
+        let _: TenantID = row.id()
+        self.init(id: row.integer())
+        nome = row.optionalText()
+        slug = row.optionalText()
+        razaoSocial = row.optionalText()
+        cnpj = row.optionalInteger()
+        valor = Money(stored: row.numeric())
+        setup = Money(stored: row.numeric())
+        vendedor = row.optionalText()
+        vendedorID = row.optionalInteger()
+        cs = row.optionalText()
+        status = row.optionalText()
+        pipeline = row.optionalText()
+        email = row.optionalText()
+        dataAdesao = row.optionalTimestamp()
+        inicioOnboarding = row.optionalTimestamp()
+        fimOnboarding = row.optionalTimestamp()
+        dataCancelamento = row.optionalTimestamp()
+        motivosChurn = row.optionalText()
+        descricaoCancelamento = row.optionalText()
+        criadoEm = row.optionalTimestamp()
+        atualizadoEm = row.optionalTimestamp()
+        parcelasAtrasadas = Int(row.integer())
+        version = row.integer()
+    }
+
+    func image(of tenant: TenantID) -> RowImage {
+        RowImage(
+            CustomerTables.customers,
+            version: version,
+            values: [
+                .id(tenant), .integer(id), .optional(nome), .optional(slug), .optional(razaoSocial), .optional(cnpj), .numeric(valor.decimal),
+                .numeric(setup.decimal), .optional(vendedor), .optional(vendedorID), .optional(cs), .optional(status), .optional(pipeline),
+                .optional(email), .optional(dataAdesao), .optional(inicioOnboarding), .optional(fimOnboarding), .optional(dataCancelamento),
+                .optional(motivosChurn), .optional(descricaoCancelamento), .optional(criadoEm), .optional(atualizadoEm),
+                .integer(Int64(parcelasAtrasadas)),
+            ]
+        )
+    }
+}
+
+extension CustomerVitals {
+    /// What a row says: whose it is, and the names of the integrators beside the rest.
+    static func stored(_ row: Row) -> (customer: Int64, CustomerVitals, integrators: [String]) {
+        var row = row
+        let _: TenantID = row.id()
+        let customer = row.integer()
+        let last = (0..<4).map { _ in row.optionalTimestamp() }
+        let days = numbers(row.text())
+        let scores = numbers(row.text())
+        let pillars = (0..<4).map { _ in row.optionalInteger() }
+        let since = row.timestamp()
+        let acted = row.optionalInteger()
+        let hasEConversa = row.boolean()
+        let integrators = row.textArray()
+        let current = pillars.contains(nil) ? nil : pillars.compactMap { $0 }
+        var vitals = CustomerVitals(
+            last: last,
+            days: days.nested,
+            day: Int32(clamping: days.head),
+            scores: scores.flat,
+            scoreDay: Int32(clamping: scores.head),
+            current: current.map { HealthScore(engagement: $0[0], stock: $0[1], crm: $0[2], adoption: $0[3]) },
+            categorySince: since
+        )
+        vitals.actedOn = acted.flatMap { HealthCategory(rawValue: UInt8(clamping: $0)) }
+        vitals.hasEConversa = hasEConversa
+        vitals.version = row.integer()
+        return (customer, vitals, integrators)
+    }
+
+    private static func numbers(_ text: String) -> (head: Int64, flat: [Int64], nested: [[Int64]]) {
+        guard let list = (try? JSON.parse(text))?.array, let head = list.first?.int else { return (0, [], []) }
+        return (head, list.dropFirst().compactMap(\.int), list.dropFirst().compactMap { $0.array?.compactMap(\.int) })
+    }
+
+    func image(of customer: Int64, integrators: [String], tenant: TenantID) -> RowImage {
+        func pillar(_ value: UInt8) -> SQLValue { hasScore ? .integer(Int64(value)) : .null }
+        return RowImage(
+            CustomerTables.vitals,
+            version: version,
+            values: [
+                .id(tenant), .integer(customer), .optional(lastOne(.login)), .optional(lastOne(.entrada)), .optional(lastOne(.saida)),
+                .optional(lastOne(.lead)), .json(storedDays), .json(storedScores), pillar(current.engagement), pillar(current.stock),
+                pillar(current.crm), pillar(current.adoption), .timestamp(categorySince), .optional(actedOn.map { Int64($0.rawValue) }),
+                .boolean(hasEConversa), .textArray(integrators),
+            ]
+        )
+    }
+
+    func snapshot(of customer: Int64, tenant: TenantID, now: Timestamp) -> RowImage {
+        RowImage(
+            CustomerTables.snapshots,
+            version: version,
+            values: [
+                .id(tenant), .integer(customer), .integer(Int64(BusinessZone.today(now).days)), .integer(Int64(current.engagement)),
+                .integer(Int64(current.stock)), .integer(Int64(current.crm)), .integer(Int64(current.adoption)),
+            ]
+        )
+    }
+}
+
+extension Login {
+    package init(_ row: Row) {
+        var row = row
+        let _: TenantID = row.id()
+        id = row.integer()
+        customer = row.integer()
+        userName = row.optionalText()
+        userEmail = row.optionalText()
+        at = row.timestamp()
+    }
+
+    func image(of tenant: TenantID) -> RowImage {
+        RowImage(
+            CustomerTables.logins,
+            version: 1,
+            values: [.id(tenant), .integer(id), .integer(customer), .optional(userName), .optional(userEmail), .timestamp(at)]
+        )
+    }
+}

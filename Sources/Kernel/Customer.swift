@@ -1,0 +1,94 @@
+/// A company in the portfolio (contracts/ecosys-ms.md "Cliente", contracts/vendas.md "Clientes"). Not a contact.
+///
+/// Times are as the CRM's wall clock shows them, without a zone.
+package struct Customer: Sendable, Equatable {
+    package let id: Int64
+    package var nome: String?
+    package var slug: String?
+    package var razaoSocial: String?
+    package var cnpj: Int64?
+    /// What they pay a month (MRR).
+    package var valor = Money.zero
+    package var setup = Money.zero
+    package var vendedor: String?
+    package var vendedorID: Int64?
+    package var cs: String?
+    package var status: String?
+    package var pipeline: String? = Pipeline.ongoing
+    package var email: String?
+    package var dataAdesao: Timestamp?
+    package var inicioOnboarding: Timestamp?
+    package var fimOnboarding: Timestamp?
+    package var dataCancelamento: Timestamp?
+    package var motivosChurn: String?
+    package var descricaoCancelamento: String?
+    package var criadoEm: Timestamp?
+    package var atualizadoEm: Timestamp?
+    package var parcelasAtrasadas = 0
+    package var version: Int64 = 0
+
+    package init(id: Int64) { self.id = id }
+
+    /// The Kommo pipelines that mean something (contracts/ecosys-ms.md "Pipelines Possíveis").
+    package enum Pipeline {
+        package static let onboarding = "CS | ONBOARDING"
+        /// Where somebody is of whom nothing else was said.
+        package static let ongoing = "CS | ONGOING"
+        package static let bradesco = "CS | BRADESCO"
+        package static let churned = "Churns & Cancelamentos"
+    }
+
+    package var isCancelled: Bool { dataCancelamento != nil }
+    /// In one of the CS pipelines, and has not cancelled.
+    package var isActive: Bool {
+        guard let pipeline, !isCancelled else { return false }
+        return pipeline == Pipeline.ongoing || pipeline == Pipeline.onboarding || pipeline == Pipeline.bradesco
+    }
+    package var isChurned: Bool { isCancelled || pipeline == Pipeline.churned }
+
+    package var dayOfAdhesion: CivilDate? { dataAdesao.map { CivilDate($0) } }
+    package var dayOfCancellation: CivilDate? { dataCancelamento.map { CivilDate($0) } }
+
+    /// What was said of it, or its name in small letters and hyphens: `empresa-xyz-ltda`.
+    package var shownSlug: String { slug ?? Self.slug(nome ?? "") }
+
+    private static func slug(_ name: String) -> String {
+        var slug = ""
+        for scalar in name.lowercased().unicodeScalars {
+            let plain: Character? =
+                switch scalar {
+                case "a"..."z", "0"..."9": Character(scalar)
+                case "á", "à", "â", "ã", "ä": "a"
+                case "é", "è", "ê", "ë": "e"
+                case "í", "ì", "î", "ï": "i"
+                case "ó", "ò", "ô", "õ", "ö": "o"
+                case "ú", "ù", "û", "ü": "u"
+                case "ç": "c"
+                case "ñ": "n"
+                default: nil
+                }
+            if let plain { slug.append(plain) } else if !slug.isEmpty, slug.last != "-" { slug.append("-") }
+        }
+        if slug.last == "-" { slug.removeLast() }
+        return slug
+    }
+}
+
+/// Adhesion days that a list is restricted to, both ends included (contracts/ecosys-ms.md "data_adesao_inicio").
+package struct AdhesionRange: Sendable, Equatable {
+    package var from: CivilDate?
+    package var to: CivilDate?
+
+    package init(from: CivilDate? = nil, to: CivilDate? = nil) {
+        self.from = from
+        self.to = to
+    }
+
+    package var isOpen: Bool { from == nil && to == nil }
+
+    package func contains(_ customer: Customer) -> Bool {
+        if isOpen { return true }
+        guard let day = customer.dayOfAdhesion else { return false }
+        return (from.map { $0 <= day } ?? true) && (to.map { day <= $0 } ?? true)
+    }
+}

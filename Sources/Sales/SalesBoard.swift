@@ -1,0 +1,258 @@
+package import Kernel
+package import Storage
+package import Wire
+
+/// The sales of one business, live: figures of the month that runs, kept up with each change, and who ranks where. Each method is part of one turn.
+package struct SalesBoard: Sendable {
+    private let tenant: TenantID
+    package private(set) var book: SellerBook
+    package private(set) var plan: CommissionPlan
+    package private(set) var figures: SalesFigures
+    private var planVersions: [YearMonth: Int64]
+    private var told: Told
+
+    /// What subscribers know.
+    private struct Told: Equatable {
+        var ranking: [Int64] = []
+        var lines: [SalesFigures.Line] = []
+        var tiers: [Int64: Tier] = [:]
+    }
+
+    /// - Parameter customers: all there are.
+    package init(tenant: TenantID, loaded: Loaded, customers: Paged<Customer>, now: Timestamp) {
+        self.tenant = tenant
+        book = SellerBook(loaded.sellers)
+        plan = CommissionPlan()
+        planVersions = [:]
+        for entry in loaded.configs {
+            plan.put(entry.config, from: entry.month)
+            planVersions[entry.month] = entry.version
+        }
+        let month = BusinessZone.today(now).month
+        figures = SalesFigures(customers, .init(month: month, isHistoric: false), plan.config(of: month), book)
+        told = Told()
+        told = known()
+    }
+
+    // MARK: Loading
+
+    package struct Loaded: Sendable {
+        var sellers: [Seller] = []
+        var configs: [(month: YearMonth, config: CommissionConfig, version: Int64)] = []
+
+        package init() {}
+    }
+
+    package static func load(_ tenant: TenantID, from store: any Store) async throws(Refusal) -> Loaded {
+        var loaded = Loaded()
+        loaded.sellers = try await store.rows(
+            .select(from: SalesTables.sellers, "WHERE tenant_id = ?", [.id(tenant)], tenant: tenant).forDeciding
+        ).map(Seller.init)
+        let rows = try await store.rows(
+            .select(from: SalesTables.commissionConfigs, "WHERE tenant_id = ?", [.id(tenant)], tenant: tenant).forDeciding
+        )
+        for var row in rows {
+            let _: TenantID = row.id()
+            let month = YearMonth(index: Int32(clamping: row.integer()))
+            let text = row.text()
+            loaded.configs.append((month, CommissionConfig(stored: text, updatedAt: row.timestamp()), row.integer()))
+        }
+        return loaded
+    }
+
+    // MARK: Commands
+
+    /// Customers have become others.
+    package mutating func changed(_ changes: [(before: Customer?, after: Customer)], _ moment: Moment) -> Change {
+        var change = Change()
+        let today = BusinessZone.today(moment.now)
+        for (before, after) in changes {
+            if let before { figures.remove(before, book) }
+            figures.add(after, book)
+            for movement in MRRMovement.between(before, after, today: today) {
+                let id: Identifier<MRRMovement> = moment.id()
+                change.rows.append(movement.image(id.value, seller: book.seller(of: after), tenant: tenant, at: moment.now))
+                if movement.month == figures.view.month { change.events.append(event(of: movement, after)) }
+            }
+        }
+        change.append(news())
+        return change
+    }
+
+    /// - Returns: how many there are now.
+    package mutating func put(_ sellers: [Seller], _ customers: Paged<Customer>, _ moment: Moment) -> (created: Int, updated: Int, Change) {
+        var change = Change()
+        var (created, updated) = (0, 0)
+        for var seller in sellers {
+            let before = book.sellers[seller.id]
+            seller.version = before?.version ?? 0
+            guard seller != before else { continue }
+            seller.version += 1
+            if before == nil { created += 1 } else { updated += 1 }
+            book.put(seller)
+            change.rows.append(seller.image(of: tenant))
+        }
+        if created + updated > 0 {
+            rebuild(customers, moment.now)
+            change.append(news())
+        }
+        return (created, updated, change)
+    }
+
+    package var config: CommissionConfig { figures.config }
+
+    /// Holds from this month on: what is over keeps what it was computed with.
+    package mutating func configure(_ changes: CommissionChanges, _ customers: Paged<Customer>, _ moment: Moment) -> (CommissionConfig, Change) {
+        let month = BusinessZone.today(moment.now).month
+        let config = changes.applied(to: plan.config(of: month), at: moment.now)
+        plan.put(config, from: month)
+        let version = (planVersions[month] ?? 0) + 1
+        planVersions[month] = version
+        rebuild(customers, moment.now)
+        var change = Change()
+        change.rows.append(
+            RowImage(
+                SalesTables.commissionConfigs,
+                version: version,
+                values: [.id(tenant), .integer(Int64(month.index)), .json(config.stored), .timestamp(moment.now)]
+            )
+        )
+        var writer = JSONWriter()
+        writer.object {
+            $0.field("type", "sales.config")
+            $0.key("config")
+            config.write(to: &$0)
+        }
+        change.events.append(Event(channel: Self.channel, payload: writer.bytes))
+        change.append(news())
+        return (config, change)
+    }
+
+    /// A new month has begun, perhaps.
+    package mutating func timePassed(_ customers: Paged<Customer>, _ moment: Moment) -> Change {
+        guard BusinessZone.today(moment.now).month != figures.view.month else { return Change() }
+        rebuild(customers, moment.now)
+        // Tiers begin anew, which nobody has reached or lost.
+        told.tiers = known().tiers
+        return news()
+    }
+
+    /// Everything computed anew.
+    package mutating func recompute(_ customers: Paged<Customer>, _ moment: Moment) -> Change {
+        rebuild(customers, moment.now)
+        return news()
+    }
+
+    private mutating func rebuild(_ customers: Paged<Customer>, _ now: Timestamp) {
+        let month = BusinessZone.today(now).month
+        figures = SalesFigures(customers, .init(month: month, isHistoric: false), plan.config(of: month), book)
+    }
+
+    /// When the month ends.
+    package var nextDue: Timestamp { BusinessZone.start(of: YearMonth(index: figures.view.month.index + 1).firstDay) }
+
+    // MARK: Looking
+
+    /// The figures of a month as they were at its end; without one, as they are.
+    package func figures(of month: YearMonth?, _ customers: Paged<Customer>) -> SalesFigures {
+        guard let month else { return figures }
+        return SalesFigures(customers, .init(month: month, isHistoric: true), plan.config(of: month), book)
+    }
+
+    // MARK: Events
+
+    package static let channel = "sales"
+
+    private func known() -> Told {
+        let ranking = figures.ranking(book)
+        return Told(
+            ranking: ranking.map(\.seller.id),
+            lines: ranking,
+            tiers: Dictionary(uniqueKeysWithValues: ranking.map { ($0.seller.id, $0.figures.tier(figures.config)) })
+        )
+    }
+
+    /// What subscribers do not know yet: tiers reached, places taken, the figures themselves.
+    private mutating func news() -> Change {
+        let now = known()
+        guard now != told else { return Change() }
+        defer { told = now }
+        var change = Change()
+        for line in now.lines {
+            guard let tier = now.tiers[line.seller.id], tier > told.tiers[line.seller.id] ?? .bronze else { continue }
+            var writer = JSONWriter()
+            writer.object {
+                $0.field("type", "sales.tier")
+                $0.key("vendedor")
+                line.seller.write(to: &$0)
+                $0.field("de", (told.tiers[line.seller.id] ?? .bronze).name)
+                $0.field("tier", tier.name)
+                $0.field("novosMes", line.figures.news)
+                $0.field("percentualMrr", raw: figures.config.mrrShare(tier).description)
+                $0.field("percentualSetup", raw: figures.config.setupShare(tier).description)
+            }
+            change.events.append(Event(channel: Self.channel, payload: writer.bytes))
+        }
+        if now.lines != told.lines {
+            var writer = JSONWriter(capacity: 4096)
+            writer.object {
+                $0.field("type", "sales.ranking")
+                $0.field("month", figures.view.month.description)
+                $0.list("movimentos") { list in
+                    let before = Dictionary(uniqueKeysWithValues: told.ranking.enumerated().map { ($1, $0) })
+                    for (index, id) in now.ranking.enumerated() where before[id] != index {
+                        list.object {
+                            $0.field("vendedor_id", id)
+                            $0.field("de", before[id].map { $0 + 1 })
+                            $0.field("para", index + 1)
+                        }
+                    }
+                }
+                $0.key("ranking")
+                figures.writeRanking(book, to: &$0)
+            }
+            change.events.append(Event(channel: Self.channel, payload: writer.bytes))
+        }
+        var writer = JSONWriter(capacity: 512)
+        writer.object {
+            $0.field("type", "sales.dashboard")
+            $0.field("month", figures.view.month.description)
+            $0.key("dashboard")
+            figures.writeDashboard(to: &$0)
+        }
+        change.events.append(Event(channel: Self.channel, payload: writer.bytes))
+        return change
+    }
+
+    private func event(of movement: MRRMovement, _ customer: Customer) -> Event {
+        let seller = book.named(book.seller(of: customer), by: customer)
+        var writer = JSONWriter()
+        writer.object {
+            $0.field("type", movement.kind == .new ? "sales.sale" : movement.kind == .churn ? "sales.churn" : "sales.movement")
+            $0.field("movimento", movement.kind.rawValue)
+            $0.field("cliente_id", String(customer.id))
+            $0.field("clientName", customer.nome ?? "")
+            $0.key("vendedor")
+            seller.write(to: &$0)
+            $0.field("antes", raw: movement.before.description)
+            $0.field("depois", raw: movement.after.description)
+            $0.field("setupValue", raw: customer.setup.description)
+        }
+        return Event(channel: Self.channel, payload: writer.bytes)
+    }
+
+    /// The snapshot of the channel `sales`: `{month, dashboard, ranking, config}`.
+    package func snapshot() -> [UInt8] {
+        var writer = JSONWriter(capacity: 4096)
+        writer.object {
+            $0.field("month", figures.view.month.description)
+            $0.key("dashboard")
+            figures.writeDashboard(to: &$0)
+            $0.key("ranking")
+            figures.writeRanking(book, to: &$0)
+            $0.key("config")
+            figures.config.write(to: &$0)
+        }
+        return writer.bytes
+    }
+}

@@ -1,0 +1,291 @@
+"""Customers and sales (contracts/ecosys-ms.md, contracts/vendas.md): fed and read through the contracts' own paths, live, and after a crash."""
+
+import base64
+import gzip
+import json
+from datetime import datetime, timedelta, timezone
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from harness.api import Api, is_clear_error, names_fields
+from harness.contract import Contract
+from harness.golden import Socket
+from harness.process import run
+from harness.waiting import eventually
+
+CREDENTIALS = "ana:segredo,bia:com:dois"
+
+
+class Basic(Api):
+    def __init__(self, server, user="ana:segredo"):
+        super().__init__(server)
+        self.header = "Basic " + base64.b64encode(user.encode()).decode()
+
+    def call(self, method, path, **more):
+        headers = {"Authorization": self.header} | (more.pop("headers", None) or {})
+        return super().call(method, path, headers=headers, **more)
+
+
+@pytest.fixture
+def office(offices):
+    return offices(BASIC_AUTH_USERS=CREDENTIALS)
+
+
+@pytest.fixture
+def api(office):
+    return Basic(office.server)
+
+
+def ago(**more):
+    return (datetime.now(timezone.utc) - timedelta(**more)).isoformat()
+
+
+def acts(id, tipo, times=1, **more):
+    return [{"tenant_id": id, "tipo": tipo, **more}] * times
+
+
+def test_only_who_is_named_is_let_in(office, api):
+    assert api.get("/clientes") == {} and Basic(office.server, "bia:com:dois").get("/clientes") == {}
+    for wrong in ("ana:x", "ana", "outra:segredo", ":", "ana:segredo "):
+        reply = Basic(office.server, wrong).call("GET", "/clientes", expect=401)
+        assert reply.json()["detail"] == "Acesso negado." and reply.headers["www-authenticate"] == "Basic"
+    assert Api(office.server).call("GET", "/vendas/ranking", expect=401).json()["detail"] == "Acesso negado."
+    viewer = office.hire("Vera", role="agent").api
+    assert viewer.get("/dashboard")["clientes_ativos"] == 0
+    is_clear_error(viewer.call("POST", "/clientes", json={"client_id": 1}), 403)
+
+
+def test_the_contracts_worked_example_through_the_doors(api):
+    api.post("/clientes", {"client_id": 1234, "nome": "Empresa XYZ Ltda", "cnpj": "12.345.678/0001-90", "valor": 1500.0, "pipeline": "CS | ONGOING"})
+    for batch in (
+        acts(1234, "login", 44, ocorrido_em=ago(days=9), usuario_email="a@x.com") + acts(1234, "login", 1, ocorrido_em=ago(days=2, minutes=1), usuario_email="b@x.com"),
+        acts(1234, "entrada", 120, ocorrido_em=ago(days=1, minutes=1)), acts(1234, "saida", 110, ocorrido_em=ago(days=1, minutes=1)),
+        acts(1234, "lead", 25, ocorrido_em=ago(days=3, minutes=1)) + acts(1234, "econversa"), acts(1234, "integrador", 3, nome="ERP") + acts(1234, "integrador", 1, nome="Site"),
+    ):
+        assert api.post("/atividades", batch) == {"aceitas": len(batch), "recusadas": 0, "erros": []}
+    assert api.get("/health-scores") == {
+        "1234": {
+            "tenant_id": 1234, "slug": "empresa-xyz-ltda", "name": "Empresa XYZ Ltda", "cnpj": 12345678000190, "qntd_acessos_30d": 45,
+            "dias_desde_ultimo_acesso": 2, "score_engajamento": 1.0, "qntd_entradas_30d": 120, "dias_desde_ultima_entrada": 1, "qntd_saidas_30d": 110,
+            "dias_desde_ultima_saida": 1, "score_movimentacao_estoque": 1.0, "qntd_leads_30d": 25, "dias_desde_ultimo_lead": 3, "score_crm": 0.9,
+            "econversa_ativo": True, "integradores_conectados": 2, "score_adoption": 1.0, "score_total": 0.98, "categoria": "Campeão",
+        }
+    }
+    logins = api.call("GET", "/logins", json={"tenant_id": "1234"}, expect=200).json()
+    assert (logins["total_logins"], logins["usuarios_unicos"], logins["dias_com_acesso"]) == (45, 2, 2) and logins["periodo"] == "últimos 30 dias"
+    assert logins["logins"][0]["usuario_email"] == "b@x.com" and logins["logins"][0]["data_login"] == "T".join((logins["logins"][0]["data"], logins["logins"][0]["hora"]))
+    assert api.get("/logins", tenant_id=1234) == logins
+    api.call("GET", "/logins", tenant_id=9, expect=404)
+    api.post("/atividades", acts(1234, "integrador", nome="ERP", ativo=False)[0])
+    assert api.get("/health-scores")["1234"]["score_adoption"] == 0.75
+
+
+def test_filters_empty_defaults_and_wrong_dates(api):
+    api.post("/clientes", [
+        {"client_id": 1, "data_adesao": "2024-01-01", "valor": 100, "data_start_onboarding": "2024-01-01", "data_end_onboarding": "2024-02-12"},
+        {"client_id": 2, "data_adesao": "2024-12-31T23:59:59", "valor": "50.10", "pipeline": "CS | ONBOARDING"},
+        {"client_id": 3, "data_adesao": "2025-01-01", "valor": 7, "pipeline": "Churns & Cancelamentos", "data_start_onboarding": "2024-01-01", "data_end_onboarding": "2024-02-13"},
+        {"client_id": 4},
+    ])
+    assert set(api.get("/clientes", data_adesao_inicio="2024-01-01", data_adesao_fim="2024-12-31")) == {"1", "2"}
+    assert set(api.get("/clientes", data_adesao_inicio="", data_adesao_fim="")) == {"1", "2", "3", "4"}
+    assert set(api.get("/health-scores", data_adesao_fim="2025-12-31")) == {"1", "2"}
+    assert api.get("/health-scores")["4"]["dias_desde_ultimo_acesso"] == 9999 and api.get("/clientes")["4"]["valor"] == 0.0
+    assert api.get("/dashboard") == {
+        "clientes_ativos": 3, "clientes_pagantes": 2, "clientes_onboarding": 1, "mrr_value": 150.1, "churn_value": 7.0, "tmo_dias": 42.5,
+        "clientes_health": {"Crítico": 3, "Normal": 0, "Saudável": 0, "Campeão": 0},
+    }
+    assert api.get("/dashboard", data_adesao_inicio="2024-06-01")["mrr_value"] == 50.1
+    for path in ("/clientes", "/health-scores", "/dashboard"):
+        names_fields(api.call("GET", path, data_adesao_inicio="2024/01/01"), "data_adesao_inicio")
+        names_fields(api.call("GET", path, data_adesao_fim="2024-02-30"), "data_adesao_fim")
+
+
+def test_what_is_wrong_refuses_a_whole_list_and_says_where(api):
+    reply = api.call("POST", "/clientes", json=[{"client_id": 1}, {"client_id": "x", "valor": "mil"}, {"nome": 5}])
+    names_fields(reply, "1", "2", "client_id", "valor", "nome")
+    assert api.get("/clientes") == {}
+    api.post("/clientes", {"client_id": 1, "nome": "Um", "valor": 10})
+    assert api.post("/clientes", [{"client_id": 1, "valor": 20}, {"client_id": 1, "valor": 20}])["atualizados"] == 1
+    assert api.get("/clientes")["1"]["nome"] == "Um", "what is left out stays"
+    names_fields(api.call("POST", "/atividades", json=acts(1, "lead") + acts(2, "lead") + acts(1, "dança")), "2", "tipo")
+    names_fields(api.call("POST", "/atividades", json=acts(1, "lead") + acts(2, "lead")), "1", "tenant_id")
+    assert api.get("/health-scores")["1"]["qntd_leads_30d"] == 0
+    body = "\n".join(["", json.dumps(acts(1, "lead")[0]), "{", json.dumps(acts(9, "lead")[0]), json.dumps(acts(1, "lead", ocorrido_em=ago(days=-9))[0])])
+    told = api.call("POST", "/atividades", body=body.encode(), headers={"Content-Type": "application/x-ndjson"}, expect=200).json()
+    assert (told["aceitas"], told["recusadas"], [e["linha"] for e in told["erros"]]) == (1, 3, [3, 4, 5])
+
+
+def test_what_is_sent_twice_under_a_key_counts_once(office, api):
+    api.post("/clientes", {"client_id": 1})
+    for _ in range(2):
+        told = api.call("POST", "/atividades", json=acts(1, "lead", 3), headers={"Idempotency-Key": "k"}, expect=200).json()
+        assert told["aceitas"] == 3
+    stream = "\n".join(json.dumps(a) for a in acts(1, "saida", 2500)).encode()
+    for _ in range(2):
+        told = api.call("POST", "/atividades", body=stream, headers={"Idempotency-Key": "s", "Content-Type": "application/x-ndjson"}, expect=200).json()
+        assert told["aceitas"] == 2500
+        office.server.kill()
+        office.server.start()
+    scores = api.get("/health-scores")["1"]
+    assert (scores["qntd_leads_30d"], scores["qntd_saidas_30d"]) == (3, 2500)
+
+
+def test_sales_the_tiers_and_a_month_that_is_over(office, api):
+    today = datetime.now(timezone(timedelta(hours=-3))).date()
+    last = today.replace(day=1) - timedelta(days=1)
+    api.post("/vendas/vendedores", [{"id": 7, "name": "Amanda", "email": "a@x.com"}, {"id": 8, "name": "Bruno"}, {"id": 9, "name": "Saiu", "ativo": False}])
+    assert [v["id"] for v in api.get("/vendas/vendedores")] == [7, 8]
+    api.post("/clientes", [{"client_id": n, "nome": f"C{n}", "valor": 100.05, "setup_value": 50.1, "vendedor_id": 7, "data_adesao": str(today.replace(day=1))} for n in range(1, 7)])
+    api.post("/clientes", [
+        {"client_id": 10, "valor": 333.33, "vendedor": "bruno", "data_adesao": str(last)}, {"client_id": 11, "valor": 40, "data_adesao": "2020-02-29", "parcelas_atrasadas": 2},
+        {"client_id": 12, "valor": 900, "vendedor_id": 8, "data_adesao": "2024-01-31", "data_cancelamento": "2024-03-15"}, {"client_id": 13, "valor": 0, "vendedor_id": 8},
+    ])
+    amanda, bruno, old = api.get("/vendas/resumo-comissoes")
+    assert (amanda["tier"], amanda["novosMes"], amanda["percentualMrr"], amanda["percentualSetup"], amanda["comissaoTotal"]) == ("prata", 6, 10.0, 25.0, 135.24)
+    assert (bruno["comissaoRecorrente"], bruno["clientesCancelados"], old["vendedor"]["name"], old["clientesInadimplentes"]) == (100.0, 1, "Vendas Antigas", 1)
+    ranking = api.get("/vendas/ranking")
+    assert [(r["posicao"], r["vendedor"]["id"], r["mrrAtivo"]) for r in ranking] == [(1, 7, 600.3), (2, 8, 333.33), (3, 99999999, 0.0)]
+    dashboard = api.get("/vendas/dashboard")
+    assert dashboard["comissaoTotal"] == 235.24 and dashboard["ticketMedio"] == 133.38 and dashboard["novosMesAtual"] == 6 and dashboard["totalClientes"] == 9
+    assert api.get("/vendas/dashboard", month="2024-02")["ltvTotal"] == 0.0 and api.get("/vendas/dashboard", month="2024-02")["clientesAtivos"] == 1
+    assert [c["id"] for c in api.get("/vendas/clientes/churns", month="2024-03")] == ["12"] and api.get("/vendas/clientes/churns") == []
+    assert [c["id"] for c in api.get("/vendas/clientes/inadimplentes")] == ["11"] and len(api.get("/vendas/clientes/novos")) == 6
+    assert len(api.get("/vendas/clientes/novos", month=str(last)[:7])) == 3
+    assert [c["id"] for c in api.get("/vendas/clientes/vendedor/99999999")] == ["11"] and api.get("/vendas/clientes/vendedor/1") == []
+    names_fields(api.call("GET", "/vendas/ranking", month="2024-13"), "month")
+    # What is changed holds from this month on.
+    config = api.put("/vendas/commission-config", {"sales_goal": 6, "mrr_tier3": 25.0, "mrr_recurrence": [50.0]})
+    assert config["mrr_tier1"] == 5.0 and config["mrr_recurrence"] == [50.0] and api.get("/vendas/commission-config") == config
+    names_fields(api.call("PUT", "/vendas/commission-config", json={"sales_goal": 0, "setup_tier1": 101, "mrr_recurrence": [1, "x"]}), "sales_goal", "setup_tier1", "mrr_recurrence")
+    assert api.get("/vendas/ranking")[0]["tier"] == "ouro" and api.get("/vendas/clientes/vendedor/8")[0]["valorComissao"] == 166.67
+    assert api.get("/vendas/commission-config", month=str(last)[:7])["sales_goal"] == 10
+    statement = api.get("/vendas/extrato/7")
+    assert statement["total"] == api.get("/vendas/ranking")[0]["comissaoTotal"] and len(statement["linhas"]) == 12
+    assert "TOTAL" in api.call("GET", "/vendas/extrato/7", formato="csv", expect=200).text and "<table>" in api.call("GET", "/vendas/extrato/7", formato="html", expect=200).text
+    api.post("/clientes", [{"client_id": 1, "valor": 200.05}, {"client_id": 2, "valor": 50.05}, {"client_id": 3, "data_cancelamento": str(today)}, {"client_id": 12, "data_cancelamento": None}])
+    movements = api.get("/vendas/mrr")
+    assert {k: v["quantidade"] for k, v in movements.items() if isinstance(v, dict)} == {"new": 6, "expansion": 1, "contraction": 1, "churn": 1, "reactivation": 1}
+    assert movements["churn"]["valor"] == -100.05 and movements["liquido"] == round(600.30 + 100 - 50 - 100.05 + 900, 2)
+    before = [api.get(f"/vendas/{path}") for path in ("resumo-comissoes", "ranking", "dashboard", "clientes", "commission-config")]
+    assert api.post("/vendas/cache/clear")["keys_deleted"] > 0
+    office.server.kill()
+    office.server.start()
+    assert before == [api.get(f"/vendas/{path}") for path in ("resumo-comissoes", "ranking", "dashboard", "clientes", "commission-config")]
+
+
+def test_subscribers_see_scores_tiers_and_figures_move(office, api):
+    line = Socket("", Contract().session(), office.server)
+    line.say({"id": 1, "connect": {"token": office.admin.token}})
+    for number, channel in enumerate(("health", "sales"), 2):
+        line.say({"id": number, "subscribe": {"channel": channel}})
+    assert line.wait(lambda: {2, 3} <= {frame.get("id") for frame in line.frames})
+    api.post("/vendas/vendedores", {"id": 7, "name": "Amanda"})
+    today = str(datetime.now(timezone(timedelta(hours=-3))).date())
+    api.post("/clientes", [{"client_id": n, "nome": f"C{n}", "valor": 10, "vendedor_id": 7, "cs": "Maria", "data_adesao": today} for n in range(1, 7)])
+    api.post("/atividades", acts(1, "login", 41) + acts(1, "econversa") + acts(1, "integrador", nome="ERP"))
+    wanted = {"health.scores", "health.category", "health.action", "health.dashboard", "sales.sale", "sales.tier", "sales.ranking", "sales.dashboard"}
+    assert line.wait(lambda: wanted <= told(line)), wanted - told(line)
+    (action,) = api.get("/clientes/acoes", cs="Maria")["items"]
+    assert (action["categoria"], action["acao"], action["prioridade"]) == ("Normal", "Reunião de alinhamento, treinar time", "Alta")
+    done = office.hire("Maria").api.post(f"/clientes/acoes/{action['id']}/concluir")
+    assert done["concluida_por"] and api.get("/clientes/acoes")["items"] == [] and api.get("/clientes/acoes", estado="concluidas")["items"] == [done]
+    assert line.wait(lambda: "health.action_done" in told(line))
+    for frame in line.frames:
+        line.contract.heard(frame)
+    line.close()
+    history = api.get("/clientes/1/health", completo="true")["dias"]
+    assert history[-1]["categoria"] == "Normal" and history[-1]["score_engajamento"] == 1.0
+
+
+def told(line):
+    return {frame["push"]["pub"]["data"]["type"] for frame in list(line.frames) if "pub" in frame.get("push", {})}
+
+
+def test_answers_are_compressed_for_who_takes_it(api):
+    api.post("/clientes", [{"client_id": n, "nome": f"Cliente {n}"} for n in range(1, 2001)])
+    plain = api.call("GET", "/clientes", expect=200)
+    packed = api.call("GET", "/health-scores", headers={"Accept-Encoding": "gzip;q=0"}, expect=200)
+    assert "content-encoding" not in plain.headers and "content-encoding" not in packed.headers and len(plain.json()) == 2000
+    # Past `call`, which reads what is not compressed.
+    reply = api.http.request("GET", "/clientes", {"Authorization": api.header, "Accept-Encoding": "br, gzip"})
+    assert reply.headers["content-encoding"] == "gzip" and "Accept-Encoding" in reply.headers["vary"] and len(reply.body) < len(plain.body) / 4
+    assert gzip.decompress(reply.body) == plain.body
+
+
+def test_kommo_tells_of_leads(api, offices):
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    lead = (
+        "leads[add][0][id]=500&leads[add][0][name]=Loja+A%C3%A7a%C3%AD&leads[add][0][price]=350&leads[add][0][pipeline_id]=77&leads[add][0][updated_at]=1760000000"
+        "&leads[add][0][custom_fields][0][id]=1&leads[add][0][custom_fields][0][name]=Data+de+Ades%C3%A3o&leads[add][0][custom_fields][0][values][0][value]=1750000000"
+        "&leads[add][0][custom_fields][1][name]=client_id&leads[add][0][custom_fields][1][values][0][value]=42&account[subdomain]=x&__proto__[a]=1"
+    )
+    closed = Basic(offices(BASIC_AUTH_USERS=CREDENTIALS, KOMMO_WEBHOOK_TOKEN="só-nós", KOMMO_PIPELINES="77=CS | ONBOARDING").server)
+    is_clear_error(closed.call("POST", "/api/webhooks/kommo", body=lead, headers=form), 401)
+    told = closed.call("POST", "/api/webhooks/kommo", body=lead, headers=form, token="só-nós", expect=200).json()
+    assert told == {"recebidos": 1, "criados": 1, "atualizados": 0, "inalterados": 0}
+    (customer,) = closed.get("/clientes").values()
+    assert (customer["client_id"], customer["nome"], customer["valor"], customer["pipeline"]) == (42, "Loja Açaí", 350.0, "CS | ONBOARDING")
+    assert customer["data_adesao"] == "2025-06-15T15:06:40" and customer["atualizado_em"] == "2025-10-09T08:53:20"
+    older = lead.replace("1760000000", "1759999999").replace("price]=350", "price]=1")
+    assert closed.call("POST", "/api/webhooks/kommo", body=older, headers=form, token="só-nós").json()["inalterados"] == 1
+    newer = lead.replace("1760000000", "1760000001").replace("price]=350", "price]=400").replace("add", "update")
+    assert closed.call("POST", "/api/webhooks/kommo", body=newer, headers=form, token="só-nós").json()["atualizados"] == 1
+    assert closed.get("/clientes")["42"]["valor"] == 400.0
+    assert api.call("POST", "/api/webhooks/kommo", body=b"talk[add][0][id]=1", headers=form, expect=200).json()["recebidos"] == 0
+
+
+def test_files_are_imported_and_what_is_refused_is_reported(office, api, tmp_path):
+    customers = tmp_path / "clientes.csv"
+    customers.write_text("\ufeffclient_id;nome;valor;data_adesao\r\n" + "".join(f'{n};"Loja ""{n}""";{n}.50;2024-01-31\r\n' for n in range(1, 1201)) + "x;Ruim;1;2024-01-01\r\n5;Curta\r\n", "utf-8")
+    done = run("import", "clientes", customers, "--url", office.server.url, "--user", "ana:segredo")
+    assert done.returncode == 1 and "1200 accepted, 2 refused" in done.stderr, done.stderr
+    refused = (tmp_path / "clientes.csv.recusadas").read_text("utf-8").splitlines()
+    assert [line.split("\t")[0] for line in refused] == ["1203", "1202"] or [line.split("\t")[0] for line in refused] == ["1202", "1203"]
+    assert api.get("/clientes")["7"]["nome"] == 'Loja "7"' and api.get("/clientes")["7"]["valor"] == 7.5
+    activities = tmp_path / "atividades.ndjson"
+    activities.write_text("".join(json.dumps(a) + "\n" for a in acts(7, "entrada", 2300) + acts(7, "login", 3) + acts(9999, "lead", 2)), "utf-8")
+    done = run("import", "atividades", activities, "--url", office.server.url, BASIC_AUTH_USERS=CREDENTIALS)
+    assert done.returncode == 1 and "2303 accepted, 2 refused" in done.stderr, done.stderr
+    scores = api.get("/health-scores")["7"]
+    assert (scores["qntd_entradas_30d"], scores["qntd_acessos_30d"]) == (2300, 3)
+    wrong = run("import", "clientes", customers, "--url", office.server.url, "--user", "ana:errada")
+    assert wrong.returncode == 78 and "401" in wrong.stderr
+
+
+def test_an_import_that_was_interrupted_goes_on_and_counts_nothing_twice(office, api, tmp_path):
+    api.post("/clientes", {"client_id": 1})
+    path = tmp_path / "a.ndjson"
+    path.write_text("".join(json.dumps(a) + "\n" for a in acts(1, "saida", 2500)), "utf-8")
+    # As it stands after the first thousand was sent and before that was written down, and once more behind it.
+    size = path.stat().st_size
+    for lines in (0, 1000):
+        (tmp_path / "a.ndjson.progresso").write_text(json.dumps({"id": "import-1", "size": size, "lines": lines, "accepted": lines, "refused": 0}))
+        done = run("import", "atividades", path, "--url", office.server.url, "--user", "ana:segredo")
+        assert done.returncode == 0 and "2500 accepted" in done.stderr, done.stderr
+    assert api.get("/health-scores")["1"]["qntd_saidas_30d"] == 2500
+    assert not (tmp_path / "a.ndjson.progresso").exists()
+
+
+def test_a_kommo_database_is_followed(own_postgres, offices):
+    database = own_postgres.create_database()
+    database.sql("CREATE TABLE clientes_kommo (client_id bigint PRIMARY KEY, nome text, valor numeric, cnpj bigint, pipeline text, data_adesao timestamp, atualizado_em timestamp)")
+    database.sql("INSERT INTO clientes_kommo SELECT n, 'Loja ' || n, n + 0.25, NULL, 'CS | ONGOING', '2024-01-31', localtimestamp FROM generate_series(1, 1203) n")
+    database.sql("INSERT INTO clientes_kommo (client_id, nome, valor) VALUES (5000, 'Negativa', -1)")
+    database.sql(f"GRANT SELECT ON clientes_kommo TO {database.user}")
+    where = urlsplit(database.url)
+    office = offices(
+        BASIC_AUTH_USERS=CREDENTIALS, KOMMO_SYNC_SECONDS=1, DB_HOST=where.hostname, DB_PORT=where.port, DB_NAME=where.path[1:], DB_USER=unquote(where.username or ""),
+        DB_PASSWORD=unquote(where.password or ""),
+    )
+    api = Basic(office.server)
+    eventually("all of them", lambda: len(api.get("/clientes")) == 1203)
+    assert api.get("/clientes")["7"]["valor"] == 7.25 and api.get("/clientes")["7"]["data_adesao"] == "2024-01-31T00:00:00"
+    database.sql("UPDATE clientes_kommo SET nome = 'Outra', atualizado_em = localtimestamp WHERE client_id = 7")
+    eventually("the change", lambda: api.get("/clientes")["7"]["nome"] == "Outra")
+    own_postgres.stop()
+    assert api.get("/dashboard")["clientes_ativos"] == 1203
+    own_postgres.start()
+    database.sql("INSERT INTO clientes_kommo (client_id, nome, atualizado_em) VALUES (6000, 'Nova', localtimestamp)")
+    eventually("the new one", lambda: "6000" in api.get("/clientes"), timeout=30)
