@@ -1,0 +1,65 @@
+package import Kernel
+
+/// The queues of contracts/agendazap.md "Tipos de Filas", by the contract's names.
+package enum QueueName: String, Sendable, Hashable, CaseIterable {
+    case confirmations = "appointment_confirmations"
+    case reminders = "appointment_reminders"
+    case cancellations = "appointment_cancellations"
+    case followUps = "appointment_follow_ups"
+    case whatsapp = "whatsapp_messages"
+    case email = "email_notifications"
+}
+
+/// Something that is to be sent to somebody, as whoever wants it sent says it.
+package struct OutgoingMessage: Sendable, Equatable {
+    package enum Channel: String, Sendable { case whatsapp, email }
+
+    package var queue: QueueName
+    package var channel: Channel
+    /// A telephone number or an e-mail address, by the channel.
+    package var recipient: String
+    /// Of each key of a business there is one message, ever: `<appointment>:<revision>:<rule>:<channel>`. Another under the same key is not taken.
+    package var key: String?
+    /// What it is about, such as `appointment:<id>`: what is about one thing is called off together.
+    package var subject: String?
+    /// From 0, which comes first, to 9.
+    package var priority = 5
+    package var runAt: Timestamp
+    /// From then on it is of no use to anybody, and is given up.
+    package var expiresAt: Timestamp?
+    package var maxAttempts = 8
+    /// JSON, in the sender's own shape: the template and what stands in it.
+    package var payload: String
+
+    package init(queue: QueueName, channel: Channel, recipient: String, runAt: Timestamp, payload: String) {
+        self.queue = queue
+        self.channel = channel
+        self.recipient = recipient
+        self.runAt = runAt
+        self.payload = payload
+    }
+}
+
+/// Hands messages over to a provider.
+package protocol MessageSender: Sendable {
+    /// Looked at just before the message is handed over, and before that is on disk: whether it is still to be sent.
+    /// - Returns: `nil` when it is; else what becomes of it.
+    func objection(to message: OutgoingMessage, of tenant: TenantID) async -> SendOutcome?
+    /// One attempt. By now it is on disk that the message is being handed over: it is not sent a second time after a crash.
+    func send(_ message: OutgoingMessage, of tenant: TenantID) async -> SendOutcome
+}
+
+package enum SendOutcome: Sendable, Equatable {
+    /// The provider has taken it, under its own id where it gives one.
+    case sent(providerID: String?)
+    /// Not to be sent any more: called off, changed since, too late, not wanted.
+    case dropped(reason: String)
+    /// Surely not sent; tried again after a pause.
+    case failed(reason: String)
+    /// Nothing was tried: throttled, a breaker is open, quiet hours. Costs no attempt.
+    case postponed(until: Timestamp, reason: String)
+    /// Surely not sent, and never will be: a number that does not exist.
+    case refused(reason: String)
+    /// It may have been sent: not tried again by itself.
+    case unknown(reason: String)
+}
