@@ -41,7 +41,7 @@ package struct OutgoingMessage: Sendable, Equatable {
 }
 
 /// Hands messages over to a provider.
-package protocol MessageSender: Sendable {
+package protocol QueueSender: Sendable {
     /// Looked at just before the message is handed over, and before that is on disk: whether it is still to be sent.
     /// - Returns: `nil` when it is; else what becomes of it.
     func objection(to message: OutgoingMessage, of tenant: TenantID) async -> SendOutcome?
