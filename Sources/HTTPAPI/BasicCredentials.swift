@@ -59,7 +59,7 @@ extension API {
             let user = credentials.user(header)
         else { throw Refusal(.unauthenticated, "basic_auth_invalid", "Acesso negado.") }
         context.notes.note("basic_user", user)
-        try weigh(.tenant(credentials.tenant), context)
+        try weigh(.tenant(credentials.tenant), request, context)
         return PortfolioCaller(tenant: credentials.tenant, name: user, isAdministrator: true, canAct: true)
     }
 
