@@ -1,5 +1,6 @@
 package import Consultores
 package import Conversations
+package import Jobs
 package import Kernel
 package import Realtime
 import Scheduling
@@ -21,6 +22,8 @@ package struct Operations: Sendable {
     let visitorPace = VisitorPace()
     /// What customers see of us beside messages; `nil` where nobody is to see anything.
     package var signals: CustomerSignals?
+    /// Takes messages that are to be sent.
+    package var mail: @Sendable ([OutgoingMessage], TenantID) -> Void = { _, _ in }
     /// The users of a business, as a note may name them.
     package var people: @Sendable (TenantID) async -> [Person] = { _ in [] }
 

@@ -4,6 +4,7 @@ import CustomerHealth
 import Foundation
 import Identity
 import Kernel
+import Plans
 import Logging
 import NIOEmbedded
 import Realtime
@@ -47,7 +48,7 @@ import Testing
 
     private static let schema = Schema(
         StorageTables.all + IdentityTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all
-            + SchedulingTables.all + CustomerTables.all
+            + SchedulingTables.all + CustomerTables.all + UsageTables.all
     )
     /// Numbers as ids: `id(table, 7)` is the seventh row's.
     private static func id(_ table: UInt64, _ number: UInt64) -> UniqueID {

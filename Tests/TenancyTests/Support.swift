@@ -4,6 +4,7 @@ import CustomerHealth
 import Foundation
 import Jobs
 import Kernel
+import Plans
 import Logging
 import NIOEmbedded
 import Realtime
@@ -84,7 +85,7 @@ final class House: Sendable {
             directory: directory.path,
             schema: Schema(
                 StorageTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all + BreakerTables.all
-                    + SchedulingTables.all + CustomerTables.all
+                    + SchedulingTables.all + CustomerTables.all + UsageTables.all
             )
         )
         journal = FragileJournal(store: sqlite)

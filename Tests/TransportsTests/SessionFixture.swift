@@ -2,6 +2,7 @@ import Consultores
 import Conversations
 import CustomerHealth
 import Kernel
+import Plans
 import Logging
 import NIOCore
 import NIOEmbedded
@@ -118,7 +119,7 @@ final class SessionFixture: Sendable {
             directory: directory.path,
             schema: Schema(
                 StorageTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all + SchedulingTables.all
-                    + CustomerTables.all
+                    + CustomerTables.all + UsageTables.all
             )
         )
         shelf = Shelf(store: sqlite)

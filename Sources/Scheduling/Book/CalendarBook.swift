@@ -36,6 +36,8 @@ package struct CalendarBook: Sendable {
     /// Not later than anything falls due.
     package private(set) var nextDue = Timestamp.distantFuture
     package var effects = Effects()
+    /// What the plan still allows, in this turn.
+    package var allowance = Allowance.unlimited
 
     /// What happened since it was last taken.
     package struct Effects: Sendable {
@@ -440,6 +442,8 @@ package struct CalendarBook: Sendable {
     }
 
     private mutating func made(_ request: BookingRequest, _ moment: Moment) throws(Refusal) -> Appointment {
+        try allowance.check(.appointment)
+        if knownClient(of: request) == nil { try allowance.check(.client) }
         let id: AppointmentID = moment.id()
         var held: Hold?
         if let wanted = request.hold {
@@ -509,6 +513,7 @@ package struct CalendarBook: Sendable {
             appointment.pendingUntil = rules.pendingMinutes.map { moment.now + .seconds($0 * 60) }
         }
         took(.appointment(id), service.id, start, end, placement)
+        allowance.take(.appointment)
         put(appointment)
         due(appointment.pendingUntil)
         if let entry = held?.waitlist, waitlist[entry]?.status == .offered {
@@ -518,8 +523,13 @@ package struct CalendarBook: Sendable {
         return appointment
     }
 
+    private func knownClient(of request: BookingRequest) -> Client? {
+        Client.key(whatsapp: request.clientWhatsapp, email: request.clientEmail).flatMap { clientsByKey[$0] }.flatMap { clients[$0] }
+    }
+
     private mutating func client(of request: BookingRequest, _ moment: Moment) -> Client {
-        if let key = Client.key(whatsapp: request.clientWhatsapp, email: request.clientEmail), let id = clientsByKey[key], var known = clients[id] {
+        if var known = knownClient(of: request) {
+            let id = known.id
             if known.email == nil, let email = request.clientEmail {
                 known.email = email
                 known.updatedAt = moment.now
@@ -536,6 +546,7 @@ package struct CalendarBook: Sendable {
             at: moment.now
         )
         adopt(client)
+        allowance.take(.client)
         effects.clients.append(client.id)
         return client
     }
