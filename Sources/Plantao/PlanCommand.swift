@@ -77,7 +77,7 @@ struct SetPlan: AsyncParsableCommand {
             return json
         }
         let login = try await call("POST", "/api/v1/auth/login", nil, ["email": .string(email), "password": .string(password)])
-        let name = slug.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? slug
+        let name = slug.addingPercentEncoding(withAllowedCharacters: .urlPathAllowed) ?? slug
         let answer = try await call("PUT", "/api/v1/plans/\(name)", login["access_token"]?.string, ["plan_type": .string(wanted.rawValue)])
         return "\(slug): \(answer["previous_plan_type"]?.string ?? "?") -> \(answer["plan_type"]?.string ?? "?")"
     }

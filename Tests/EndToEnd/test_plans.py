@@ -158,7 +158,7 @@ def test_the_channel_tells_of_usage_and_of_each_threshold_once(small, ana):
     for number in range(3):
         ana.post("/api/services/", {"name": f"S{number}", "duration": 30}, expect=201)
     ana.call("POST", "/api/services/", json={"name": "S4", "duration": 30}, expect=402)
-    alerts = lambda: [(e["resource"], e["threshold"]) for e in events("usage.alert")]  # noqa: E731
+    alerts = lambda: desk.picture("usage").alerts  # noqa: E731
     eventually("both thresholds", lambda: len(alerts()) == 2)
     service, times = ana.get("/api/services/")["services"][0], starts(30)
     for number in range(5):
@@ -167,7 +167,8 @@ def test_the_channel_tells_of_usage_and_of_each_threshold_once(small, ana):
     assert alerts() == [("services", 80), ("services", 100), ("appointments", 80), ("appointments", 100)]
     # Less, and more again; another life of the server; nobody is told a second time.
     ana.call("DELETE", f"/api/services/{ana.get('/api/services/')['services'][1]['id']}", expect=204)
-    assert events("usage.changed")[-1]["usage"]["resources"]["services"]["used"] == 2
+    eventually("the picture is the truth", lambda: not desk.picture("usage").differences(ana))
+    assert events("usage.changed")[-1]["usage"]["resources"]["services"]["used"] == 2 and not desk.faults
     desk.leave()
     small.server.kill()
     small.server.start()
@@ -192,7 +193,11 @@ def test_a_plan_goes_up_and_down_at_once_and_keeps_its_history(small, ana):
     assert bia.call("POST", "/api/users/upgrade-plan", json={"plan_type": "pro"}, expect=403).json()["code"] == "owner_only"
     for body in ({}, {"plan_type": "gold"}, {"plan_type": 1}):
         assert ana.call("POST", "/api/users/upgrade-plan", json=body, expect=422).json()["detail"][0]["loc"] == ["body", "plan_type"]
+    desk = small.desk(ana, "usage")
     up = ana.post("/api/users/upgrade-plan", {"plan_type": "STARTER"})
+    eventually("the picture is the truth", lambda: not desk.picture("usage").differences(ana))
+    assert [data["type"] for _, _, _, data in desk.shown][0] == "plan.changed" and up["usage"] == desk.picture("usage").usage
+    desk.leave()
     assert (up["plan_type"], up["previous_plan_type"], up["changed"], up["over_limit"]) == ("starter", "free", True, [])
     again = ana.post("/api/users/upgrade-plan", {"plan_type": "starter"})
     assert (again["changed"], again["plan_type"]) == (False, "starter")
