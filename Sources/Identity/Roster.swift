@@ -168,7 +168,8 @@ struct Roster: Sendable {
         if let refusal = tenants[tenant].flatMap({ seats($0.plan, people[tenant]?.active ?? 0) }) { throw refusal }
     }
 
-    mutating func added(_ user: NewUser, by principal: Principal, seats: Seats = { _, _ in nil }, _ moment: Moment) throws(Refusal) -> (User, Change) {
+    mutating func added(_ user: NewUser, by principal: Principal, seats: Seats = { _, _ in nil }, _ moment: Moment) throws(Refusal) -> (User, Change)
+    {
         try requireMayAdd(user.role, email: user.email, by: principal)
         try requireSeat(principal.tenant, seats)
         var change = Change()

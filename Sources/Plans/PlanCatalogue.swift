@@ -53,12 +53,15 @@ package struct PlanCatalogue: Sendable, Hashable {
             guard let plan = PlanType(name) else {
                 throw Invalid(description: "there is no plan '\(name)'; one of \(PlanType.allCases.map(\.rawValue).joined(separator: ", ")) is meant")
             }
-            guard let limits = json[name], let resources = limits.names else { throw Invalid(description: "\(name): an object with limits by resource is expected") }
+            guard let limits = json[name], let resources = limits.names else {
+                throw Invalid(description: "\(name): an object with limits by resource is expected")
+            }
             var changed = catalogue[plan]
             for name in resources {
                 guard let resource = PlanResource(rawValue: name) else {
                     throw Invalid(
-                        description: "\(plan.rawValue): there is no resource '\(name)'; one of \(PlanResource.allCases.map(\.rawValue).joined(separator: ", ")) is meant"
+                        description:
+                            "\(plan.rawValue): there is no resource '\(name)'; one of \(PlanResource.allCases.map(\.rawValue).joined(separator: ", ")) is meant"
                     )
                 }
                 switch limits[name] ?? .null {

@@ -23,12 +23,15 @@ extension Usage {
             members.field("plan_type", plan.rawValue)
             members.field("period_start", period.start.description)
             members.field("period_end", period.end.description)
-            members.field("resources", object: { list in
-                for resource in PlanResource.allCases where only?.contains(resource) ?? true {
-                    list.key(resource.rawValue)
-                    write(resource, to: &list)
+            members.field(
+                "resources",
+                object: { list in
+                    for resource in PlanResource.allCases where only?.contains(resource) ?? true {
+                        list.key(resource.rawValue)
+                        write(resource, to: &list)
+                    }
                 }
-            })
+            )
         }
     }
 

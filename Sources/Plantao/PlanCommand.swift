@@ -47,7 +47,9 @@ struct SetPlan: AsyncParsableCommand {
             if let url { return print(try await through(url, wanted)) }
             let settings = try Settings(environment: ProcessInfo.processInfo.environment)
             try await PlanStore.with(settings) { directory in
-                guard let tenant = await directory.tenant(slug: slug) else { throw StartupError("there is no business '\(slug)'; see plantao plan list.") }
+                guard let tenant = await directory.tenant(slug: slug) else {
+                    throw StartupError("there is no business '\(slug)'; see plantao plan list.")
+                }
                 do {
                     let (_, former, _) = try await directory.changePlan(of: tenant.id, to: wanted, by: nil)
                     print("\(slug): \(former.rawValue) -> \(wanted.rawValue)")

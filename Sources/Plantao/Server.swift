@@ -140,6 +140,7 @@ struct Server {
         let desk = try await whatsAppParts(store, gate, directory, http, operations, seal, environment)
         operations.signals = desk.signals
         operations.mail = mail
+        if settings.requiresVerifiedEmail { operations.mayChange = { directory.isVerified($0.user) } }
         operations.people = { tenant in
             let users = try? await directory.users(of: tenant)
             return (users ?? []).filter(\.isActive).map { Person(user: $0.id, name: $0.name) }

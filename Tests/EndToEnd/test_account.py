@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from harness.api import Api
+from harness.desk import ReplyError
 from harness.waiting import eventually
 
 PASSWORD = "Senha123!"
@@ -179,9 +180,13 @@ def test_where_the_proof_is_asked_for_nobody_changes_anything_without_it(offices
     ana.get("/api/services/")
     for method, path, body in (("POST", "/api/services/", {"name": "Corte", "duration": 30}), ("POST", "/api/users/upgrade-plan", {"plan_type": "pro"})):
         assert ana.call(method, path, json=body, expect=403).json()["code"] == "email_unverified"
+    desk = office.desk(ana)
+    with pytest.raises(ReplyError, match="403"):
+        desk.rpc("notice.post", {"text": "olá"})
     ana.put("/api/users/profile", {"name": "Ana"})
     ana.post("/api/users/verify-email", {"code": code(office, "ana@example.com")})
     ana.post("/api/services/", {"name": "Corte", "duration": 30}, expect=201)
+    desk.rpc("notice.post", {"text": "olá"})
     # Whoever the server's owner made, and whom an administrator makes, is answered for.
     office.admin.post("/api/services/", {"name": "Corte", "duration": 30}, expect=201)
 

@@ -48,7 +48,9 @@ import Testing
         let standing = PlanResource.allCases.filter { !$0.isMetered }
         func limits(_ random: inout SeededGenerator) -> [PlanResource: Int] {
             var limits: [PlanResource: Int] = [:]
-            for resource in PlanResource.allCases where Int.random(in: 0..<6, using: &random) > 0 { limits[resource] = .random(in: 0...12, using: &random) }
+            for resource in PlanResource.allCases where Int.random(in: 0..<6, using: &random) > 0 {
+                limits[resource] = .random(in: 0...12, using: &random)
+            }
             return limits
         }
         var (disk, naive, number, plan) = (Disk(), Naive(), 0, PlanType.free)

@@ -4,9 +4,9 @@ import CustomerHealth
 import Foundation
 import Jobs
 import Kernel
-import Plans
 import Logging
 import NIOEmbedded
+import Plans
 import Realtime
 import Resilience
 import Scheduling

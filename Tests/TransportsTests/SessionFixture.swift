@@ -2,10 +2,10 @@ import Consultores
 import Conversations
 import CustomerHealth
 import Kernel
-import Plans
 import Logging
 import NIOCore
 import NIOEmbedded
+import Plans
 import Realtime
 import Scheduling
 import Storage

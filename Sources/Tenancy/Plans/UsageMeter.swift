@@ -74,7 +74,9 @@ struct UsageMeter {
     var json: [UInt8] { usage.json() }
 
     /// What is above the limit, as after a change to a smaller plan.
-    var over: [String] { PlanResource.allCases.filter { resource in usage.limits[resource].map { usage.used(resource) > $0 } ?? false }.map(\.rawValue) }
+    var over: [String] {
+        PlanResource.allCases.filter { resource in usage.limits[resource].map { usage.used(resource) > $0 } ?? false }.map(\.rawValue)
+    }
 
     func refusal(_ resource: PlanResource) -> Refusal {
         .planLimit(usage.denial(resource), plan: usage.plan, upgradeTo: catalogue.upgrade(from: usage.plan, for: resource))
