@@ -341,6 +341,7 @@ extension Service {
         optional("start_interval_minutes", 5...1440, &startIntervalMinutes)
         if fields.has("auto_confirm") { confirmsAtOnce = fields.optionalBool("auto_confirm") }
         if fields.has("public_booking") { isPublic = fields.optionalBool("public_booking") ?? true }
+        fields.limits(&limits)
         if fields.has("category_id") {
             category = nil
             if let text = fields.optionalText("category_id", max: 64) {
