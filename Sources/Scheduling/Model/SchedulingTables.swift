@@ -28,7 +28,8 @@ package enum SchedulingTables {
             Column("public_booking", .boolean), Column("staff_ids", .textArray), Column("created_at", .timestamp), Column("updated_at", .timestamp),
             .optional("removed_at", .timestamp), Column("max_per_day", .integer, since: 17), Column("max_per_week", .integer, since: 17),
             Column("max_per_month", .integer, since: 17),
-        ]
+        ],
+        indexes: [Index("services_by_id", on: ["id"], since: 17)]
     )
 
     package static let staff = Table(
