@@ -61,7 +61,7 @@ let package = Package(
             name: "HTTPAPI",
             dependencies: [
                 "Telemetry",
-                "Consultores", "Conversations", "CustomerHealth", "Identity", "Integrations", "Kernel", "Realtime", "Resilience", "Sales",
+                "Consultores", "Conversations", "CustomerHealth", "Identity", "Integrations", "Jobs", "Kernel", "Realtime", "Resilience", "Sales",
                 "Scheduling", "Storage", "Tenancy", "Wire",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
@@ -134,6 +134,7 @@ let package = Package(
             name: "Jobs",
             dependencies: [
                 "Kernel", "Storage", "Wire", .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "HeapModule", package: "swift-collections"),
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings
@@ -267,7 +268,7 @@ let package = Package(
         .testTarget(
             name: "StoragePostgresTests",
             dependencies: [
-                "TestSupport", "Consultores", "Conversations", "CustomerHealth", "Identity", "Kernel", "Realtime", "Resilience",
+                "TestSupport", "Consultores", "Conversations", "CustomerHealth", "Identity", "Jobs", "Kernel", "Realtime", "Resilience",
                 "Scheduling", "Storage",
                 "StoragePostgres",
                 "Tenancy",
@@ -303,7 +304,7 @@ let package = Package(
         .testTarget(
             name: "TransportsTests",
             dependencies: [
-                "TestSupport", "Consultores", "Conversations", "CustomerHealth", "Kernel", "Realtime", "Resilience", "Scheduling",
+                "TestSupport", "Consultores", "Conversations", "CustomerHealth", "Jobs", "Kernel", "Realtime", "Resilience", "Scheduling",
                 "Storage", "Tenancy", "Transports", "Wire",
                 .product(name: "Logging", package: "swift-log"), .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
@@ -341,7 +342,7 @@ let package = Package(
         .testTarget(name: "HTTPAPITests", dependencies: ["HTTPAPI", "Kernel"], swiftSettings: settings),
         .testTarget(
             name: "JobsTests",
-            dependencies: ["TestSupport", "Jobs", "Kernel", "Storage", .product(name: "Logging", package: "swift-log")],
+            dependencies: ["TestSupport", "Jobs", "Kernel", "Storage", "Wire", .product(name: "Logging", package: "swift-log")],
             swiftSettings: settings
         ),
         .testTarget(

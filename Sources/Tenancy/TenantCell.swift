@@ -1,6 +1,7 @@
 package import Consultores
 package import Conversations
 import CustomerHealth
+package import Jobs
 package import Kernel
 package import Resilience
 import Sales
@@ -20,10 +21,12 @@ package actor TenantCell {
     private let queue: ConsultorQueue
     let desk: ConversationDesk
     let calendar: Calendar
+    let queues: MessageQueues
     private var board: NoticeBoard
     let gate: Gate
     let environment: Environment
     private let alarms: AlarmClock
+    private let queueBell: QueueBell
     private let breakers: BreakerBoard?
     private let tracer: Tracer?
     private var toldBreakers: [UInt8]?
@@ -53,6 +56,9 @@ package actor TenantCell {
         package let consulting: (any Consulting)?
         /// Whether a business's hand-offs are told to Pipedrive.
         package let tellsPipedrive: @Sendable (TenantID) -> Bool
+        /// Tells the workers of the queues that there is something for them.
+        package let queueBell: QueueBell
+        package let queueRules: QueueRules
 
         package init(
             gate: Gate,
@@ -64,8 +70,12 @@ package actor TenantCell {
             telemetry: Telemetry = Telemetry(),
             isConnected: @escaping @Sendable (TenantID, UserID) -> Bool = { _, _ in false },
             consulting: (any Consulting)? = nil,
-            tellsPipedrive: @escaping @Sendable (TenantID) -> Bool = { _ in false }
+            tellsPipedrive: @escaping @Sendable (TenantID) -> Bool = { _ in false },
+            queueBell: QueueBell = QueueBell(),
+            queueRules: QueueRules = QueueRules()
         ) {
+            self.queueBell = queueBell
+            self.queueRules = queueRules
             self.tellsPipedrive = tellsPipedrive
             self.gate = gate
             self.store = store
@@ -86,6 +96,12 @@ package actor TenantCell {
         let consultores = try await ConsultorQueue.load(tenant: tenant, openProtocols: conversations.openProtocols, from: surroundings.store)
         let board = try await NoticeBoard.load(tenant, from: surroundings.store)
         let book = try await CalendarBook.load(tenant, now: surroundings.environment.now(), from: surroundings.store)
+        let messages = try await QueueBook.load(
+            tenant,
+            now: surroundings.environment.now(),
+            rules: surroundings.queueRules,
+            from: surroundings.store
+        )
         let turn = TenantTurn()
         let isConnected = surroundings.isConnected
         let queue = ConsultorQueue(
@@ -108,6 +124,7 @@ package actor TenantCell {
             loaded: conversations
         )
         let calendar = Calendar(executor: turn, tenant: tenant, loaded: book)
+        let queues = MessageQueues(executor: turn, tenant: tenant, loaded: messages)
         let hasCustomers = try await Self.hasCustomers(tenant, surroundings.store)
         let cell = TenantCell(
             tenant: tenant,
@@ -115,6 +132,7 @@ package actor TenantCell {
             queue: queue,
             desk: desk,
             calendar: calendar,
+            queues: queues,
             board: board,
             hasCustomers: hasCustomers,
             surroundings
@@ -131,6 +149,7 @@ package actor TenantCell {
         queue: ConsultorQueue,
         desk: ConversationDesk,
         calendar: Calendar,
+        queues: MessageQueues,
         board: NoticeBoard,
         hasCustomers: Bool,
         _ surroundings: Surroundings
@@ -142,11 +161,13 @@ package actor TenantCell {
         self.queue = queue
         self.desk = desk
         self.calendar = calendar
+        self.queues = queues
         self.board = board
         activation = Activation(tenant: tenant)
         gate = surroundings.gate
         environment = surroundings.environment
         alarms = surroundings.alarms
+        queueBell = surroundings.queueBell
         breakers = surroundings.breakers
         tracer = surroundings.telemetry.tracer
         isConnected = surroundings.isConnected
@@ -155,7 +176,7 @@ package actor TenantCell {
 
     // MARK: Turns
 
-    private func commit(_ change: Change) -> Ticket {
+    func commit(_ change: Change) -> Ticket {
         let ticket = gate.enqueue(change, activation)
         let (deadline, consultations) = desk.assumeIsolated { desk in
             let (begun, cancelled) = desk.takeConsultations()
@@ -163,6 +184,10 @@ package actor TenantCell {
         }
         if let deadline { alarms.set(tenant, at: deadline) }
         if let deadline = calendar.assumeIsolated({ $0.nextDeadline }) { alarms.set(tenant, at: deadline) }
+        let now = environment.now()
+        let (due, wanted) = queues.assumeIsolated { ($0.nextDue(at: now), $0.wants(at: now)) }
+        if due < .distantFuture { alarms.set(tenant, at: due) }
+        queueBell.ring(tenant, wanted)
         if let portfolio { alarms.set(tenant, at: portfolio.nextDue) }
         if let (begun, cancelled) = consultations, let consulting {
             for (turn, conversation) in cancelled { consulting.cancelled(turn, of: conversation, tenant: tenant) }
@@ -217,11 +242,12 @@ package actor TenantCell {
     /// Something has fallen due, or may have.
     package func timePassed() -> Pending<Void> {
         let moment = environment.moment()
-        let calendar = calendar
+        let (calendar, queues) = (calendar, queues)
         let scores = portfolioTimePassed(moment)
         return onDesk { desk in
             var change = desk.timePassed(moment)
             change.append(calendar.assumeIsolated { $0.timePassed(moment) })
+            change.append(queues.assumeIsolated { $0.timePassed(moment) })
             change.append(scores)
             return ((), change)
         }
@@ -581,6 +607,9 @@ package actor TenantCell {
             return calendar.assumeIsolated { $0.bookingSnapshot(slug, moment) }
         case .health: return portfolio?.customers.snapshot()
         case .sales: return portfolio?.sales.snapshot()
+        case .jobs:
+            let now = environment.now()
+            return queues.assumeIsolated { $0.snapshot(now) }
         }
     }
 
