@@ -13,14 +13,14 @@ import Testing
         if let one = ProcessInfo.processInfo.environment["PLANTAO_SEED"].flatMap({ UInt64($0) }) { return [one] }
         let start = UInt64.random(in: 1...1_000_000_000)
         print("QueueBookPropertyTests: PLANTAO_SEED=\(start)…")
-        return (0..<60).map { start + $0 }
+        return (0..<100).map { start + $0 }
     }()
 
     @Test(arguments: seeds) func whateverHappensAMessageIsHandedOverAtMostOnceAndNoneIsLost(seed: UInt64) {
         var world = World(seed: seed)
         for _ in 0..<600 where world.faults.isEmpty { world.step() }
         world.finish()
-        #expect(world.faults.isEmpty, "seed \(seed): \(world.faults.prefix(3))\n\(world.history.suffix(40).joined(separator: "\n"))")
+        #expect(world.faults.isEmpty, "seed \(seed): \(world.faults.prefix(3))\n\(world.story)")
         #expect(world.handOvers > 0, "seed \(seed): nothing was going on")
     }
 
@@ -73,6 +73,12 @@ import Testing
         var now: Timestamp { clock.now }
         var moment: Moment { clock.environment.moment() }
         let queues: [QueueName] = [.reminders, .email]
+
+        /// Everything that was about the first message at fault, and what came last.
+        var story: String {
+            let id = String((faults.first ?? "").prefix(36))
+            return (history.filter { $0.contains(id) || $0.contains("crash") } + ["…"] + history.suffix(20)).joined(separator: "\n")
+        }
 
         mutating func chance(_ n: Int) -> Bool { Int.random(in: 0..<n, using: &random) == 0 }
 
@@ -140,7 +146,7 @@ import Testing
                     accepted.insert(id)
                 }
             }
-            commit("add \(contents.map { $0.key ?? "-" })")
+            commit("add \(zip(ids, contents).map { "\($0) \($1.key ?? "-") \($1.subject ?? "-") \($1.runAt.milliseconds % 10_000_000)" })")
         }
 
         mutating func callOff() {
@@ -148,7 +154,7 @@ import Testing
             let sending = Set(attempts.filter(\.isSending).map(\.message.id))
             for (id, message) in rows where message.content.subject == subject && !sending.contains(id) { calledOff.insert(id) }
             book.callOff(subject, reason: "called off", moment)
-            commit("call off \(subject)")
+            commit("call off \(subject): \(rows.values.filter { $0.content.subject == subject }.map { "\($0.id) \($0.state)" })")
         }
 
         mutating func rest() {

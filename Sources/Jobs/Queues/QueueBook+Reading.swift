@@ -65,7 +65,7 @@ extension QueueBook {
     package mutating func adopt(_ reading: Reading, of queue: QueueName, _ now: Timestamp) {
         var window = windows[queue] ?? Window()
         // What was left to the store meanwhile counts, too.
-        window.beyond = min(reading.beyond, leftWhileReading.removeValue(forKey: queue) ?? .distantFuture)
+        window.beyond = min(reading.beyond, leftWhileReading[queue] ?? .distantFuture)
         window.cutPriority = reading.cutPriority
         windows[queue] = window
         for message in reading.messages where messages[message.id] == nil && !touched.contains(message.id) && message.state.isWaiting {
@@ -96,8 +96,8 @@ extension QueueBook {
             if winner == one.id {
                 if let held = messages[one.id], !held.isConfirmed { keep(held.message, isConfirmed: true, now) }
             } else {
-                self.keys[one.key] = winner
                 if let held = messages[one.id] { leave(held.message) } else if reads > 0 { touched.insert(one.id) }
+                self.keys[one.key] = winner
                 effects.deleted.append((one.id, 1000))
             }
         }
@@ -107,11 +107,13 @@ extension QueueBook {
     /// - Parameter isAll: there are no more of them.
     package mutating func calledOff(_ subject: String, before: Timestamp, _ found: [QueueMessage], isAll: Bool, _ now: Timestamp) {
         guard let callOff = callOffs[subject] else { return }
-        for message in found where messages[message.id] == nil && !touched.contains(message.id) && message.state.isWaiting {
-            if message.createdAt < callOff.at { finish(message, .cancelled, why: callOff.reason, now) }
+        var isWhole = isAll
+        for message in found where messages[message.id] == nil && message.state.isWaiting && message.createdAt < callOff.at {
+            // Of what has just changed the row says nothing: it is looked for once more.
+            if touched.contains(message.id) { isWhole = false } else { finish(message, .cancelled, why: callOff.reason, now) }
         }
         // Called off once more since: looked for once more.
-        guard isAll, callOff.at == before else { return }
+        guard isWhole, callOff.at == before else { return }
         callOffs[subject] = nil
         effects.callOffsEnded.append((subject, callOff.at.milliseconds + 1))
     }
