@@ -79,6 +79,7 @@ package struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
         case conversation, message, consultor, user, tenant, session, flow, cannedReply, protocolo, apiKey
         case service, category, staff, timeOff, appointment, hold, waitlistEntry, image
         case customer, seller, action
+        case queue
 
         fileprivate var isMissing: String {
             switch self {
@@ -103,6 +104,7 @@ package struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
             case .customer: "Cliente não encontrado"
             case .seller: "Vendedor não encontrado"
             case .action: "Ação não encontrada"
+            case .queue: "Fila não encontrada"
             }
         }
     }
