@@ -5,6 +5,7 @@ import Kernel
 import Logging
 import Plans
 import ServiceLifecycle
+import Telemetry
 
 extension Directory {
     /// What is known of a business's account where its usage is counted.
@@ -23,9 +24,10 @@ extension Directory {
 
 extension PlanCatalogue {
     /// Whether a plan has room for one more active user.
-    var seats: @Sendable (PlanType, Int) -> Refusal? {
+    func seats(_ metrics: Metrics) -> @Sendable (PlanType, Int) -> Refusal? {
         { plan, used in
             guard let limit = self[plan][.users], used >= limit else { return nil }
+            metrics.planRefusals.add(1, LabelValues(PlanResource.users.rawValue))
             return .planLimit(
                 Usage.Denial(resource: .users, limit: limit, used: used, resetsAt: nil),
                 plan: plan,

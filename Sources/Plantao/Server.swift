@@ -90,7 +90,7 @@ struct Server {
             refreshGrace: settings.refreshGrace,
             seal: seal,
             codeSecret: try secretKey(),
-            seats: settings.plans.seats
+            seats: settings.plans.seats(telemetry.metrics)
         )
         try await directory.load()
         let welcome = try await firstTenant(directory)

@@ -32,6 +32,7 @@ package actor TenantCell {
     private let queueBell: QueueBell
     private let breakers: BreakerBoard?
     private let tracer: Tracer?
+    let metrics: Metrics
     private var toldBreakers: [UInt8]?
     private let isConnected: @Sendable (TenantID, UserID) -> Bool
     private let consulting: (any Consulting)?
@@ -191,6 +192,7 @@ package actor TenantCell {
         queueBell = surroundings.queueBell
         breakers = surroundings.breakers
         tracer = surroundings.telemetry.tracer
+        metrics = surroundings.telemetry.metrics
         isConnected = surroundings.isConnected
         consulting = surroundings.consulting
     }
@@ -251,6 +253,7 @@ package actor TenantCell {
             return (decision, calendar.giveBack())
         }
         meter.made(made)
+        if case .failure(let refusal) = decision.answer { refused(refusal) }
         // What was due is done whether or not the command is refused.
         var change = decision.change
         return Pending(decision.answer, commit(metered(&change, moment)))

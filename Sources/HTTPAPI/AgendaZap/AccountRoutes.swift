@@ -3,6 +3,7 @@ import Hummingbird
 import Identity
 import Jobs
 import Kernel
+import Logging
 import Scheduling
 import Tenancy
 import Wire
@@ -27,7 +28,7 @@ extension API {
             if timezone != nil { try principal.requireAdministrator() }
             let (profile, letters) = try await directory.changeProfile(of: principal, changes, from: origin(of: request, context))
             if let timezone { _ = try await operations.changeBookingRules(["timezone": .string(timezone)], by: principal) }
-            for letter in letters { try await send(letter) }
+            for letter in letters { await sendLater(letter, context) }
             return .json(try await shown(profile))
         }
         router.post("/api/users/change-password") { request, context -> Response in try await changePassword(request, context) }
@@ -78,7 +79,14 @@ extension API {
         }
     }
 
-    /// Into the e-mail queue. What cannot be queued is no reason to undo what it is about: another can be asked for.
+    /// Of what is done already: a letter that cannot be queued is no reason to say that it is not, and another can be asked for.
+    func sendLater(_ letter: AccountLetter, _ context: APIContext) async {
+        do { try await send(letter) } catch {
+            context.logger.warning("an account letter could not be queued", metadata: ["tenant": "\(letter.tenant)", "reason": "\(error)"])
+        }
+    }
+
+    /// Into the e-mail queue.
     func send(_ letter: AccountLetter) async throws {
         try await operations.enqueue([letter.message(at: environment.now())], of: letter.tenant)
     }

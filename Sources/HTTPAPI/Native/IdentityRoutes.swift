@@ -2,7 +2,6 @@ import HTTPTypes
 import Hummingbird
 import Identity
 import Kernel
-import Logging
 import Tenancy
 import Wire
 
@@ -31,10 +30,7 @@ extension API {
                 isVerified: false,
                 from: origin
             )
-            // The account is there: what goes wrong from here on is no reason to say that it is not.
-            do {
-                if let letter = try await directory.verificationCode(of: owner.id, in: tenant.id) { try await send(letter) }
-            } catch { context.logger.warning("a verification code could not be queued", metadata: ["tenant": "\(tenant.id)", "reason": "\(error)"]) }
+            if let letter = try? await directory.verificationCode(of: owner.id, in: tenant.id) { await sendLater(letter, context) }
             return .json(Self.json(try await directory.login(identifier: email, password: password, from: origin)), status: .created)
         }
         for path in ["/api/v1/auth", "/api/auth"] {

@@ -384,7 +384,7 @@ package struct QueueBook: Sendable {
     @discardableResult
     private mutating func again(_ message: QueueMessage, _ now: Timestamp) -> QueueMessage.State {
         var message = message
-        if let reason = calledOff[message.id] ?? callOff(of: message)?.reason { 
+        if let reason = calledOff[message.id] ?? callOff(of: message)?.reason {
             finish(message, .cancelled, why: reason, now)
             return .cancelled
         }

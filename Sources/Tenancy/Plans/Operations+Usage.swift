@@ -7,9 +7,9 @@ extension Operations {
         try await tenants.use(tenant) { cell throws(Refusal) in try await cell.usage().committed() }
     }
 
-    /// Users came or went.
-    package func accountChanged(_ tenant: TenantID) async throws(Refusal) {
-        try await tenants.use(tenant) { cell throws(Refusal) in try await cell.accountChanged().committed() }
+    /// Users came or went. That is done already: what cannot be told of it now is told with the next turn that looks.
+    package func accountChanged(_ tenant: TenantID) async {
+        _ = try? await tenants.use(tenant) { cell throws(Refusal) in try await cell.accountChanged().committed() }
     }
 
     package func planChanged(

@@ -3,6 +3,7 @@ package import Kernel
 package import Plans
 import Scheduling
 package import Storage
+import Telemetry
 import Wire
 
 // The turns that count, and are counted in.
@@ -20,6 +21,11 @@ extension TenantCell {
         change.append(counted)
         if !letters.isEmpty { change.append(queues.assumeIsolated { $0.add(letters, moment) }) }
         return change
+    }
+
+    func refused(_ refusal: Refusal) {
+        guard refusal.code == Refusal.planLimitCode, let resource = refusal.facts["resource"] else { return }
+        metrics.planRefusals.add(1, LabelValues(resource))
     }
 
     // MARK: Messages

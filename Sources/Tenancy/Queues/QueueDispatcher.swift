@@ -107,8 +107,9 @@ package final class QueueDispatcher: Sendable {
 
     /// As it was before the start.
     package func restore(from store: any Store) async throws(Refusal) {
-        for row in try await store.rows(.select(from: QueueTables.controls, "WHERE kind = ? AND is_set", [.text(QueueControl.Kind.serverStopped.rawValue)]))
-        {
+        for row in try await store.rows(
+            .select(from: QueueTables.controls, "WHERE kind = ? AND is_set", [.text(QueueControl.Kind.serverStopped.rawValue)])
+        ) {
             guard case .text(let name) = row[1], let queue = QueueName(rawValue: name), let control = QueueControl(row) else { continue }
             state.withLock { $0.stopped[queue] = control }
         }

@@ -17,6 +17,7 @@ extension TenantCell {
         let moment = environment.moment()
         do throws(Refusal) { try take(messages, moment) } catch {
             var change = Change()
+            refused(error)
             return Pending(.failure(error), commit(metered(&change, moment)))
         }
         var (ids, change) = queues.assumeIsolated { queues in queues.decide { $0.add(messages, moment) } }
