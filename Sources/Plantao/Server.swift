@@ -224,6 +224,7 @@ struct Server {
         socketSettings.pingInterval = settings.pingInterval
         socketSettings.pongTimeout = settings.pongTimeout
         socketSettings.allowedOrigins = settings.allowedOrigins
+        socketSettings.streamsBody = API.streamsBody
         socketSettings.maxBodyBytes = API.bodyLimit(maxMediaBytes: settings.maxMediaBytes)
         socketSettings.isEchoOpen = settings.isEchoOpen
         socketSettings.deflate.isEnabled = settings.compressesSockets
