@@ -161,10 +161,7 @@ extension API {
         return key
     }
 
-    /// Tells one request from another (FNV-1a, 64 bits).
-    static func digest(_ bytes: [UInt8]) -> String {
-        String(bytes.reduce(0xcbf2_9ce4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }, radix: 16)
-    }
+    static func digest(_ bytes: [UInt8]) -> String { Operations.digest(bytes) }
 
     private func filter(_ request: Request, _ zone: Zone) throws(Refusal) -> Operations.AppointmentFilter {
         var filter = Operations.AppointmentFilter()
