@@ -75,7 +75,11 @@ package struct ClientFilter: Sendable, Equatable {
             conditions.append(condition)
             arguments += values
         }
-        if let text { add("search_text LIKE ? ESCAPE '\\'", .text(Self.pattern(text))) }
+        if let text {
+            let key = Self.isNumber(text) ? PhoneNumber.canonical(text) : nil
+            conditions.append("(search_text LIKE ? ESCAPE '\\'\(key == nil ? "" : " OR found_by = ?"))")
+            arguments += [.text(Self.pattern(text))] + (key.map { [.text($0)] } ?? [])
+        }
         if let isActive { add("COALESCE(is_active, TRUE) = ?", .boolean(isActive)) }
         if let isVIP { add("COALESCE(is_vip, FALSE) = ?", .boolean(isVIP)) }
         if let minAppointments { add("COALESCE(total_appointments, 0) >= ?", .integer(minAppointments)) }
@@ -118,11 +122,13 @@ package struct ClientFilter: Sendable, Equatable {
         }
     }
 
+    private static func isNumber(_ text: String) -> Bool {
+        text.contains { $0.isASCII && $0.isNumber } && text.allSatisfy { $0.isASCII && ($0.isNumber || " +-().".contains($0)) }
+    }
+
     /// A number is written in many ways, and searched for in one.
     private static func pattern(_ text: String) -> String {
-        let digits = text.filter { $0.isASCII && $0.isNumber }
-        let isNumber = !digits.isEmpty && text.allSatisfy { $0.isASCII && ($0.isNumber || " +-().".contains($0)) }
-        let wanted = isNumber ? digits : SearchText.folded(text)
+        let wanted = isNumber(text) ? text.filter { $0.isASCII && $0.isNumber } : SearchText.folded(text)
         return "%" + wanted.map { "\\%_".contains($0) ? "\\\($0)" : String($0) }.joined() + "%"
     }
 }
