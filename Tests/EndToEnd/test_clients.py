@@ -9,7 +9,6 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from harness.api import Api, is_clear_error, names_fields
-from harness.desk import Desk
 from harness.office import new_number
 from harness.waiting import eventually
 
@@ -485,7 +484,7 @@ def test_lists_come_in_and_go_out(shop):
 
 def test_agents_see_clients_change_live_and_change_them_by_rpc(office):
     shop = Shop(office)
-    with Desk(office.server, office.hire("Maria").token) as desk:
+    with office.desk(office.hire("Maria")) as desk:
         made = desk.rpc("client.create", {"name": "Ana", "whatsapp": "+5511988887777", "idempotency_key": "k"})
         assert desk.rpc("client.create", {"name": "Ana", "whatsapp": "+5511988887777", "idempotency_key": "k"})["id"] == made["id"]
         assert desk.rpc("client.update", {"client_id": made["id"], "city": "Itu"})["city"] == "Itu"
