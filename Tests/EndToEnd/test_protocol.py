@@ -7,6 +7,7 @@ import base64
 import hashlib
 import hmac
 import http.client
+import itertools
 import json
 import os
 import re
@@ -533,8 +534,9 @@ def _until(line, session, found):
         frames = [json.loads(text) for text in line.receive(timeout=20 * PATIENCE).splitlines()]
         for frame in frames:
             session.heard(frame)
-        if any(found(frame) for frame in frames):
-            return
+        wanted = next((frame for frame in frames if found(frame)), None)
+        if wanted is not None:
+            return wanted
 
 
 def _tour_of_the_bot(offices, contract):
@@ -560,6 +562,35 @@ def _tour_of_the_bot(offices, contract):
         _until(line, session, lambda frame: frame.get("push", {}).get("pub", {}).get("data", {}).get("type") == "message.streaming")
         line.abort()
         office.settled(id)
+
+
+def _by_rpc(line, session, service, at):
+    """What the staff does with the calendar, over a socket."""
+    numbers = itertools.count(100)
+
+    def call(method, **data):
+        number = next(numbers)
+        command = {"id": number, "rpc": {"method": method, "data": data}}
+        session.said(command)
+        line.send(json.dumps(command))
+        return _until(line, session, lambda frame: frame.get("id") == number)["rpc"]["data"]
+
+    person = {"service_id": service, "client_name": "Bia", "client_whatsapp": "+5511900000002"}
+    hold = call("appointment.hold", service_id=service, start_time=at(13))
+    made = call("appointment.book", **person, start_time=at(13), hold_id=hold["hold_id"])["id"]
+    call("appointment.confirm", appointment_id=made)
+    call("appointment.update", appointment_id=made, notes="porta")
+    call("appointment.reschedule", appointment_id=made, start_time=at(14))
+    call("appointment.complete", appointment_id=made)
+    call("appointment.no-show", appointment_id=made)
+    call("appointment.decline", appointment_id=call("appointment.book", **person, start_time=at(13))["id"], reason="cheio")
+    call("appointment.release", hold_id=call("appointment.hold", service_id=service, start_time=at(13))["hold_id"])
+    blocker = call("appointment.book", **person, start_time=at(15))["id"]
+    wish = person | {"from": at(15), "until": at(16)}
+    entry = call("waitlist.join", **wish)
+    call("appointment.cancel", appointment_id=blocker, reason="chuva")
+    call("appointment.cancel", appointment_id=call("waitlist.accept", waitlist_id=entry["id"])["id"])
+    call("waitlist.leave", waitlist_id=call("waitlist.join", **wish)["id"])
 
 
 def _tour_of_bookings(office, owner, anybody):
@@ -634,6 +665,7 @@ def _tour_of_bookings(office, owner, anybody):
     owner.call("DELETE", f"{base}/{one['id']}", scope="following", expect=200)
     owner.get(base, q="ana", status="cancelled", order="desc")
     owner.get(f"{base}/stats")
+    _by_rpc(line, session, service["id"], at)
     released = owner.post(f"{base}/holds", {"service_id": service["id"], "start_time": at(9)}, expect=201)
     owner.call("DELETE", f"{base}/holds/{released['hold_id']}", expect=204)
     until("hold.ended")
@@ -658,7 +690,7 @@ def _tour_of_bookings(office, owner, anybody):
     booked = anybody.call("POST", f"{entry}/accept", expect=201, **token).json()
     anybody.call("DELETE", entry, expect=200, **token)
     owner.call("DELETE", f"{base}/{booked['id']}", expect=200)
-    assert owner.get(f"{base}/waitlist")["total"] == 2
+    assert owner.get(f"{base}/waitlist")["total"] == 4
     owner.call("POST", f"{base}/waitlist/{waiting[1]['id']}/accept", expect=201)
     owner.call("DELETE", f"{base}/waitlist/{waiting[1]['id']}", expect=200)
     owner.get("/api/services/stats")

@@ -72,7 +72,7 @@ import Testing
 
         mutating func bringIn(_ appointment: Appointment) {
             if let client = clients[appointment.client] { book.clients.adopt(client, at: clock.now) }
-            book.adopt(appointment)
+            book.adopt(appointment, isCounted: true)
         }
     }
 

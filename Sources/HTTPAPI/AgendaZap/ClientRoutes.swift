@@ -18,20 +18,15 @@ extension API {
         }
         router.post("\(base)") { request, context -> Response in
             let principal = try await principal(request, context)
-            let bytes = try await request.bytes(upTo: Request.maxBodyBytes)
-            let made = try await operations.createClient(
-                try Request.json(bytes),
-                key: try key(try request.idempotencyKey, bytes),
-                digest: Self.digest(bytes),
-                by: principal
-            )
-            return .json(made, status: .created)
+            let body = try await request.json()
+            let key = try Operations.idempotencyKey(body, try request.idempotencyKey)
+            return .json(try await operations.createClient(body, key: key, digest: Operations.digest(body), by: principal), status: .created)
         }
         router.post("\(base)/bulk-update") { request, context -> Response in
             let principal = try await principal(request, context)
-            let bytes = try await request.bytes(upTo: Request.maxBodyBytes)
-            let key = try key(try request.idempotencyKey, bytes)
-            return .json(try await operations.bulkUpdate(try Request.json(bytes), key: key, digest: Self.digest(bytes), by: principal))
+            let body = try await request.json()
+            let key = try Operations.idempotencyKey(body, try request.idempotencyKey)
+            return .json(try await operations.bulkUpdate(body, key: key, digest: Operations.digest(body), by: principal))
         }
         router.get("\(base)/analytics/overview") { request, context -> Response in
             .json(try await operations.clientAnalytics(try await principal(request, context).tenant))
@@ -93,12 +88,11 @@ extension API {
         router.post("\(base)/:id/merge") { request, context -> Response in
             let principal = try await principal(request, context)
             let id: ClientID = try context.identifier(.client)
-            let bytes = try await request.bytes(upTo: Request.maxBodyBytes)
-            var fields = try RequestFields(try Request.json(bytes))
+            let body = try await request.json()
+            var fields = try RequestFields(body)
             let (going, staying) = try fields.merger(id)
-            let key = try key(try request.idempotencyKey, bytes)
-            let digest = Self.digest(bytes + Array(id.description.utf8))
-            return .json(try await operations.mergeClients(going, into: staying, key: key, digest: digest, by: principal))
+            let key = try Operations.idempotencyKey(body, try request.idempotencyKey)
+            return .json(try await operations.mergeClients(going, into: staying, key: key, digest: "\(going)/\(staying)", by: principal))
         }
     }
 

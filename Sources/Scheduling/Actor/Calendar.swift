@@ -90,7 +90,7 @@ package actor Calendar {
     /// To look at what is there; for what changes it there are turns.
     package func reading<T>(_ body: (CalendarBook) throws(Refusal) -> T) throws(Refusal) -> T { try body(book) }
 
-    package func adopt(_ appointments: [Appointment]) { for appointment in appointments { book.adopt(appointment) } }
+    package func adopt(_ appointments: [Appointment]) { for appointment in appointments { book.adopt(appointment, isCounted: true) } }
 
     /// - Parameter free: keys that the store has nobody for.
     package func adopt(_ clients: [Client], free: [String] = [], at now: Timestamp) {

@@ -11,12 +11,13 @@ package import Kernel
 //
 // Rules of a start: it lies in a working period at a whole number of intervals from the period's beginning by the wall clock, and what begins there ends within
 // the periods that follow one another without a break; it is not before now + notice, nor after the day that is `maximumAdvanceDays` ahead; nobody of whom it is
-// asked is off meanwhile; and with its buffers it overlaps nothing that has buffers (they add up).
+// asked is off meanwhile; with its buffers it overlaps nothing that has buffers (they add up); and no limit of the day, week or month is reached by then.
 //
 // Invariants
 // 1. On one lane of one resource no two sessions overlap, buffers counted, but those that the staff forced; no seat of a session is given twice.
 // 2. A hold lasts until its deadline and not at it; what holds a time books it, whoever asks in between.
-// 3. Whatever is decided at `now` is decided as if everything due by then had been done at its time.
+// 3. Unless it was forced, nothing is booked or held by which a limit is passed; and `tally` has the start of each.
+// 4. Whatever is decided at `now` is decided as if everything due by then had been done at its time.
 package struct CalendarBook: Sendable {
     package let tenant: TenantID
     package var rules = BookingRules()
@@ -29,6 +30,8 @@ package struct CalendarBook: Sendable {
     package private(set) var waitlist: [WaitlistID: WaitlistEntry] = [:]
     package var clients = ClientLedger()
     private var occupancy: [Resource: Occupancy] = [:]
+    /// From this month and week on.
+    var tally = Tally()
     /// Who of the staff was given something last, by a count.
     private var lastGiven: [StaffID: Int] = [:]
     private var given = 0
@@ -62,8 +65,10 @@ package struct CalendarBook: Sendable {
 
     // MARK: Loading
 
-    package mutating func adopt(_ appointment: Appointment) {
+    /// - Parameter isCounted: it is in the tally already.
+    package mutating func adopt(_ appointment: Appointment, isCounted: Bool = false) {
         guard appointments[appointment.id] == nil else { return }
+        if !isCounted, appointment.status != .cancelled { adoptCount(appointment.service, appointment.start) }
         appointments[appointment.id] = appointment
         if appointment.status.isBlocking {
             occupy(.appointment(appointment.id), appointment.service, appointment.start, appointment.end, appointment.place)
@@ -71,7 +76,11 @@ package struct CalendarBook: Sendable {
         due(appointment.status == .pending ? appointment.pendingUntil : nil)
     }
 
+    /// Something that begins then, of which no more needs to be known.
+    package mutating func adoptCount(_ service: ServiceID, _ start: Timestamp) { tally.add(service, start) }
+
     package mutating func adopt(_ hold: Hold) {
+        adoptCount(hold.service, hold.start)
         holds[hold.id] = hold
         occupy(.hold(hold.id), hold.service, hold.start, hold.end, hold.place)
         due(hold.expiresAt)
@@ -82,6 +91,8 @@ package struct CalendarBook: Sendable {
     /// Forgets appointments that ended before a time, and what is over of the waiting list: the store has them.
     package mutating func forget(before time: Timestamp) {
         for appointment in appointments.values where appointment.end < time { appointments[appointment.id] = nil }
+        let today = rules.zone.day(of: time)
+        tally.forget(before: rules.zone.start(of: min(today.firstOfMonth, today + -6)))
         for resource in occupancy.keys { occupancy[resource]?.forget(before: time.milliseconds) }
         for entry in waitlist.values where entry.until < time && entry.status != .offered { waitlist[entry.id] = nil }
     }
@@ -218,8 +229,13 @@ package struct CalendarBook: Sendable {
         let lanes = lanes(of: resource)
         let own = occupancy[resource]
         let common = resource.staff == nil ? nil : occupancy[.business(tenant)]
+        let isLimited = !rules.limits.isEmpty || !wish.service.limits.isEmpty
         var day = day(of: range.lowerBound)
         while rules.zone.start(of: day).milliseconds < range.upperBound {
+            if isLimited, limitReached(wish, on: day, ignoring: holder) != nil {
+                day = day + 1
+                continue
+            }
             for period in working(resource, on: day) {
                 let starts = max(period.start, range.lowerBound)..<max(max(period.start, range.lowerBound), min(period.end, range.upperBound))
                 rules.zone.forEachStart(in: starts, anchor: period.anchor, step: wish.step) { start in
@@ -296,6 +312,14 @@ package struct CalendarBook: Sendable {
             refusal = Refusal(.conflict, "too_soon", "Este horário está próximo demais; agende com mais antecedência.")
         } else if start.milliseconds >= wish.latest {
             refusal = Refusal(.conflict, "too_far", "Este horário está distante demais para ser agendado agora.")
+        } else if let (scope, isOfService) = limitReached(wish, on: rules.zone.day(of: start), ignoring: nil) {
+            let period = [BookingLimits.Scope.day: "deste dia", .week: "desta semana", .month: "deste mês"][scope] ?? ""
+            refusal = Refusal(
+                .conflict,
+                "limit_reached",
+                "Os agendamentos \(period) estão esgotados.",
+                facts: ["scope": scope.rawValue, "limit_of": isOfService ? "service" : "business"]
+            )
         } else if wish.resources.contains(where: { isStart(wish, $0, start.milliseconds) }) {
             refusal = Refusal(.conflict, wish.service.seats > 1 ? "capacity_full" : "slot_taken", "Este horário não está mais disponível.")
         } else {
@@ -336,6 +360,7 @@ package struct CalendarBook: Sendable {
 
     private mutating func took(_ holder: Holder, _ service: ServiceID, _ start: Timestamp, _ end: Timestamp, _ place: Placement) {
         occupy(holder, service, start, end, place)
+        begins(service, start)
         if let staff = place.resource.staff {
             given += 1
             lastGiven[staff] = given
@@ -377,6 +402,7 @@ package struct CalendarBook: Sendable {
         durationMinutes: Int? = nil,
         isPublic: Bool,
         seconds: Int? = nil,
+        by asker: Asker? = nil,
         _ moment: Moment
     ) throws(Refusal) -> Hold {
         timePassed(moment)
@@ -385,10 +411,10 @@ package struct CalendarBook: Sendable {
         }
         let wish = try wish(service, staff: staff, durationMinutes: durationMinutes, isPublic: isPublic, now: moment.now)
         guard let place = place(wish, start) else { throw objection(wish, start, now: moment.now) }
-        return keep(place, seconds: seconds ?? rules.holdSeconds, waitlist: nil, moment)
+        return keep(place, seconds: seconds ?? rules.holdSeconds, waitlist: nil, owner: asker?.owner, moment)
     }
 
-    private mutating func keep(_ place: Place, seconds: Int, waitlist: WaitlistID?, _ moment: Moment) -> Hold {
+    private mutating func keep(_ place: Place, seconds: Int, waitlist: WaitlistID?, owner: Asker.Owner?, _ moment: Moment) -> Hold {
         let hold = Hold(
             id: moment.id(),
             service: place.slot.service,
@@ -396,7 +422,8 @@ package struct CalendarBook: Sendable {
             start: Timestamp(milliseconds: place.slot.start),
             end: Timestamp(milliseconds: place.slot.end),
             expiresAt: moment.now + .seconds(seconds),
-            waitlist: waitlist
+            waitlist: waitlist,
+            owner: owner
         )
         holds[hold.id] = hold
         took(.hold(hold.id), hold.service, hold.start, hold.end, hold.place)
@@ -406,9 +433,10 @@ package struct CalendarBook: Sendable {
     }
 
     /// Lets a held time go. One that is gone already is gone.
-    package mutating func release(_ id: HoldID, _ moment: Moment) throws(Refusal) {
+    package mutating func release(_ id: HoldID, by asker: Asker? = nil, _ moment: Moment) throws(Refusal) {
         timePassed(moment)
         guard let hold = holds[id] else { throw .notFound(.hold) }
+        if let asker, !asker.mayUse(hold) { throw asker.refusal(hold) }
         end(hold, lapsed: true)
         offerWhatIsFree(moment)
     }
@@ -417,6 +445,7 @@ package struct CalendarBook: Sendable {
     private mutating func end(_ hold: Hold, lapsed: Bool) {
         holds[hold.id] = nil
         freed(.hold(hold.id), hold.place)
+        beginsNoMore(hold.service, hold.start)
         effects.holdsEnded.append(hold)
         guard let id = hold.waitlist, lapsed, waitlist[id]?.status == .offered else { return }
         waitlist[id]?.status = .lapsed
@@ -445,6 +474,7 @@ package struct CalendarBook: Sendable {
                 }
                 throw refusal
             }
+            if let asker = request.asker, !asker.mayUse(hold) { throw asker.refusal(hold) }
             guard hold.service == request.service, hold.start == request.start else {
                 throw Refusal(.conflict, "hold_mismatch", "A reserva temporária é de outro serviço ou horário.")
             }
@@ -578,6 +608,13 @@ package struct CalendarBook: Sendable {
         return cancelled
     }
 
+    /// What has not been confirmed is not taken on.
+    package mutating func decline(_ id: AppointmentID, reason: String?, revision: Int64? = nil, _ moment: Moment) throws(Refusal) -> Appointment {
+        timePassed(moment)
+        if let known = appointments[id], known.status != .pending { throw Self.wrongState(known) }
+        return try cancel(id, by: "staff", reason: reason, revision: revision, moment)
+    }
+
     @discardableResult mutating func cancel(_ appointment: Appointment, by: String, reason: String?, _ now: Timestamp) -> Appointment {
         var appointment = appointment
         appointment.status = .cancelled
@@ -585,6 +622,7 @@ package struct CalendarBook: Sendable {
         appointment.cancelReason = reason
         appointment.pendingUntil = nil
         freed(.appointment(appointment.id), appointment.place)
+        beginsNoMore(appointment.service, appointment.start)
         return changed(appointment, now)
     }
 
@@ -660,6 +698,7 @@ package struct CalendarBook: Sendable {
             appointment.forcedReason = nil
         }
         freed(holder, appointment.place)
+        beginsNoMore(appointment.service, appointment.start)
         effects.formerStarts[id] = appointment.start
         appointment.place = placement
         appointment.start = start
@@ -852,7 +891,7 @@ package struct CalendarBook: Sendable {
                 let wish = try? wish(entry.service, staff: entry.staff, now: moment.now),
                 let start = slots(wish, in: entry.from..<entry.until).first, let place = place(wish, start)
             else { continue }
-            let hold = keep(place, seconds: rules.waitlistOfferMinutes * 60, waitlist: id, moment)
+            let hold = keep(place, seconds: rules.waitlistOfferMinutes * 60, waitlist: id, owner: nil, moment)
             entry.status = .offered
             entry.hold = hold.id
             entry.offeredStart = hold.start

@@ -179,7 +179,7 @@ extension CalendarBook {
 
     /// Takes out of appointments who had them.
     package mutating func blank(_ past: [Appointment], of id: ClientID, _ moment: Moment) {
-        for appointment in past where appointments[appointment.id] == nil { adopt(appointment) }
+        for appointment in past where appointments[appointment.id] == nil { adopt(appointment, isCounted: true) }
         let isTheirs = Set(past.map(\.id))
         for var appointment in appointments.values where appointment.client == id || isTheirs.contains(appointment.id) {
             guard appointment.client == id, !appointment.isBlank else { continue }
@@ -207,7 +207,7 @@ extension CalendarBook {
         }
         _ = try clients.present(going, at: moment.now)
         _ = try clients.present(staying, at: moment.now)
-        for appointment in past where appointments[appointment.id] == nil { adopt(appointment) }
+        for appointment in past where appointments[appointment.id] == nil { adopt(appointment, isCounted: true) }
         // They take their part of the tallies with them, one by one.
         for var appointment in appointments.values where appointment.client == going {
             appointment.client = staying

@@ -26,8 +26,10 @@ package enum SchedulingTables {
             .optional("buffer_before_minutes", .integer), .optional("buffer_after_minutes", .integer), .optional("minimum_notice_minutes", .integer),
             .optional("maximum_advance_days", .integer), .optional("start_interval_minutes", .integer), .optional("auto_confirm", .boolean),
             Column("public_booking", .boolean), Column("staff_ids", .textArray), Column("created_at", .timestamp), Column("updated_at", .timestamp),
-            .optional("removed_at", .timestamp),
-        ]
+            .optional("removed_at", .timestamp), Column("max_per_day", .integer, since: 17), Column("max_per_week", .integer, since: 17),
+            Column("max_per_month", .integer, since: 17),
+        ],
+        indexes: [Index("services_by_id", on: ["id"], since: 17)]
     )
 
     package static let staff = Table(
@@ -144,6 +146,7 @@ package enum SchedulingTables {
             Column("tenant_id", .uuid), Column("id", .uuid), Column("service_id", .uuid), .optional("staff_id", .uuid), Column("lane", .integer),
             Column("seat_no", .integer), Column("session_id", .uuid), Column("blocked_from", .timestamp), Column("blocked_until", .timestamp),
             Column("start_time", .timestamp), Column("end_time", .timestamp), Column("expires_at", .timestamp), .optional("waitlist_id", .uuid),
+            Column("held_by", .text, since: 17),
         ]
     )
 

@@ -12,7 +12,7 @@ extension Operations {
         guard principal.role.canAttend else { throw .viewerOnly }
         var fields = try RequestFields(data)
         let key = fields.optionalText("idempotency_key", min: 1, max: 128)
-        let digest = Self.digest(data.bytes)
+        let digest = Self.digest(data)
         if method == "client.create" || method == "client.bulk-update" {
             try fields.check()
             if method == "client.create" { return try await createClient(data, key: key, digest: digest, by: principal) }
@@ -21,7 +21,7 @@ extension Operations {
         let id: ClientID? = fields.id("client_id", isRequired: true)
         if method == "client.merge" {
             let (going, staying) = try fields.merger(id)
-            return try await mergeClients(going, into: staying, key: key, digest: digest, by: principal)
+            return try await mergeClients(going, into: staying, key: key, digest: "\(going)/\(staying)", by: principal)
         }
         let (force, erases) = (fields.optionalBool("force") ?? false, fields.optionalBool("erase") ?? false)
         try fields.check()
@@ -29,11 +29,6 @@ extension Operations {
         if method == "client.update" { return try await updateClient(id, data, revision: nil, by: principal) }
         try await removeClient(id, force: force, erases: erases, by: principal)
         return Array("{}".utf8)
-    }
-
-    /// Tells one request from another (FNV-1a, 64 bits).
-    package static func digest(_ bytes: [UInt8]) -> String {
-        String(bytes.reduce(0xcbf2_9ce4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }, radix: 16)
     }
 }
 

@@ -105,6 +105,7 @@ extension Operations {
         isPublic: Bool,
         key: String?,
         who: String,
+        by asker: Asker,
         _ tenant: TenantID
     ) async throws(Refusal) -> Hold {
         try gate.admit()
@@ -123,11 +124,66 @@ extension Operations {
                     return hold
                 },
                 { book, moment throws(Refusal) in
-                    let hold = try book.hold(service, staff: staff, start: start, durationMinutes: durationMinutes, isPublic: isPublic, moment)
+                    let hold = try book.hold(
+                        service,
+                        staff: staff,
+                        start: start,
+                        durationMinutes: durationMinutes,
+                        isPublic: isPublic,
+                        by: asker,
+                        moment
+                    )
                     return (hold, hold.id.description)
                 }
             ).committed()
         }
+    }
+
+    /// A series, all of it in one turn. With the same key the answer is that of the first time.
+    func bookSeries(
+        _ request: BookingRequest,
+        _ recurrence: CalendarBook.Recurrence,
+        key: String?,
+        who: String,
+        digest: String,
+        _ tenant: TenantID
+    ) async throws(Refusal) -> (made: [Appointment], unavailable: [String]) {
+        try gate.admit()
+        let mark = key.map { Mark.Key(tenant: tenant, scope: "series", key: "\(who):\($0)") }
+        return try await tenants.use(tenant) { cell throws(Refusal) in
+            let earlier = try await earlier(mark)
+            if let series = earlier.flatMap({ SeriesID($0.prefix { $0 != "|" }) }) { try await bringIn(series, cell) }
+            return try await withClients(cell) { () async throws(Refusal) in
+                try await cell.bookOnce(
+                    mark,
+                    digest: digest,
+                    earlier: earlier,
+                    again: { book, known throws(Refusal) in
+                        let parts = known.split(separator: "|", omittingEmptySubsequences: false)
+                        guard let series = SeriesID(parts[0]) else { throw .notFound(.appointment) }
+                        let made = book.appointments.values.filter { $0.series == series }.sorted { ($0.start, $0.id) < ($1.start, $1.id) }
+                        return (made, parts.dropFirst().last.map { $0.split(separator: ",").map(String.init) } ?? [])
+                    },
+                    { book, moment throws(Refusal) in
+                        let (made, unavailable) = try book.book(request, recurrence, moment)
+                        return ((made, unavailable), "\(made.first?.series?.description ?? "-")|\(unavailable.joined(separator: ","))")
+                    }
+                ).committed()
+            }
+        }
+    }
+
+    /// Reads those of a series that are over.
+    private func bringIn(_ series: SeriesID, _ cell: TenantCell) async throws(Refusal) {
+        let rows = try await store.rows(
+            .select(
+                from: SchedulingTables.appointments,
+                "WHERE tenant_id = ? AND series_id = ?",
+                [.id(cell.tenant), .id(series)],
+                tenant: cell.tenant
+            )
+        )
+        try await bringIn(rows.map(Appointment.init), cell)
     }
 
     func earlier(_ mark: Mark.Key?) async throws(Refusal) -> String? {

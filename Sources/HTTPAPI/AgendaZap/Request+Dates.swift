@@ -10,25 +10,6 @@ import Wire
 
 import struct Foundation.Decimal
 
-extension RequestFields {
-    /// An amount of money, as a number or the text of one.
-    mutating func price(_ name: String) -> Decimal? {
-        guard let json = json(name) else { return nil }
-        let text: String? =
-            switch json {
-            case .int(let value): String(value)
-            case .double(let value): String(value)
-            case .string(let value) where value.utf8.count <= 20 && value.allSatisfy({ $0.isASCII && ($0.isNumber || $0 == ".") }): value
-            default: nil
-            }
-        guard let amount = text.flatMap({ Decimal(string: $0) }), amount >= 0, amount < 1_000_000_000 else {
-            refuse(name, "deve ser um número de 0 a 1000000000", type: "float_type")
-            return nil
-        }
-        return amount
-    }
-}
-
 extension Request {
     func id<Kind>(_ name: String) throws(Refusal) -> Identifier<Kind>? {
         guard let text = query(name) else { return nil }

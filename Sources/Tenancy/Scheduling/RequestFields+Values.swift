@@ -1,9 +1,26 @@
 package import Kernel
-import Wire
+package import Wire
 
-// What bookings and clients have in common.
+package import struct Foundation.Decimal
 
 extension RequestFields {
+    /// An amount of money, as a number or the text of one.
+    package mutating func price(_ name: String) -> Decimal? {
+        guard let json = json(name) else { return nil }
+        let text: String? =
+            switch json {
+            case .int(let value): String(value)
+            case .double(let value): String(value)
+            case .string(let value) where value.utf8.count <= 20 && value.allSatisfy({ $0.isASCII && ($0.isNumber || $0 == ".") }): value
+            default: nil
+            }
+        guard let amount = text.flatMap({ Decimal(string: $0) }), amount >= 0, amount < 1_000_000_000 else {
+            refuse(name, "deve ser um número de 0 a 1000000000", type: "float_type")
+            return nil
+        }
+        return amount
+    }
+
     /// What the client keeps with a thing: an object or a list of its own, as JSON.
     package mutating func object(_ name: String) -> String? {
         guard let json = json(name) else { return nil }
@@ -19,7 +36,7 @@ extension RequestFields {
         return text
     }
 
-    /// `nil` until `check`, where it is wrong or missing.
+    /// - Parameter thing: `nil` until `check`, where it is wrong or missing.
     package mutating func id<Kind>(_ name: String, isRequired: Bool = false) -> Identifier<Kind>? {
         let text = isRequired ? text(name, max: 64) : optionalText(name, max: 64)
         guard let text, !text.isEmpty else { return nil }
