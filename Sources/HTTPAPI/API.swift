@@ -167,6 +167,7 @@ package struct API: Sendable {
         addStaff(to: router)
         addAppointments(to: router)
         addPublicBooking(to: router)
+        addClients(to: router)
         if settings.isSimulated { addSimulator(to: router) }
         routes.fill(from: router)
         return router

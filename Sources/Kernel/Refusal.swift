@@ -75,7 +75,7 @@ package struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
     package enum Thing: String, Sendable {
         case conversation, message, consultor, user, tenant, session, flow, cannedReply, protocolo, apiKey
         case service, category, staff, timeOff, appointment, hold, waitlistEntry, image
-        case customer, seller, action
+        case customer, seller, action, client
 
         fileprivate var isMissing: String {
             switch self {
@@ -100,6 +100,7 @@ package struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
             case .customer: "Cliente não encontrado"
             case .seller: "Vendedor não encontrado"
             case .action: "Ação não encontrada"
+            case .client: "Cliente não encontrado"
             }
         }
     }

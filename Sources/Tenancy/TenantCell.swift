@@ -178,7 +178,7 @@ package actor TenantCell {
         return settle(
             desk.assumeIsolated { desk -> Result<(T, Change), Refusal> in
                 do throws(Refusal) { return .success(try body(desk)) } catch { return .failure(error) }
-            }
+            }.map { ($0.0, followingContacts($0.1)) }
         )
     }
 

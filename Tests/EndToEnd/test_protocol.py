@@ -701,6 +701,50 @@ def _tour_of_bookings(office, owner, anybody):
     page.abort()
 
 
+def _tour_of_clients(owner):
+    base, number = "/api/clients", "+5511912340001"
+    session, line = owner.contract.session(), RawSocket(owner.server.host, owner.server.port)
+    ids = itertools.count(3)
+
+    def call(method, data):
+        command = {"id": next(ids), "rpc": {"method": method, "data": data}}
+        session.said(command)
+        line.send(json.dumps(command))
+        return _until(line, session, lambda frame: frame.get("id") == command["id"])["rpc"]["data"]
+
+    for command in ({"id": 1, "connect": {"token": owner.token}}, {"id": 2, "subscribe": {"channel": "calendar"}}):
+        session.said(command)
+        line.send(json.dumps(command))
+    _until(line, session, lambda frame: frame.get("id") == 2)
+    one = owner.post(base, {"name": "Ana", "whatsapp": number, "tags": ["a"], "birth_date": "1990-05-17"}, expect=201)
+    _until(line, session, lambda frame: frame.get("push", {}).get("pub", {}).get("data", {}).get("type") == "client.changed")
+    owner.call("POST", base, json={"name": "Ana", "whatsapp": number}, expect=409)
+    owner.call("POST", base, json={}, is_sane=False, expect=422)
+    own = f"{base}/{one['id']}"
+    owner.get(own)
+    owner.put(own, {"city": "Itu", "custom_fields": {"a": 1}})
+    owner.get(base, query="ana", is_active="true", min_appointments=0, sort_by="frequency_score", sort_order="desc")
+    owner.get(f"{own}/history", type="change")
+    owner.get(f"{base}/analytics/overview")
+    owner.post(f"{base}/bulk-update", {"client_ids": [one["id"]], "changes": {"tags_add": ["b"]}})
+    owner.call("POST", f"{base}/import", json=[{"name": "Bia", "whatsapp": "+5511912340002"}], expect=200)
+    owner.call("GET", f"{base}/export", query="bia", expect=200)
+    other = call("client.create", {"name": "Caio", "email": "caio@example.com", "whatsapp": "+5511912340003"})
+    call("client.update", {"client_id": other["id"], "email": "ana@example.com"})
+    owner.put(own, {"email": "ana@example.com"})
+    assert owner.get(f"{base}/duplicates")["total"] == 1
+    call("client.bulk-update", {"client_ids": [other["id"]], "changes": {"is_vip": True}})
+    third = owner.post(base, {"name": "Davi", "whatsapp": "+5511912340004"}, expect=201)
+    owner.post(f"{own}/merge", {"from": third["id"]})
+    call("client.merge", {"client_id": other["id"], "into": one["id"]})
+    owner.call("GET", f"{base}/{other['id']}", expect=404)
+    owner.get(f"{own}/history")
+    spare = owner.post(base, {"name": "Eva", "whatsapp": "+5511912340005"}, expect=201)
+    call("client.remove", {"client_id": spare["id"]})
+    owner.call("DELETE", own, erase="true", expect=204)
+    line.abort()
+
+
 def _tour_of_operators(owner, viewer, anybody):
     for path in ("/", "/health", "/info", "/metrics"):
         anybody.call("GET", path, expect=200)
@@ -798,6 +842,7 @@ def test_what_passes_in_a_live_session_is_as_described_and_nothing_is_described_
     _tour_of_the_bot(offices, seen)
     _tour_of_pipedrive(offices, seen)
     _tour_of_bookings(office, owner, anybody)
+    _tour_of_clients(owner)
     _tour_of_operators(owner, viewer, anybody)
     _subscribed_late(own_postgres, offices, seen)
     _cut_off_for_not_reading(office, seen)

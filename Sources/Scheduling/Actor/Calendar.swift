@@ -92,6 +92,18 @@ package actor Calendar {
 
     package func adopt(_ appointments: [Appointment]) { for appointment in appointments { book.adopt(appointment, isCounted: true) } }
 
+    /// - Parameter free: keys that the store has nobody for.
+    package func adopt(_ clients: [Client], free: [String] = [], at now: Timestamp) {
+        for client in clients { book.clients.adopt(client, at: now) }
+        for key in free { book.clients.learned(free: key) }
+    }
+
+    /// A person who writes, told by the conversations within the same turn.
+    package func contactCame(_ news: [CalendarBook.ContactNews], _ moment: Moment) -> Change {
+        for one in news { book.contactCame(one, moment) }
+        return settled(moment)
+    }
+
     // MARK: What the business is made of. Each is a row and the news of it.
 
     package func govern(_ rules: BookingRules, _ moment: Moment) -> Decision<[UInt8]> {
@@ -173,7 +185,7 @@ package actor Calendar {
 
     private func settled(_ moment: Moment) -> Change {
         let effects = book.effects
-        guard !effects.isEmpty else { return Change() }
+        guard !effects.isEmpty || !book.clients.isUnchanged else { return Change() }
         book.effects = CalendarBook.Effects()
         var change = Change()
         // What gives way comes before what takes its place: at any row a store may stop, and nothing overlaps there.
@@ -183,11 +195,18 @@ package actor Calendar {
             let id = hold.id
             tell(&change, [day(hold.start)], "hold.ended") { $0.field("hold_id", id.description) }
         }
-        for id in effects.clients {
-            guard var client = book.clients[id] else { continue }
+        let (clients, records) = book.clients.taken()
+        for client in clients {
             change.rows.append(client.image(tenant: tenant))
-            book.keep(client)
+            change.events.append(
+                event("calendar", "client.changed") {
+                    $0.key("client")
+                    client.writeSummary(at: moment.now, book.rules.zone, to: &$0)
+                }
+            )
         }
+        for record in records { change.rows.append(record.image(tenant: tenant)) }
+        book.forgetClients(before: moment.now - ClientLedger.lingers)
         let changed = effects.appointments.compactMap { book.appointments[$0] }
         for appointment in changed.filter({ !$0.status.isBlocking }) + changed.filter(\.status.isBlocking) {
             change.rows.append(appointment.image(tenant: tenant))

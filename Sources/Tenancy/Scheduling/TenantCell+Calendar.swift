@@ -99,6 +99,16 @@ extension TenantCell {
         calendar.assumeIsolated { calendar in (try? calendar.reading { book throws(Refusal) in book.appointments[id] != nil }) ?? false }
     }
     package func adopt(_ appointments: [Appointment]) { calendar.assumeIsolated { $0.adopt(appointments) } }
+    func missing(_ clients: [ClientID]) -> [ClientID] {
+        calendar.assumeIsolated { calendar in (try? calendar.reading { book throws(Refusal) in clients.filter { !book.clients.has($0) } }) ?? [] }
+    }
+    func knows(key: String) -> Bool {
+        calendar.assumeIsolated { calendar in (try? calendar.reading { book throws(Refusal) in book.clients.knows(key: key) }) ?? false }
+    }
+    func adopt(_ clients: [Client], free: [String] = []) {
+        let now = environment.now()
+        calendar.assumeIsolated { $0.adopt(clients, free: free, at: now) }
+    }
     package func bookingZone() -> Zone {
         calendar.assumeIsolated { calendar in (try? calendar.reading { book throws(Refusal) in book.rules.zone }) ?? BookingRules().zone }
     }
