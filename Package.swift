@@ -36,7 +36,7 @@ let package = Package(
             dependencies: [
                 "Telemetry",
                 "Client", "Consultores", "Conversations", "CustomerHealth", "Fernet", "HTTPAPI", "Identity", "Integrations", "Jobs",
-                "Kernel", "Realtime", "RedisBus", "Resilience", "Sales", "Scheduling", "Storage",
+                "Kernel", "Plans", "Realtime", "RedisBus", "Resilience", "Sales", "Scheduling", "Storage",
                 "StoragePostgres", "Tenancy",
                 "Transports", "Wire",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
@@ -61,8 +61,8 @@ let package = Package(
             name: "HTTPAPI",
             dependencies: [
                 "Telemetry",
-                "Consultores", "Conversations", "CustomerHealth", "Identity", "Integrations", "Kernel", "Realtime", "Resilience", "Sales",
-                "Scheduling", "Storage", "Tenancy", "Wire",
+                "Consultores", "Conversations", "CustomerHealth", "Identity", "Integrations", "Jobs", "Kernel", "Plans", "Realtime", "Resilience",
+                "Sales", "Scheduling", "Storage", "Tenancy", "Wire",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Hummingbird", package: "hummingbird"),
@@ -93,7 +93,7 @@ let package = Package(
             name: "Tenancy",
             dependencies: [
                 "Telemetry",
-                "Consultores", "Conversations", "CustomerHealth", "Jobs", "Kernel", "Realtime", "Resilience", "Sales", "Scheduling",
+                "Consultores", "Conversations", "CustomerHealth", "Jobs", "Kernel", "Plans", "Realtime", "Resilience", "Sales", "Scheduling",
                 "Storage", "Wire",
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -114,6 +114,7 @@ let package = Package(
             swiftSettings: settings
         ),
         .target(name: "Consultores", dependencies: ["Kernel", "Storage", "Wire"], swiftSettings: settings),
+        .target(name: "Plans", dependencies: ["Kernel", "Storage", "Wire"], swiftSettings: settings),
         .target(
             name: "Scheduling",
             dependencies: ["Kernel", "Storage", "Wire", .product(name: "OrderedCollections", package: "swift-collections")],
@@ -267,7 +268,7 @@ let package = Package(
         .testTarget(
             name: "StoragePostgresTests",
             dependencies: [
-                "TestSupport", "Consultores", "Conversations", "CustomerHealth", "Identity", "Kernel", "Realtime", "Resilience",
+                "TestSupport", "Consultores", "Conversations", "CustomerHealth", "Identity", "Kernel", "Plans", "Realtime", "Resilience",
                 "Scheduling", "Storage",
                 "StoragePostgres",
                 "Tenancy",
@@ -303,7 +304,7 @@ let package = Package(
         .testTarget(
             name: "TransportsTests",
             dependencies: [
-                "TestSupport", "Consultores", "Conversations", "CustomerHealth", "Kernel", "Realtime", "Resilience", "Scheduling",
+                "TestSupport", "Consultores", "Conversations", "CustomerHealth", "Kernel", "Plans", "Realtime", "Resilience", "Scheduling",
                 "Storage", "Tenancy", "Transports", "Wire",
                 .product(name: "Logging", package: "swift-log"), .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
@@ -318,6 +319,7 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
+        .testTarget(name: "PlansTests", dependencies: ["TestSupport", "Kernel", "Plans", "Scheduling", "Tenancy", "Wire"], swiftSettings: settings),
         .testTarget(name: "SchedulingTests", dependencies: ["TestSupport", "Scheduling", "Kernel", "Storage", "Wire"], swiftSettings: settings),
         .testTarget(name: "ConsultoresTests", dependencies: ["TestSupport", "Consultores", "Kernel", "Storage", "Wire"], swiftSettings: settings),
         .testTarget(
@@ -347,8 +349,8 @@ let package = Package(
         .testTarget(
             name: "TenancyTests",
             dependencies: [
-                "TestSupport", "Consultores", "Conversations", "CustomerHealth", "Jobs", "Kernel", "Realtime", "Resilience", "Scheduling",
-                "Storage", "Tenancy", "Wire",
+                "TestSupport", "Consultores", "Conversations", "CustomerHealth", "Jobs", "Kernel", "Plans", "Realtime", "Resilience",
+                "Scheduling", "Storage", "Tenancy", "Wire",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
             ],

@@ -13,6 +13,7 @@ import Kernel
 import Logging
 import NIOCore
 import NIOPosix
+import Plans
 import Realtime
 import RedisBus
 import Resilience
@@ -34,6 +35,7 @@ struct Server {
     static let schema = Schema(
         StorageTables.all + IdentityTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all
             + BreakerTables.all + [WhatsAppNumber.table, PipedriveLink.table] + SchedulingTables.all + CustomerTables.all + SalesTables.all
+            + UsageTables.all
     )
 
     let settings: Settings
@@ -86,7 +88,9 @@ struct Server {
             tokens: tokens,
             guards: LoginGuard(settings.loginGuard),
             refreshGrace: settings.refreshGrace,
-            seal: seal
+            seal: seal,
+            codeSecret: try secretKey(),
+            seats: settings.plans.seats
         )
         try await directory.load()
         let welcome = try await firstTenant(directory)
@@ -108,6 +112,7 @@ struct Server {
         }
         let toldToPipedrive = pipedrive?.tenant
         let alarms = AlarmClock()
+        let mail = AccountMail.simulated(isProduction: settings.isProduction, logger)
         let presence = PresenceBook(grace: settings.presenceGrace, environment: environment)
         let tenants = Tenants(
             .init(
@@ -120,7 +125,10 @@ struct Server {
                 telemetry: telemetry,
                 isConnected: { presence.isPresent(.init(tenant: $0, user: $1)) },
                 consulting: assistant?.turns,
-                tellsPipedrive: { $0 == toldToPipedrive }
+                tellsPipedrive: { $0 == toldToPipedrive },
+                plans: settings.plans,
+                account: { directory.account($0) },
+                post: mail
             ),
             logger: logger,
             // Who could not be read back as they were stay awake.
@@ -131,6 +139,8 @@ struct Server {
 
         let desk = try await whatsAppParts(store, gate, directory, http, operations, seal, environment)
         operations.signals = desk.signals
+        operations.mail = mail
+        if settings.requiresVerifiedEmail { operations.mayChange = { directory.isVerified($0.user) } }
         operations.people = { tenant in
             let users = try? await directory.users(of: tenant)
             return (users ?? []).filter(\.isActive).map { Person(user: $0.id, name: $0.name) }
@@ -272,7 +282,8 @@ struct Server {
             environment: environment,
             logger: logger
         )
-        var members: [any Service] = [housekeeping, JobService(runner: runner), SignalService(signals: desk.signals)]
+        let letters = LetterService(api: api, logger: logger)
+        var members: [any Service] = [housekeeping, letters, JobService(runner: runner), SignalService(signals: desk.signals)]
         if let relay { members.append(relay) }
         if let kommo = settings.kommoDatabase, let tenant = await directory.tenants.first {
             members.append(KommoSync(configuration: kommo, tenant: tenant.id, operations: operations, logger: logger))
@@ -365,6 +376,10 @@ struct Server {
         api.browsers.strictTransportSeconds = settings.strictTransportSeconds
         api.chatSessions = settings.chatSessions
         api.publicHolds = settings.publicHolds
+        api.plans = settings.plans
+        api.defaultPlan = settings.defaultPlan
+        api.ownersChangePlans = settings.ownersChangePlans
+        api.requiresVerifiedEmail = settings.requiresVerifiedEmail
         api.isSimulated = settings.whatsapp == nil
         api.whatsappVerifyToken = settings.whatsappVerifyToken
         api.whatsappSignature = settings.whatsappAppSecret.map(WhatsAppSignature.init(appSecret:))
@@ -418,7 +433,8 @@ struct Server {
                     ownerEmail: settings.adminEmail,
                     ownerName: "Administrador",
                     password: password,
-                    byOperator: true
+                    byOperator: true,
+                    plan: settings.firstPlan
                 )
             } catch let error as Refusal {
                 throw StartupError("ADMIN_EMAIL, ADMIN_PASSWORD: the first user cannot be made: \(error.message)")

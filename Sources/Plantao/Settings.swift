@@ -5,11 +5,13 @@ import HTTPAPI
 import Identity
 import Integrations
 import Kernel
+import Plans
 import Realtime
 import RedisBus
 import Resilience
 import Storage
 import StoragePostgres
+import Wire
 
 /// The server's configuration, read from environment variables once, here. Every key stands in docs/configuration.md; a bad value stops the start with its
 /// name, what was given and what is allowed.
@@ -32,6 +34,12 @@ struct Settings {
     var adminEmail: String
     var adminPassword: String?
     var tenantName: String
+    var plans: PlanCatalogue
+    /// Of those who register, and of the first business.
+    var defaultPlan: PlanType
+    var firstPlan: PlanType
+    var ownersChangePlans: Bool
+    var requiresVerifiedEmail: Bool
     var apiKey: String?
     /// Users of HTTP Basic, as the contracts have them.
     var basicUsers: [(name: String, password: String)]
@@ -131,6 +139,9 @@ struct Settings {
         adminEmail = reader.text("ADMIN_EMAIL") ?? "admin@plantao.local"
         adminPassword = reader.text("ADMIN_PASSWORD")
         tenantName = reader.text("TENANT_NAME") ?? "Minha Empresa"
+        (plans, defaultPlan, firstPlan) = try Self.plans(reader)
+        ownersChangePlans = try reader.choice("PLAN_CHANGES", default: "owner", among: ["owner", "operator"]) == "owner"
+        requiresVerifiedEmail = try reader.choice("EMAIL_VERIFICATION", default: "optional", among: ["optional", "required"]) == "required"
         apiKey = reader.text("AUTHENTICATION_API_KEY")
         basicUsers = try (reader.text("BASIC_AUTH_USERS") ?? "").split(separator: ",").map { pair in
             let parts = pair.split(separator: ":", maxSplits: 1)
@@ -211,6 +222,30 @@ struct Settings {
         contractVariables = Dictionary(
             uniqueKeysWithValues: ["UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TOKEN", "BASIC_AUTH_USERS"].map { ($0, reader.text($0) != nil) }
         )
+    }
+
+    /// `PLANTAO_PLANS` is JSON, or the path of a file with it.
+    private static func plans(_ reader: EnvironmentReader) throws -> (PlanCatalogue, standard: PlanType, first: PlanType) {
+        func plan(_ name: String, _ usual: PlanType) throws -> PlanType {
+            let text = try reader.choice(name, default: usual.rawValue, among: PlanType.allCases.map(\.rawValue))
+            return PlanType(text) ?? usual
+        }
+        let (standard, first) = (try plan("DEFAULT_PLAN", .free), try plan("FIRST_PLAN", .enterprise))
+        guard let given = reader.text("PLANTAO_PLANS") else { return (.standard, standard, first) }
+        var text = given
+        if !given.hasPrefix("{") {
+            guard let read = try? String(contentsOfFile: given, encoding: .utf8) else {
+                throw StartupError("PLANTAO_PLANS: '\(given)' is neither a JSON object nor a file that can be read.")
+            }
+            text = read
+        }
+        do {
+            return (try PlanCatalogue.standard.changed(by: JSON.parse(text)), standard, first)
+        } catch let error as PlanCatalogue.Invalid {
+            throw StartupError("PLANTAO_PLANS: \(error.description).")
+        } catch {
+            throw StartupError("PLANTAO_PLANS: not JSON (\(error)); write {\"free\": {\"appointments\": 50, \"clients\": null}}.")
+        }
     }
 
     private static func loginGuard(_ reader: EnvironmentReader) throws -> LoginGuard.Settings {

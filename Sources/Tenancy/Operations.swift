@@ -1,5 +1,6 @@
 package import Consultores
 package import Conversations
+package import Jobs
 package import Kernel
 package import Realtime
 import Scheduling
@@ -21,6 +22,10 @@ package struct Operations: Sendable {
     let visitorPace = VisitorPace()
     /// What customers see of us beside messages; `nil` where nobody is to see anything.
     package var signals: CustomerSignals?
+    /// Whether somebody has proved all that is asked for before they change anything. REST asks at its own door, where some addresses are open all the same.
+    package var mayChange: @Sendable (Principal) -> Bool = { _ in true }
+    /// Takes messages that are to be sent.
+    package var mail: @Sendable ([OutgoingMessage], TenantID) -> Void = { _, _ in }
     /// The users of a business, as a note may name them.
     package var people: @Sendable (TenantID) async -> [Person] = { _ in [] }
 
@@ -253,6 +258,7 @@ package struct Operations: Sendable {
         if method == "echo" { return data.bytes }
         guard !principal.isGuest else { throw .visitorOnly }
         if let visit = Visit(principal) { return try await call(method, data, by: principal, visit) }
+        guard mayChange(principal) else { throw .emailUnverified }
         if ClientCalls.methods.contains(method) { return try await callClients(method, data, by: principal) }
         if method == "notice.post" {
             let (text, key) = try Notice.fields(data)

@@ -1,7 +1,9 @@
 package import Consultores
 package import Conversations
 import CustomerHealth
+package import Jobs
 package import Kernel
+package import Plans
 package import Resilience
 import Sales
 package import Scheduling
@@ -23,6 +25,9 @@ package actor TenantCell {
     private var board: NoticeBoard
     let gate: Gate
     let environment: Environment
+    /// How much of its plan the business has used.
+    var meter: UsageMeter
+    let post: @Sendable ([OutgoingMessage], TenantID) -> Void
     private let alarms: AlarmClock
     private let breakers: BreakerBoard?
     private let tracer: Tracer?
@@ -53,6 +58,10 @@ package actor TenantCell {
         package let consulting: (any Consulting)?
         /// Whether a business's hand-offs are told to Pipedrive.
         package let tellsPipedrive: @Sendable (TenantID) -> Bool
+        package let plans: PlanCatalogue
+        package let account: @Sendable (TenantID) -> AccountStanding
+        /// Takes what is to be sent once the change that it belongs to is on disk.
+        package let post: @Sendable ([OutgoingMessage], TenantID) -> Void
 
         package init(
             gate: Gate,
@@ -64,9 +73,15 @@ package actor TenantCell {
             telemetry: Telemetry = Telemetry(),
             isConnected: @escaping @Sendable (TenantID, UserID) -> Bool = { _, _ in false },
             consulting: (any Consulting)? = nil,
-            tellsPipedrive: @escaping @Sendable (TenantID) -> Bool = { _ in false }
+            tellsPipedrive: @escaping @Sendable (TenantID) -> Bool = { _ in false },
+            plans: PlanCatalogue = .standard,
+            account: @escaping @Sendable (TenantID) -> AccountStanding = { _ in .unlimited },
+            post: @escaping @Sendable ([OutgoingMessage], TenantID) -> Void = { _, _ in }
         ) {
             self.tellsPipedrive = tellsPipedrive
+            self.plans = plans
+            self.account = account
+            self.post = post
             self.gate = gate
             self.store = store
             self.environment = environment
@@ -107,6 +122,15 @@ package actor TenantCell {
             settings: surroundings.settings,
             loaded: conversations
         )
+        let meter = UsageMeter(
+            tenant: tenant,
+            rows: try await UsageMeter.rows(of: tenant, from: surroundings.store),
+            clients: try await StoredClients.listed(tenant, from: surroundings.store),
+            zone: book.rules.zone,
+            now: surroundings.environment.now(),
+            catalogue: surroundings.plans,
+            account: surroundings.account
+        )
         let calendar = Calendar(executor: turn, tenant: tenant, loaded: book)
         let hasCustomers = try await Self.hasCustomers(tenant, surroundings.store)
         let cell = TenantCell(
@@ -116,6 +140,7 @@ package actor TenantCell {
             desk: desk,
             calendar: calendar,
             board: board,
+            meter: meter,
             hasCustomers: hasCustomers,
             surroundings
         )
@@ -132,9 +157,12 @@ package actor TenantCell {
         desk: ConversationDesk,
         calendar: Calendar,
         board: NoticeBoard,
+        meter: UsageMeter,
         hasCustomers: Bool,
         _ surroundings: Surroundings
     ) {
+        self.meter = meter
+        post = surroundings.post
         self.hasCustomers = hasCustomers
         store = surroundings.store
         self.tenant = tenant
@@ -155,7 +183,7 @@ package actor TenantCell {
 
     // MARK: Turns
 
-    private func commit(_ change: Change) -> Ticket {
+    func commit(_ change: Change) -> Ticket {
         let ticket = gate.enqueue(change, activation)
         let (deadline, consultations) = desk.assumeIsolated { desk in
             let (begun, cancelled) = desk.takeConsultations()
@@ -164,6 +192,7 @@ package actor TenantCell {
         if let deadline { alarms.set(tenant, at: deadline) }
         if let deadline = calendar.assumeIsolated({ $0.nextDeadline }) { alarms.set(tenant, at: deadline) }
         if let portfolio { alarms.set(tenant, at: portfolio.nextDue) }
+        alarms.set(tenant, at: meter.periodEnd)
         if let (begun, cancelled) = consultations, let consulting {
             for (turn, conversation) in cancelled { consulting.cancelled(turn, of: conversation, tenant: tenant) }
             for request in begun { consulting.began(request, tenant: tenant, after: ticket) }
@@ -195,9 +224,18 @@ package actor TenantCell {
     func onCalendar<T: Sendable>(_ body: @Sendable (isolated Calendar) -> Calendar.Decision<T>) -> Pending<T> {
         let span = turnBegins("calendar")
         defer { turnEnds(span) }
-        let (answer, change) = calendar.assumeIsolated(body)
+        let moment = environment.moment()
+        meterIsNow(moment)
+        let allowance = meter.allowance
+        let (decision, made) = calendar.assumeIsolated { calendar in
+            calendar.lend(allowance)
+            let decision = body(calendar)
+            return (decision, calendar.giveBack())
+        }
+        meter.made(made)
         // What was due is done whether or not the command is refused.
-        return Pending(answer, commit(change))
+        var change = decision.change
+        return Pending(decision.answer, commit(metered(&change, moment)))
     }
 
     private func turnBegins(_ name: String) -> Span? { tracer.flatMap { tracer in Trace.current.map { tracer.begin("turn \(name)", in: $0) } } }
@@ -219,10 +257,14 @@ package actor TenantCell {
         let moment = environment.moment()
         let calendar = calendar
         let scores = portfolioTimePassed(moment)
+        meterIsNow(moment)
+        var usage = Change()
+        let told = metered(&usage, moment)
         return onDesk { desk in
             var change = desk.timePassed(moment)
             change.append(calendar.assumeIsolated { $0.timePassed(moment) })
             change.append(scores)
+            change.append(told)
             return ((), change)
         }
     }
@@ -579,6 +621,9 @@ package actor TenantCell {
         case .booking(let slug):
             let moment = environment.moment()
             return calendar.assumeIsolated { $0.bookingSnapshot(slug, moment) }
+        case .usage:
+            meterIsNow(environment.moment())
+            return meter.json
         case .health: return portfolio?.customers.snapshot()
         case .sales: return portfolio?.sales.snapshot()
         }

@@ -745,6 +745,47 @@ def _tour_of_clients(owner):
     line.abort()
 
 
+def _tour_of_accounts(office, owner, anybody):
+    from test_account import code
+
+    ana = anybody.register("conta@example.com", "Senha123!", template_type="service_table", whatsapp_number="+5511999999999", business_name="Conta")
+    digits = code(office, "conta@example.com")
+    ana.call("POST", "/api/users/verify-email", json={"code": "000000" if digits != "000000" else "000001"}, expect=400)
+    ana.call("POST", "/api/users/verify-email/resend", expect=429)
+    ana.post("/api/users/verify-email", {"code": digits})
+    ana.post("/api/users/verify-email/resend")
+    assert ana.get("/api/users/profile")["is_verified"] is True
+    ana.put("/api/users/profile", {"business_name": "Conta Nova", "timezone": "America/Manaus"})
+    ana.call("PUT", "/api/users/profile", json={"email": ADMIN_EMAIL}, expect=409)
+    ana.post("/api/users/change-password", {"current_password": "Senha123!", "new_password": "Outra#2026ok"})
+    anybody.post("/api/auth/forgot-password", {"email": "conta@example.com"}, expect=202)
+    reset = {"email": "conta@example.com", "code": code(office, "conta@example.com", subject="nova senha"), "new_password": "Senha123!"}
+    anybody.post("/api/auth/reset-password", reset)
+    anybody.call("POST", "/api/auth/reset-password", json=reset, expect=400)
+    ana = anybody.login("conta@example.com", "Senha123!")
+
+    session, line = owner.contract.session(), RawSocket(owner.server.host, owner.server.port)
+    for command in ({"id": 1, "connect": {"token": ana.token}}, {"id": 2, "subscribe": {"channel": "usage"}}):
+        session.said(command)
+        line.send(json.dumps(command))
+    _until(line, session, lambda frame: frame.get("id") == 2)
+    for number in range(2):
+        ana.post("/api/staff", {"name": f"P{number}"}, expect=201)
+    ana.call("POST", "/api/staff", json={"name": "P"}, expect=402)
+    for event in ("usage.changed", "usage.alert"):
+        if event not in session.contract.messages:
+            _until(line, session, lambda frame: frame.get("push", {}).get("pub", {}).get("data", {}).get("type") == event)
+    ana.get("/api/users/usage")
+    assert ana.post("/api/users/upgrade-plan", {"plan_type": "PRO"})["changed"]
+    _until(line, session, lambda frame: frame.get("push", {}).get("pub", {}).get("data", {}).get("type") == "plan.changed")
+    line.abort()
+    ana.get("/api/users/plans")
+    slug = ana.get("/api/users/profile")["slug"]
+    owner.put(f"/api/v1/plans/{slug}", {"plan_type": "starter"})
+    ana.call("PUT", f"/api/v1/plans/{slug}", json={"plan_type": "pro"}, expect=403)
+    owner.call("PUT", "/api/v1/plans/ninguem", json={"plan_type": "pro"}, expect=404)
+
+
 def _tour_of_operators(owner, viewer, anybody):
     for path in ("/", "/health", "/info", "/metrics"):
         anybody.call("GET", path, expect=200)
@@ -843,6 +884,7 @@ def test_what_passes_in_a_live_session_is_as_described_and_nothing_is_described_
     _tour_of_pipedrive(offices, seen)
     _tour_of_bookings(office, owner, anybody)
     _tour_of_clients(owner)
+    _tour_of_accounts(office, owner, anybody)
     _tour_of_operators(owner, viewer, anybody)
     _subscribed_late(own_postgres, offices, seen)
     _cut_off_for_not_reading(office, seen)
@@ -868,7 +910,7 @@ def _addresses():
     for path, item in document("openapi.yaml")["paths"].items():
         id = "1" if path.startswith(("/consultor", "/protocolo")) else "00000000-0000-7000-8000-000000000000"
         for method, operation in item.items():
-            yield method.upper(), path.replace("{id}", id).replace("{channel}", "notices"), operation
+            yield method.upper(), path.replace("{id}", id).replace("{channel}", "notices").replace("{slug}", "minha-empresa"), operation
 
 
 def test_the_credentials_that_openapi_names_are_those_that_are_asked_for(offices):

@@ -6,6 +6,7 @@ import Jobs
 import Kernel
 import Logging
 import NIOEmbedded
+import Plans
 import Realtime
 import Resilience
 import Scheduling
@@ -84,7 +85,7 @@ final class House: Sendable {
             directory: directory.path,
             schema: Schema(
                 StorageTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all + BreakerTables.all
-                    + SchedulingTables.all + CustomerTables.all
+                    + SchedulingTables.all + CustomerTables.all + UsageTables.all
             )
         )
         journal = FragileJournal(store: sqlite)

@@ -5,6 +5,7 @@ import Kernel
 import Logging
 import NIOCore
 import NIOEmbedded
+import Plans
 import Realtime
 import Scheduling
 import Storage
@@ -118,7 +119,7 @@ final class SessionFixture: Sendable {
             directory: directory.path,
             schema: Schema(
                 StorageTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all + SchedulingTables.all
-                    + CustomerTables.all
+                    + CustomerTables.all + UsageTables.all
             )
         )
         shelf = Shelf(store: sqlite)

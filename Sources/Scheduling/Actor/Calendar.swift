@@ -104,6 +104,29 @@ package actor Calendar {
         return settled(moment)
     }
 
+    // MARK: What the plan allows
+
+    /// For the turn that comes.
+    package func lend(_ allowance: Allowance) { book.allowance = allowance }
+    /// What the turn has made.
+    package func giveBack() -> [Allowance.Thing: Int] {
+        defer { book.allowance = .unlimited }
+        var made = book.allowance.made
+        made[.client] = book.clients.takeListedMoved()
+        return made
+    }
+
+    /// How much there is of what is limited.
+    package var standing: (services: Int, staff: Int) { (book.services.count, book.staff.count) }
+    package var zone: Zone { book.rules.zone }
+
+    /// Whether one more of these may be made; counts it.
+    private func admit(_ thing: Allowance.Thing) -> Refusal? {
+        do throws(Refusal) { try book.allowance.check(thing) } catch { return error }
+        book.allowance.take(thing)
+        return nil
+    }
+
     // MARK: What the business is made of. Each is a row and the news of it.
 
     package func govern(_ rules: BookingRules, _ moment: Moment) -> Decision<[UInt8]> {
@@ -125,6 +148,7 @@ package actor Calendar {
     }
 
     package func put(_ service: Service) -> Decision<Service> {
+        if book.services[service.id] == nil, let refusal = admit(.service) { return (.failure(refusal), Change()) }
         var service = service
         let row = service.image(tenant: tenant)
         book.services[service.id] = service.removedAt == nil ? service : nil
@@ -152,6 +176,7 @@ package actor Calendar {
     }
 
     package func put(_ member: StaffMember) -> Decision<StaffMember> {
+        if !book.staff.contains(where: { $0.id == member.id }), let refusal = admit(.staff) { return (.failure(refusal), Change()) }
         var member = member
         let row = member.image(tenant: tenant)
         if let index = book.staff.firstIndex(where: { $0.id == member.id }) {

@@ -1,0 +1,61 @@
+import Foundation
+import HTTPAPI
+import Identity
+import Jobs
+import Kernel
+import Logging
+import Plans
+import ServiceLifecycle
+import Wire
+
+extension Directory {
+    /// What is known of a business's account where its usage is counted.
+    nonisolated func account(_ id: TenantID) -> AccountStanding {
+        guard let tenant = business(id) else { return .unlimited }
+        let people = people(of: id)
+        return AccountStanding(
+            plan: tenant.plan,
+            anchor: tenant.createdAt,
+            businessName: tenant.name,
+            users: people.active,
+            owners: people.owners
+        )
+    }
+}
+
+extension PlanCatalogue {
+    /// Whether a plan has room for one more active user.
+    var seats: @Sendable (PlanType, Int) -> Refusal? {
+        { plan, used in
+            guard let limit = self[plan][.users], used >= limit else { return nil }
+            return .planLimit(
+                Usage.Denial(resource: .users, limit: limit, used: used, resetsAt: nil),
+                plan: plan,
+                upgradeTo: upgrade(from: plan, for: .users)
+            )
+        }
+    }
+}
+
+struct LetterService: Service {
+    let api: API
+    let logger: Logger
+
+    func run() async throws { await cancelWhenGracefulShutdown { await api.letters.run(api, logger: logger) } }
+}
+
+enum AccountMail {
+    /// Stands in for the e-mail queue: what would be sent is said in the log, outside of production with its text.
+    static func simulated(isProduction: Bool, _ logger: Logger) -> @Sendable ([OutgoingMessage], TenantID) -> Void {
+        { messages, tenant in
+            for message in messages {
+                var metadata: Logger.Metadata = ["tenant": "\(tenant)", "queue": "\(message.queue.rawValue)"]
+                if !isProduction {
+                    metadata["recipient"] = "\(message.recipient)"
+                    metadata["payload"] = "\(message.payload)"
+                }
+                logger.notice("an e-mail was simulated", metadata: metadata)
+            }
+        }
+    }
+}
