@@ -369,11 +369,14 @@ def test_whoever_wants_to_be_forgotten_is(shop):
         shop.book("+5511988887777", ago(10 + 30 * number), end="complete", name=secret, client_email="secreta@example.com", notes="nota secreta", internal_notes="interno secreto")
     coming = shop.book("+5511988887777", at(weekday(), 9), name=secret)
     path = f"{BASE}/{made['id']}"
+    wish = {"service_id": shop.cut, "from": at(weekday(), 9), "until": at(weekday(), 10), "client_name": secret, "client_whatsapp": "(11) 8888-7777"}
+    waits = [api.post("/api/appointments/waitlist", wish, expect=201) for _ in range(2)]
+    api.call("DELETE", f"/api/appointments/waitlist/{waits[0]['id']}", expect=200)
     assert api.call("DELETE", path, erase="true").json()["code"] == "client_has_appointments"
     assert api.get(path)["name"] == secret and api.get(f"/api/appointments/{coming['id']}")["client_name"] == secret, "refused before anything is forgotten"
     api.call("DELETE", path, erase="true", force="true", expect=204)
     shop.office.server.restart()
-    left = json.dumps([api.get("/api/appointments/", per_page=200), api.get(f"{path}/history", per_page=200), api.get(f"{BASE}/"), api.get(f"{BASE}/duplicates")], ensure_ascii=False)
+    left = json.dumps([api.get("/api/appointments/", per_page=200), api.get(f"{path}/history", per_page=200), api.get(f"{BASE}/"), api.get(f"{BASE}/duplicates"), api.get("/api/appointments/waitlist")], ensure_ascii=False)
     assert "ecret" not in left and "888887777" not in left and "988887777" not in left and "egredo" not in left
     theirs = api.get("/api/appointments/", client_id=made["id"])
     assert theirs["total"] == 4 and {a["client_name"] for a in theirs["appointments"]} == {"Cliente removido"}
@@ -424,13 +427,21 @@ def test_whoever_writes_is_a_client_and_the_one_that_they_were(office):
     visitor.post(f"/api/v1/conversations/{chat['conversation_id']}/messages", {"text": "Tem alguém?"}, expect=201)
     ze = shop.list(source="webchat")
     assert ze["total"] == 1 and ze["clients"][0]["name"] == "Visitante Zé" and ze["clients"][0]["whatsapp"] is None
+    # Whoever wrote before they were a client, as one who was removed: what they said is theirs by the number, and writing anew brings nobody back twice.
+    ana = new_number()
+    office.says(ana, "Oi")
+    office.conversation(ana)
+    first = shop.of(ana)
+    shop.api.call("DELETE", f"{BASE}/{first['id']}", erase="true", expect=204)
+    again = shop.client("Ana", f"+{ana}")
+    assert again["id"] != first["id"] and shop.api.get(f"{BASE}/{again['id']}/history", type="conversation")["total"] == 1
     # They are told apart no longer.
     merged = shop.api.post(f"{BASE}/{ze['clients'][0]['id']}/merge", {"into": joao["id"]})
     assert shop.api.get(f"{BASE}/{merged['id']}/history", type="conversation")["total"] == 2
     office.server.restart()
     office.says("551187654321", "De novo")
     eventually("the message", lambda: any(m["text"] == "De novo" for m in shop.api.all_messages(office.conversation("551187654321")["id"])))
-    assert shop.list()["total"] == 1
+    assert shop.list()["total"] == 2
 
 
 def test_a_hundred_who_book_at_once_under_one_number_are_one_client(office):
@@ -504,6 +515,26 @@ def test_agents_see_clients_change_live_and_change_them_by_rpc(office):
 
 
 # MARK: When things fail
+
+
+def test_what_was_kept_before_numbers_had_one_form_is_found_and_counted(offices, database):
+    """Rows of a version that had no counts, and kept a number's digits as they were written."""
+    office = offices(DATABASE_URL=database.url)
+    shop = Shop(office)
+    first, second = shop.client("Ana", "+5511988887777"), shop.client("Ana de novo", "+5511977770000")
+    shop.book("+5511988887777", ago(10), end="complete")
+    eventually("the rows", lambda: len(database.values("SELECT id FROM clients")) == 2 and database.values("SELECT total_appointments FROM clients ORDER BY 1") == [0, 1])
+    office.server.stop()
+    database.sql("UPDATE clients SET tally = NULL, visits = NULL, total_appointments = NULL, last_visit_ms = NULL, steady_score = NULL, revision = NULL, is_active = NULL, email_key = NULL")
+    database.sql("UPDATE clients SET found_by = '1188887777', whatsapp = '(11) 8888-7777' WHERE id = %s", first["id"])
+    database.sql("UPDATE clients SET found_by = '5511988887777', whatsapp = '5511988887777' WHERE id = %s", second["id"])
+    office.server.start()
+    groups = shop.api.get(f"{BASE}/duplicates")
+    assert [(g["reason"], g["value"], len(g["clients"])) for g in groups["items"]] == [("whatsapp", "+5511988887777", 2)]
+    assert shop.list(is_active="true", max_appointments=0, is_regular_customer="false", min_frequency_score=0)["total"] == 2
+    assert shop.book("+5511988887777", at(weekday(), 9))["client_id"] == first["id"], "whoever was there first"
+    client = shop.api.get(f"{BASE}/{first['id']}")
+    assert (client["total_appointments"], client["completed_appointments"], client["total_spent"]) == (2, 1, 50)
 
 
 def test_whoever_books_while_the_database_is_away_is_booked(offices, own_postgres):

@@ -45,7 +45,7 @@ import Testing
                 if let before = clients[client.id] { #expect(client.version > before.version) }
                 clients[client.id] = Client(Row(values + [.integer(client.version)]))
             }
-            book.forgetClients(before: clock.now - ClientLedger.lingers)
+            book.forgetClients(at: clock.now)
         }
 
         mutating func turn<T>(_ body: (inout CalendarBook, Moment) throws(Refusal) -> T) throws(Refusal) -> T {

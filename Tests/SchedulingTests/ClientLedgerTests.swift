@@ -108,25 +108,13 @@ import Testing
         }
         diary.book.clients.isWhole = false
         _ = diary.book.clients.taken()
-        diary.book.forgetClients(before: diary.clock.now)
+        diary.book.forgetClients(at: diary.clock.now)
         #expect(diary.book.clients.count == ClientLedger.kept + 11, "nobody who was just touched")
-        diary.clock.advance(by: .seconds(3600))
-        var ledger = diary.book.clients
-        ledger.forget(before: diary.clock.now) { [booked.client] }
-        // The bound has doubled since the last time.
-        #expect(ledger.count == ClientLedger.kept + 11)
-        for number in 0..<(ClientLedger.kept + 20) {
-            var client = try #require(diary.book.clients[booked.client])
-            client = Client(
-                id: diary.moment.id(),
-                ClientProfile(name: "M", whatsapp: "+55219\(10_000_000 + number)"),
-                zone: diary.book.rules.zone,
-                at: diary.clock.now
-            )
-            ledger.adopt(client, at: diary.clock.now - .seconds(1800))
-        }
-        ledger.forget(before: diary.clock.now) { [booked.client] }
-        #expect(ledger.count == 1 && ledger.has(booked.client))
-        #expect(!ledger.knows(key: "5511910000001"))
+        diary.clock.advance(by: ClientLedger.lingers + .milliseconds(1))
+        let other = try #require(diary.book.clients.known.values.map(\.id).filter { $0 != booked.client }.sorted().first)
+        let renamed = try diary.book.changeClient(other, by: staff, diary.moment) { profile, _ throws(Refusal) in profile.name = "X" }
+        diary.book.forgetClients(at: diary.clock.now)
+        #expect(Set(diary.book.clients.known.keys) == [booked.client, other], "who has an appointment, and who was just asked for")
+        #expect(diary.book.clients.knows(key: try #require(renamed.key)) && !diary.book.clients.knows(key: "5511910000009"))
     }
 }

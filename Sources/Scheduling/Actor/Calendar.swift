@@ -231,7 +231,7 @@ package actor Calendar {
             )
         }
         for record in records { change.rows.append(record.image(tenant: tenant)) }
-        book.forgetClients(before: moment.now - ClientLedger.lingers)
+        book.forgetClients(at: moment.now)
         let changed = effects.appointments.compactMap { book.appointments[$0] }
         for appointment in changed.filter({ !$0.status.isBlocking }) + changed.filter(\.status.isBlocking) {
             change.rows.append(appointment.image(tenant: tenant))

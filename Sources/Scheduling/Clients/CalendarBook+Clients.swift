@@ -94,9 +94,9 @@ extension CalendarBook {
     }
 
     /// Lets clients go of whom there is nothing here and whom nobody has asked for lately.
-    mutating func forgetClients(before time: Timestamp) {
+    mutating func forgetClients(at now: Timestamp) {
         let appointments = appointments
-        clients.forget(before: time) { Set(appointments.values.map(\.client)) }
+        clients.forget(at: now) { Set(appointments.values.map(\.client)) }
     }
 
     // MARK: Changing
@@ -282,8 +282,16 @@ extension CalendarBook {
                 _ = put(own, .updated, ["whatsapp"], by: .customer, moment)
             }
         } else if news.isNew {
-            if let known, known.isListed {
-                if known.contact == nil { link(known, news.contact, moment) }
+            if var known, known.mergedInto == nil {
+                guard known.removedAt != nil else {
+                    if known.contact == nil { link(known, news.contact, moment) }
+                    return
+                }
+                // They were removed, and are back.
+                known.removedAt = nil
+                known.isActive = true
+                known.contact = news.contact
+                _ = put(known, .restored, by: .customer, moment)
             } else {
                 _ = make(
                     ClientProfile(name: news.name, whatsapp: number, source: news.source),

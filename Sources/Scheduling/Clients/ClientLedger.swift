@@ -19,7 +19,8 @@ package struct ClientLedger: Sendable {
     private var touched: [ClientID: Timestamp] = [:]
     /// Nobody is anywhere else: nothing need be read.
     package var isWhole = true
-    private var sweepAt = Self.kept
+    /// When those may go again whom nobody asks for.
+    private var nextSweep = Timestamp(milliseconds: 0)
 
     /// Whose rows have changed, and what is to be written of it.
     private(set) var changed: [ClientID] = []
@@ -31,6 +32,7 @@ package struct ClientLedger: Sendable {
     package static let kept = 2000
     /// For longer than any reading may take: what was read before a change must not come in after it.
     package static let lingers = Duration.seconds(600)
+    private static let sweepsEvery = Duration.seconds(60)
     private static let maxFree = 10_000
 
     package init() {}
@@ -75,15 +77,16 @@ package struct ClientLedger: Sendable {
         if let contact = client.contact, byContact[contact] == client.id { byContact[contact] = nil }
     }
 
-    /// Lets those go whom nobody has asked for lately, once there are many.
-    mutating func forget(before time: Timestamp, keeping pinned: () -> Set<ClientID>) {
-        guard !isWhole, known.count > sweepAt else { return }
+    /// Lets those go whom nobody has asked for lately, where there are many.
+    mutating func forget(at now: Timestamp, keeping pinned: () -> Set<ClientID>) {
+        guard !isWhole, known.count > Self.kept, now >= nextSweep else { return }
+        nextSweep = now + Self.sweepsEvery
+        let time = now - Self.lingers
         let pinned = pinned()
         for (id, at) in touched where at < time && !pinned.contains(id) && !changed.contains(id) {
             if let client = known.removeValue(forKey: id) { unindex(client) }
             touched[id] = nil
         }
-        sweepAt = max(Self.kept, known.count * 2)
     }
 
     // MARK: Finding

@@ -78,6 +78,7 @@ package enum SchedulingTables {
             Index("clients_by_key", on: ["tenant_id", "found_by"]), Index("clients_by_email", on: ["tenant_id", "email_key"], since: 16),
             Index("clients_by_contact", on: ["tenant_id", "contact_id"], since: 16),
             Index("clients_by_merger", on: ["tenant_id", "merged_into"], since: 16),
+            Index("clients_by_name", on: ["tenant_id", "search_text", "id"], since: 16),
             Index("clients_by_update", on: ["tenant_id", "updated_at", "id"], since: 16),
             Index("clients_by_creation", on: ["tenant_id", "created_at", "id"], since: 16),
             Index("clients_by_last_appointment", on: ["tenant_id", "last_appointment_at", "id"], since: 16),

@@ -111,7 +111,8 @@ package struct ClientFilter: Sendable, Equatable {
     func order(at now: Timestamp) -> (sql: String, arguments: [SQLValue]) {
         let way = isDescending ? "DESC" : "ASC"
         switch sort {
-        case .name: return ("\(SearchText.sql("name")) \(way), id \(way)", [])
+        // It begins with the name, without accents and case.
+        case .name: return ("search_text \(way), id \(way)", [])
         case .created, .updated: return ("\(sort.rawValue) \(way), id \(way)", [])
         case .first, .last: return ("CASE WHEN \(sort.rawValue) IS NULL THEN 1 ELSE 0 END, \(sort.rawValue) \(way), id \(way)", [])
         case .appointments: return ("COALESCE(total_appointments, 0) \(way), id \(way)", [])

@@ -26,9 +26,10 @@ enum StoredClients {
         return found
     }
 
-    /// Those of a key, and those whom they were merged into.
-    static func of(key: String, _ tenant: TenantID, from store: any Store) async throws(Refusal) -> [Client] {
-        let forms = Client.storedKeys(key)
+    /// Those of some keys, and those whom they were merged into.
+    static func of(keys: [String], _ tenant: TenantID, from store: any Store) async throws(Refusal) -> [Client] {
+        let forms = keys.flatMap(Client.storedKeys)
+        guard !forms.isEmpty else { return [] }
         let found = try await read("found_by IN (\(places(forms.count)))", forms.map { .text($0) }, tenant, from: store)
         return found + (try await of(found.compactMap(\.mergedInto), tenant, from: store))
     }

@@ -17,16 +17,16 @@ extension Operations {
         if !missing.isEmpty { await cell.adopt(try await StoredClients.of(missing, cell.tenant, from: store)) }
     }
 
-    /// Whoever has a key, or that nobody has it.
-    func bringIn(key: String, _ cell: TenantCell) async throws(Refusal) {
-        guard await !cell.knows(key: key) else { return }
-        let found: [Client]
-        do throws(Refusal) { found = try await StoredClients.of(key: key, cell.tenant, from: store) } catch {
+    /// Whoever has these keys, or that nobody has them.
+    func bringIn(keys: [String], _ cell: TenantCell) async throws(Refusal) {
+        let missing = await cell.unknown(keys: keys)
+        guard !missing.isEmpty else { return }
+        var found: [Client] = []
+        do throws(Refusal) { found = try await StoredClients.of(keys: missing, cell.tenant, from: store) } catch {
             // An appointment is worth more than that nobody is there twice: while the store is away whoever is not known is new. The duplicates show them.
             guard error.kind == .unavailable else { throw error }
-            return await cell.adopt([], free: [key])
         }
-        await cell.adopt(found, free: [key])
+        await cell.adopt(found, free: missing)
     }
 
     /// Decides, and reads who is wanted in between. A series, or a change of several things, may want to know more than one.
@@ -38,7 +38,7 @@ extension Operations {
             attempts += 1
             guard refusal.code == "client_unread", attempts < 6 else { throw refusal }
             if let key = refusal.facts["key"] {
-                try await bringIn(key: key, cell)
+                try await bringIn(keys: [key], cell)
             } else if let id = refusal.facts["client_id"].flatMap({ ClientID($0) }) {
                 try await bringIn(clients: [id], cell)
                 guard await cell.missing([id]).isEmpty else { throw .notFound(.client) }
@@ -50,9 +50,7 @@ extension Operations {
 
     /// Who the people are that write, before they do: of those who are new to the conversations, the clients with their numbers.
     func bringIn(clientsOf identities: [ContactIdentity], _ cell: TenantCell) async throws(Refusal) {
-        for number in Set(identities.flatMap { $0.waIDs.prefix(1) }) {
-            if let key = PhoneNumber.canonical("+\(number)") { try await bringIn(key: key, cell) }
-        }
+        try await bringIn(keys: Set(identities.compactMap { $0.waIDs.first.flatMap { PhoneNumber.canonical("+\($0)") } }).sorted(), cell)
     }
 
     /// Two contacts may be about to become one, and with them their clients, whose appointments go along.

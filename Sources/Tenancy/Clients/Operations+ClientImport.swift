@@ -37,7 +37,7 @@ extension Operations {
         for start in stride(from: 0, to: lines.count, by: Self.importStep) {
             let some = Array(lines[start..<min(start + Self.importStep, lines.count)])
             outcomes += try await tenants.use(principal.tenant) { cell throws(Refusal) in
-                try await bringIn(keys: Set(some.compactMap(Self.key)), cell)
+                try await bringIn(keys: Set(some.compactMap(Self.key)).sorted(), cell)
                 return try await cell.book { book, moment throws(Refusal) in
                     some.map { ($0.number, Self.bring($0, into: &book, by: author, moment)) }
                 }.committed()
@@ -107,10 +107,6 @@ extension Operations {
         } catch {
             return .refused(error.fields.isEmpty ? [.init(["line"], error.message, type: error.code)] : error.fields)
         }
-    }
-
-    private func bringIn(keys: Set<String>, _ cell: TenantCell) async throws(Refusal) {
-        for key in keys.sorted() { try await bringIn(key: key, cell) }
     }
 
     // MARK: Out

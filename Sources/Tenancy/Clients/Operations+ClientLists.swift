@@ -75,20 +75,22 @@ extension Operations {
     package func clientAnalytics(_ tenant: TenantID) async throws(Refusal) -> [UInt8] {
         let (now, zone) = (now, try await bookingZone(tenant))
         let listed = "FROM clients WHERE tenant_id = ? AND removed_at IS NULL AND merged_into IS NULL"
-        func number(_ condition: String, _ arguments: [SQLValue] = []) async throws(Refusal) -> Int {
-            try await count("SELECT COUNT(*) \(listed)\(condition)", [.id(tenant)] + arguments, tenant)
-        }
-        let total = try await number("")
-        let active = try await number(" AND COALESCE(is_active, TRUE) = TRUE")
-        let booked = try await number(" AND total_appointments > 0")
-        let appointments = try await count("SELECT SUM(total_appointments) \(listed)", [.id(tenant)], tenant)
         let (regular, present) = ClientFilter.regular(at: now)
-        let regulars = try await number(" AND \(regular)", present)
-        let vips = try await number(" AND is_vip = TRUE")
-        let lost = try await number(
-            " AND visits > 0 AND last_visit_ms < ?",
-            [.integer(now.milliseconds - ClientMetrics.regularWithin)]
+        let conditions = [
+            "COALESCE(is_active, TRUE) = TRUE", "total_appointments > 0", regular, "is_vip = TRUE", "visits > 0 AND last_visit_ms < ?",
+        ]
+        let sums = conditions.map { "SUM(CASE WHEN \($0) THEN 1 ELSE 0 END)" } + ["SUM(total_appointments)"]
+        let counted = try await store.rows(
+            Query(
+                "SELECT COUNT(*), \(sums.map { "CAST(\($0) AS BIGINT)" }.joined(separator: ", ")) \(listed)",
+                present + [.integer(now.milliseconds - ClientMetrics.regularWithin), .id(tenant)],
+                kinds: Array(repeating: .integer, count: 2 + conditions.count),
+                tenant: tenant
+            )
         )
+        var row = counted.first ?? Row(Array(repeating: .null, count: 2 + conditions.count))
+        func next() -> Int { Int(row.optionalInteger() ?? 0) }
+        let (total, active, booked, regulars, vips, lost, appointments) = (next(), next(), next(), next(), next(), next(), next())
         var frequent = ClientFilter()
         (frequent.sort, frequent.isDescending, frequent.minAppointments) = (.score, true, 1)
         let most = try await clients(frequent, at: now, limit: 10, offset: 0, tenant)
@@ -184,6 +186,8 @@ extension Operations {
         // Those of whoever was merged into them are theirs.
         let theirs = "(SELECT id FROM clients WHERE tenant_id = ? AND (id = ? OR merged_into = ?))"
         let contacts = "(SELECT contact_id FROM clients WHERE tenant_id = ? AND (id = ? OR merged_into = ?) AND contact_id IS NOT NULL)"
+        // Whoever wrote under their number before they were a client.
+        let numbers = client.whatsapp.flatMap(PhoneNumber.canonical).map(PhoneNumber.forms) ?? [""]
         let who: [SQLValue] = [.id(tenant), .id(id), .id(id)]
         var parts: [(sql: String, arguments: [SQLValue])] = []
         for kind in HistoryKind.allCases where kinds.contains(kind) {
@@ -200,9 +204,9 @@ extension Operations {
                     (
                         """
                         SELECT 'conversation' AS kind, id, created_at AS at FROM conversations WHERE tenant_id = ? AND (contact_id IN \(contacts)
-                        OR contact_id IN (SELECT id FROM contacts WHERE tenant_id = ? AND merged_into IN \(contacts)))
+                        OR contact_id IN (SELECT id FROM contacts WHERE tenant_id = ? AND (merged_into IN \(contacts) OR wa_id IN (\(StoredClients.places(numbers.count))))))
                         """,
-                        [.id(tenant)] + who + [.id(tenant)] + who
+                        [.id(tenant)] + who + [.id(tenant)] + who + numbers.map { .text($0) }
                     )
                 )
             case .change:

@@ -99,7 +99,9 @@ extension Operations {
             try await bringIn(clients: [id], cell)
             guard await cell.missing([id]).isEmpty else { throw .notFound(.client) }
             if erases {
-                await cell.adopt(try await StoredClients.merged(into: id, cell.tenant, from: store))
+                let former = try await StoredClients.merged(into: id, cell.tenant, from: store)
+                await cell.adopt(former)
+                try await bringInWaiting(under: Set(((try await StoredClients.of([id], cell.tenant, from: store)) + former).compactMap(\.key)), cell)
                 // Refused before anything is forgotten.
                 try await cell.book { book, moment throws(Refusal) in
                     guard let client = book.clients[id], client.mergedInto == nil else { throw .notFound(.client) }
@@ -119,6 +121,26 @@ extension Operations {
                 if erases { book.blank([], of: id, moment) }
                 try book.removeClient(id, force: force, erases: erases, by: author, moment)
             }.committed()
+        }
+    }
+
+    /// Those who wait, or did, under one of these keys: there is no index of how they wrote themselves.
+    private func bringInWaiting(under keys: Set<String>, _ cell: TenantCell) async throws(Refusal) {
+        var after = WaitlistID(UniqueID(high: 0, low: 0))
+        while true {
+            let some = try await store.rows(
+                .select(
+                    from: SchedulingTables.waitlist,
+                    "WHERE tenant_id = ? AND id > ? ORDER BY id LIMIT 1000",
+                    [.id(cell.tenant), .id(after)],
+                    tenant: cell.tenant
+                ).forDeciding
+            ).map(WaitlistEntry.init)
+            guard let last = some.last else { return }
+            let theirs = some.filter { Client.key(whatsapp: $0.clientWhatsapp, email: $0.clientEmail).map(keys.contains) ?? false }
+            try await cell.book { book, _ throws(Refusal) in for entry in theirs where book.waitlist[entry.id] == nil { book.adopt(entry) } }
+                .committed()
+            after = last.id
         }
     }
 

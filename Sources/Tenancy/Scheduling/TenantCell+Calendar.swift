@@ -102,8 +102,9 @@ extension TenantCell {
     func missing(_ clients: [ClientID]) -> [ClientID] {
         calendar.assumeIsolated { calendar in (try? calendar.reading { book throws(Refusal) in clients.filter { !book.clients.has($0) } }) ?? [] }
     }
-    func knows(key: String) -> Bool {
-        calendar.assumeIsolated { calendar in (try? calendar.reading { book throws(Refusal) in book.clients.knows(key: key) }) ?? false }
+    func unknown(keys: [String]) -> [String] {
+        calendar.assumeIsolated { calendar in (try? calendar.reading { book throws(Refusal) in keys.filter { !book.clients.knows(key: $0) } }) ?? keys
+        }
     }
     func adopt(_ clients: [Client], free: [String] = []) {
         let now = environment.now()
