@@ -135,6 +135,7 @@ let package = Package(
             name: "Jobs",
             dependencies: [
                 "Kernel", "Storage", "Wire", .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "HeapModule", package: "swift-collections"),
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings
@@ -268,7 +269,7 @@ let package = Package(
         .testTarget(
             name: "StoragePostgresTests",
             dependencies: [
-                "TestSupport", "Consultores", "Conversations", "CustomerHealth", "Identity", "Kernel", "Plans", "Realtime", "Resilience",
+                "TestSupport", "Consultores", "Conversations", "CustomerHealth", "Identity", "Jobs", "Kernel", "Plans", "Realtime", "Resilience",
                 "Scheduling", "Storage",
                 "StoragePostgres",
                 "Tenancy",
@@ -304,7 +305,7 @@ let package = Package(
         .testTarget(
             name: "TransportsTests",
             dependencies: [
-                "TestSupport", "Consultores", "Conversations", "CustomerHealth", "Kernel", "Plans", "Realtime", "Resilience", "Scheduling",
+                "TestSupport", "Consultores", "Conversations", "CustomerHealth", "Jobs", "Kernel", "Plans", "Realtime", "Resilience", "Scheduling",
                 "Storage", "Tenancy", "Transports", "Wire",
                 .product(name: "Logging", package: "swift-log"), .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
@@ -343,7 +344,7 @@ let package = Package(
         .testTarget(name: "HTTPAPITests", dependencies: ["HTTPAPI", "Kernel"], swiftSettings: settings),
         .testTarget(
             name: "JobsTests",
-            dependencies: ["TestSupport", "Jobs", "Kernel", "Storage", .product(name: "Logging", package: "swift-log")],
+            dependencies: ["TestSupport", "Jobs", "Kernel", "Storage", "Wire", .product(name: "Logging", package: "swift-log")],
             swiftSettings: settings
         ),
         .testTarget(

@@ -78,7 +78,7 @@ package struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
     package enum Thing: String, Sendable {
         case conversation, message, consultor, user, tenant, session, flow, cannedReply, protocolo, apiKey
         case service, category, staff, timeOff, appointment, hold, waitlistEntry, image
-        case customer, seller, action, client
+        case customer, seller, action, client, queue
 
         fileprivate var isMissing: String {
             switch self {
@@ -104,6 +104,7 @@ package struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
             case .seller: "Vendedor não encontrado"
             case .action: "Ação não encontrada"
             case .client: "Cliente não encontrado"
+            case .queue: "Fila não encontrada"
             }
         }
     }

@@ -1,12 +1,10 @@
 import Foundation
 import HTTPAPI
 import Identity
-import Jobs
 import Kernel
 import Logging
 import Plans
 import ServiceLifecycle
-import Wire
 
 extension Directory {
     /// What is known of a business's account where its usage is counted.
@@ -42,20 +40,4 @@ struct LetterService: Service {
     let logger: Logger
 
     func run() async throws { await cancelWhenGracefulShutdown { await api.letters.run(api, logger: logger) } }
-}
-
-enum AccountMail {
-    /// Stands in for the e-mail queue: what would be sent is said in the log, outside of production with its text.
-    static func simulated(isProduction: Bool, _ logger: Logger) -> @Sendable ([OutgoingMessage], TenantID) -> Void {
-        { messages, tenant in
-            for message in messages {
-                var metadata: Logger.Metadata = ["tenant": "\(tenant)", "queue": "\(message.queue.rawValue)"]
-                if !isProduction {
-                    metadata["recipient"] = "\(message.recipient)"
-                    metadata["payload"] = "\(message.payload)"
-                }
-                logger.notice("an e-mail was simulated", metadata: metadata)
-            }
-        }
-    }
 }

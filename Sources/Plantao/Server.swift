@@ -35,7 +35,7 @@ struct Server {
     static let schema = Schema(
         StorageTables.all + IdentityTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all
             + BreakerTables.all + [WhatsAppNumber.table, PipedriveLink.table] + SchedulingTables.all + CustomerTables.all + SalesTables.all
-            + UsageTables.all
+            + UsageTables.all + QueueTables.all
     )
 
     let settings: Settings
@@ -112,7 +112,7 @@ struct Server {
         }
         let toldToPipedrive = pipedrive?.tenant
         let alarms = AlarmClock()
-        let mail = AccountMail.simulated(isProduction: settings.isProduction, logger)
+        let queueBell = QueueBell()
         let presence = PresenceBook(grace: settings.presenceGrace, environment: environment)
         let tenants = Tenants(
             .init(
@@ -128,7 +128,8 @@ struct Server {
                 tellsPipedrive: { $0 == toldToPipedrive },
                 plans: settings.plans,
                 account: { directory.account($0) },
-                post: mail
+                queueBell: queueBell,
+                queueRules: settings.queues.rules
             ),
             logger: logger,
             // Who could not be read back as they were stay awake.
@@ -139,7 +140,6 @@ struct Server {
 
         let desk = try await whatsAppParts(store, gate, directory, http, operations, seal, environment)
         operations.signals = desk.signals
-        operations.mail = mail
         if settings.requiresVerifiedEmail { operations.mayChange = { directory.isVerified($0.user) } }
         operations.people = { tenant in
             let users = try? await directory.users(of: tenant)
@@ -198,6 +198,18 @@ struct Server {
             }
         }
         let operatorTenant = await directory.tenants.first?.id
+        let dispatcher = queueDispatcher(
+            tenants,
+            store,
+            senders: queueSenders(desk, breakers, environment),
+            relay: relay,
+            environment: environment,
+            bell: queueBell,
+            hub: hub,
+            operatorTenant: operatorTenant
+        )
+        try await dispatcher.restore(from: store)
+        operations.queues = dispatcher
         try await breakers.restore(from: store, operatorTenant: operatorTenant)
 
         try await wakeThoseWhoWait(store, alarms, environment)
@@ -213,6 +225,7 @@ struct Server {
         apiSettings.messagesWaiting = { runner.waiting(ConversationDesk.sendJobKind) }
         apiSettings.startedAt = environment.now()
         apiSettings.operatorTenant = operatorTenant
+        apiSettings.queueIsDeafAfter = settings.queues.deafAfter
         if let assistant { apiSettings.assistantMetrics = { assistant.counters.prometheus } }
         apiSettings.whatsapp = desk.office(runner, maxBytes: settings.maxMediaBytes)
         apiSettings.apiKeys = apiKeys
@@ -283,7 +296,9 @@ struct Server {
             logger: logger
         )
         let letters = LetterService(api: api, logger: logger)
-        var members: [any Service] = [housekeeping, letters, JobService(runner: runner), SignalService(signals: desk.signals)]
+        var members: [any Service] = [
+            housekeeping, letters, JobService(runner: runner), QueueService(dispatcher: dispatcher), SignalService(signals: desk.signals),
+        ]
         if let relay { members.append(relay) }
         if let kommo = settings.kommoDatabase, let tenant = await directory.tenants.first {
             members.append(KommoSync(configuration: kommo, tenant: tenant.id, operations: operations, logger: logger))
@@ -301,7 +316,9 @@ struct Server {
                     admission: admission,
                     presence: presence,
                     drainWindow: settings.drainWindow
-                )
+                ),
+                // Last in, first out: nothing is claimed any more before anything else stops.
+                QueueStop(dispatcher: dispatcher),
             ],
             gracefulShutdownSignals: [.sigterm, .sigint],
             logger: logger
@@ -470,6 +487,14 @@ struct Server {
             )
         )
         for var row in held { alarms.set(row.id(), at: Timestamp(seconds: 0)) }
+        // Messages of queues fall due; what was in a worker's hands is looked at as soon as its lease is over.
+        let queued = try await store.rows(
+            Query(
+                "SELECT tenant_id, MIN(run_at) FROM queue_messages WHERE state IN ('scheduled', 'retryable', 'claimed', 'sending') GROUP BY tenant_id",
+                kinds: [.uuid, .timestamp]
+            )
+        )
+        for var row in queued { alarms.set(row.id(), at: row.timestamp()) }
         // Scores fall with time alone, and months end.
         let portfolios = try await store.rows(
             Query("SELECT id FROM tenants WHERE EXISTS (SELECT 1 FROM customers WHERE customers.tenant_id = tenants.id)", kinds: [.uuid])
@@ -512,6 +537,7 @@ struct Server {
               login     \(welcome.email)  senha \(password)
               dados     \(settings.dataDirectory)
               WhatsApp  \(mode)
+              filas     \(settings.redis == nil ? "no processo (defina REDIS_URL para Redis Streams)" : "Redis Streams"); e-mail: simulador embutido
               Pipedrive \(settings.pipedrive == nil ? "desligado (defina PIPEDRIVE_API_TOKEN)" : "API v2")
               bot       \(settings.gemini.map { "fluxo da empresa e \($0.client.model)" } ?? "só o fluxo da empresa (defina GEMINI_API_KEY)")
 

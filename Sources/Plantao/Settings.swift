@@ -4,6 +4,7 @@ import Foundation
 import HTTPAPI
 import Identity
 import Integrations
+import Jobs
 import Kernel
 import Plans
 import Realtime
@@ -11,6 +12,7 @@ import RedisBus
 import Resilience
 import Storage
 import StoragePostgres
+import Tenancy
 import Wire
 
 /// The server's configuration, read from environment variables once, here. Every key stands in docs/configuration.md; a bad value stops the start with its
@@ -91,6 +93,7 @@ struct Settings {
         var timeout: Duration
         var prices: GeminiCounters.Prices
     }
+    var queues: Queues
     var maxMediaBytes: Int
     /// Unset: nothing is told to any CRM.
     var pipedrive: Pipedrive?
@@ -99,6 +102,13 @@ struct Settings {
         var client: PipedriveClient.Configuration
         /// Unset: its webhooks are not taken.
         var webhook: (user: String, password: String)?
+    }
+
+    struct Queues {
+        var rules = QueueRules()
+        var workers = QueueDispatcher.Settings()
+        /// How old a message that is due may get before `/health` says so.
+        var deafAfter = Duration.seconds(300)
     }
 
     struct WhatsApp {
@@ -189,6 +199,7 @@ struct Settings {
         burst.atMost = .milliseconds(try reader.integer("BOT_BURST_MAX_MILLISECONDS", default: 10_000, in: 0...600_000))
         gemini = try Self.gemini(reader)
         pipedrive = try Self.pipedrive(reader)
+        queues = try Self.queues(reader)
         maxMediaBytes = try reader.integer("PLANTAO_MEDIA_MAX_MB", default: 100, in: 1...1000) << 20
 
         if isProduction {
@@ -246,6 +257,23 @@ struct Settings {
         } catch {
             throw StartupError("PLANTAO_PLANS: not JSON (\(error)); write {\"free\": {\"appointments\": 50, \"clients\": null}}.")
         }
+    }
+
+    private static func queues(_ reader: EnvironmentReader) throws -> Queues {
+        var queues = Queues()
+        queues.rules.lease = .seconds(try reader.integer("QUEUE_LEASE_SECONDS", default: 30, in: 1...3600))
+        queues.rules.backoff = .seconds(try reader.integer("QUEUE_BACKOFF_SECONDS", default: 15, in: 1...3600))
+        queues.rules.longestBackoff = .seconds(try reader.integer("QUEUE_BACKOFF_MAX_SECONDS", default: 3600, in: 1...86_400))
+        queues.rules.sentIsKept = .seconds(try reader.integer("QUEUE_KEEP_SENT_DAYS", default: 7, in: 1...365) * 86_400)
+        queues.rules.failedIsKept = .seconds(try reader.integer("QUEUE_KEEP_FAILED_DAYS", default: 30, in: 1...365) * 86_400)
+        queues.workers.concurrency = try reader.integer("QUEUE_WORKERS", default: 16, in: 1...1000)
+        queues.workers.perTenant = try reader.integer(
+            "QUEUE_WORKERS_PER_TENANT",
+            default: max(1, queues.workers.concurrency / 4),
+            in: 1...queues.workers.concurrency
+        )
+        queues.deafAfter = .seconds(try reader.integer("QUEUE_DEAF_SECONDS", default: 300, in: 1...86_400))
+        return queues
     }
 
     private static func loginGuard(_ reader: EnvironmentReader) throws -> LoginGuard.Settings {

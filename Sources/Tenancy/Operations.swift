@@ -24,8 +24,8 @@ package struct Operations: Sendable {
     package var signals: CustomerSignals?
     /// Whether somebody has proved all that is asked for before they change anything. REST asks at its own door, where some addresses are open all the same.
     package var mayChange: @Sendable (Principal) -> Bool = { _ in true }
-    /// Takes messages that are to be sent.
-    package var mail: @Sendable ([OutgoingMessage], TenantID) -> Void = { _, _ in }
+    /// Who sends what is in the queues; `nil` where nothing is sent.
+    package var queues: QueueDispatcher?
     /// The users of a business, as a note may name them.
     package var people: @Sendable (TenantID) async -> [Person] = { _ in [] }
 
@@ -243,6 +243,7 @@ package struct Operations: Sendable {
             for case .conversation(let id) in channels { try await bringIn(id, cell) }
             if channels.contains(.health) || channels.contains(.sales) { try await cell.bringPortfolio() }
             for case .calendarDay(let day) in channels { try await bringIn(day, cell) }
+            if channels.contains(.jobs) { try await queues?.count(cell) }
             try await cell.subscribe(to: channels, for: Visit(principal), needsSnapshot: needsSnapshot, register: register)
         }
     }
@@ -250,7 +251,7 @@ package struct Operations: Sendable {
     /// The RPC methods that there are.
     package static let methods: Set<String> = Set(AgentCommand.verbs.map { "conversation.\($0)" }).union([
         "conversation.resend", "conversation.typing", "consultor.connection", "consultor.wrapped-up", "notice.post", "echo",
-    ]).union(calendarMethods).union(ClientCalls.methods)
+    ]).union(calendarMethods).union(ClientCalls.methods).union(QueueCommand.verbs.map { "queue.\($0)" })
 
     /// A remote procedure call: the twin of a REST call, with `conversation_id` among its fields. `nil` when there is no such method.
     package func call(_ method: String, _ data: JSON, by principal: Principal) async throws(Refusal) -> [UInt8]? {
@@ -279,6 +280,10 @@ package struct Operations: Sendable {
             return try await wrappedUp(id, principal.tenant)
         }
         if Self.calendarMethods.contains(method) { return try await callCalendar(method, data, by: principal) }
+        if method.hasPrefix("queue.") {
+            guard let command = try QueueCommand.read(verb: String(method.dropFirst("queue.".count)), data) else { return nil }
+            return try await perform(command, by: principal)
+        }
         let verb = String(method.dropFirst("conversation.".count))
         var fields = try RequestFields(data)
         if verb == "typing" {

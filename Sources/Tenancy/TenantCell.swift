@@ -22,13 +22,14 @@ package actor TenantCell {
     private let queue: ConsultorQueue
     let desk: ConversationDesk
     let calendar: Calendar
+    let queues: MessageQueues
     private var board: NoticeBoard
     let gate: Gate
     let environment: Environment
     /// How much of its plan the business has used.
     var meter: UsageMeter
-    let post: @Sendable ([OutgoingMessage], TenantID) -> Void
     private let alarms: AlarmClock
+    private let queueBell: QueueBell
     private let breakers: BreakerBoard?
     private let tracer: Tracer?
     private var toldBreakers: [UInt8]?
@@ -60,8 +61,9 @@ package actor TenantCell {
         package let tellsPipedrive: @Sendable (TenantID) -> Bool
         package let plans: PlanCatalogue
         package let account: @Sendable (TenantID) -> AccountStanding
-        /// Takes what is to be sent once the change that it belongs to is on disk.
-        package let post: @Sendable ([OutgoingMessage], TenantID) -> Void
+        /// Tells the workers of the queues that there is something for them.
+        package let queueBell: QueueBell
+        package let queueRules: QueueRules
 
         package init(
             gate: Gate,
@@ -76,12 +78,14 @@ package actor TenantCell {
             tellsPipedrive: @escaping @Sendable (TenantID) -> Bool = { _ in false },
             plans: PlanCatalogue = .standard,
             account: @escaping @Sendable (TenantID) -> AccountStanding = { _ in .unlimited },
-            post: @escaping @Sendable ([OutgoingMessage], TenantID) -> Void = { _, _ in }
+            queueBell: QueueBell = QueueBell(),
+            queueRules: QueueRules = QueueRules()
         ) {
+            self.queueBell = queueBell
+            self.queueRules = queueRules
             self.tellsPipedrive = tellsPipedrive
             self.plans = plans
             self.account = account
-            self.post = post
             self.gate = gate
             self.store = store
             self.environment = environment
@@ -101,6 +105,12 @@ package actor TenantCell {
         let consultores = try await ConsultorQueue.load(tenant: tenant, openProtocols: conversations.openProtocols, from: surroundings.store)
         let board = try await NoticeBoard.load(tenant, from: surroundings.store)
         let book = try await CalendarBook.load(tenant, now: surroundings.environment.now(), from: surroundings.store)
+        let messages = try await QueueBook.load(
+            tenant,
+            now: surroundings.environment.now(),
+            rules: surroundings.queueRules,
+            from: surroundings.store
+        )
         let turn = TenantTurn()
         let isConnected = surroundings.isConnected
         let queue = ConsultorQueue(
@@ -132,6 +142,7 @@ package actor TenantCell {
             account: surroundings.account
         )
         let calendar = Calendar(executor: turn, tenant: tenant, loaded: book)
+        let queues = MessageQueues(executor: turn, tenant: tenant, loaded: messages)
         let hasCustomers = try await Self.hasCustomers(tenant, surroundings.store)
         let cell = TenantCell(
             tenant: tenant,
@@ -139,6 +150,7 @@ package actor TenantCell {
             queue: queue,
             desk: desk,
             calendar: calendar,
+            queues: queues,
             board: board,
             meter: meter,
             hasCustomers: hasCustomers,
@@ -156,13 +168,13 @@ package actor TenantCell {
         queue: ConsultorQueue,
         desk: ConversationDesk,
         calendar: Calendar,
+        queues: MessageQueues,
         board: NoticeBoard,
         meter: UsageMeter,
         hasCustomers: Bool,
         _ surroundings: Surroundings
     ) {
         self.meter = meter
-        post = surroundings.post
         self.hasCustomers = hasCustomers
         store = surroundings.store
         self.tenant = tenant
@@ -170,11 +182,13 @@ package actor TenantCell {
         self.queue = queue
         self.desk = desk
         self.calendar = calendar
+        self.queues = queues
         self.board = board
         activation = Activation(tenant: tenant)
         gate = surroundings.gate
         environment = surroundings.environment
         alarms = surroundings.alarms
+        queueBell = surroundings.queueBell
         breakers = surroundings.breakers
         tracer = surroundings.telemetry.tracer
         isConnected = surroundings.isConnected
@@ -191,6 +205,10 @@ package actor TenantCell {
         }
         if let deadline { alarms.set(tenant, at: deadline) }
         if let deadline = calendar.assumeIsolated({ $0.nextDeadline }) { alarms.set(tenant, at: deadline) }
+        let now = environment.now()
+        let (due, wanted) = queues.assumeIsolated { ($0.nextDue(at: now), $0.wants(at: now)) }
+        if due < .distantFuture { alarms.set(tenant, at: due) }
+        queueBell.ring(tenant, wanted)
         if let portfolio { alarms.set(tenant, at: portfolio.nextDue) }
         alarms.set(tenant, at: meter.periodEnd)
         if let (begun, cancelled) = consultations, let consulting {
@@ -255,7 +273,7 @@ package actor TenantCell {
     /// Something has fallen due, or may have.
     package func timePassed() -> Pending<Void> {
         let moment = environment.moment()
-        let calendar = calendar
+        let (calendar, queues) = (calendar, queues)
         let scores = portfolioTimePassed(moment)
         meterIsNow(moment)
         var usage = Change()
@@ -263,6 +281,7 @@ package actor TenantCell {
         return onDesk { desk in
             var change = desk.timePassed(moment)
             change.append(calendar.assumeIsolated { $0.timePassed(moment) })
+            change.append(queues.assumeIsolated { $0.timePassed(moment) })
             change.append(scores)
             change.append(told)
             return ((), change)
@@ -626,6 +645,9 @@ package actor TenantCell {
             return meter.json
         case .health: return portfolio?.customers.snapshot()
         case .sales: return portfolio?.sales.snapshot()
+        case .jobs:
+            let now = environment.now()
+            return queues.assumeIsolated { $0.snapshot(now) }
         }
     }
 

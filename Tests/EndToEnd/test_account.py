@@ -17,7 +17,7 @@ def letters(office, recipient):
     """The account letters that went out to an address, as the simulator says outside of production."""
     found = []
     for line in office.server.logs().decode("utf-8", "replace").splitlines():
-        if "an e-mail was simulated" not in line:
+        if "the simulator was handed a message" not in line:
             continue
         metadata = json.loads(line)
         fields = metadata.get("metadata", metadata)

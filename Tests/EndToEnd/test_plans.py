@@ -290,3 +290,31 @@ def test_whoever_runs_the_server_sets_plans(offices):
 def test_wrong_plans_stop_the_start_with_their_name(value, said, tmp_path):
     done = run("serve", PLANTAO_PLANS=value, PLANTAO_DATA=tmp_path / "data", PORT=1)
     assert done.returncode == 78 and "PLANTAO_PLANS" in done.stderr and said in done.stderr
+
+
+def test_messages_are_counted_where_they_are_put_into_the_queues(offices):
+    office = offices(PLANTAO_PLANS=json.dumps({"free": {"emails": 5, "whatsapp_messages": 2}}))
+    ana = office.anybody.register("ana@example.com", PASSWORD)
+    mail = {"recipient_email": "cliente@example.com", "subject": "Olá", "body": "Tudo bem?"}
+    assert figures(ana, "emails")["used"] == 0, "the code that proved the account's own address is nobody's message"
+    # The same key is the same message, also when there is room for no other.
+    for _ in range(2):
+        ana.post("/api/queues/test/email", mail | {"idempotency_key": "um"})
+    assert figures(ana, "emails")["used"] == 1
+    answers = at_once(30, lambda n: Api(office.server, token=ana.token).call("POST", "/api/queues/test/email", json=mail))
+    assert sorted(answer.status for answer in answers) == [200] * 4 + [402] * 26
+    refused = next(answer.json() for answer in answers if answer.status == 402)
+    assert (refused["resource"], refused["limit"], refused["used"], refused["upgrade_to"]) == ("emails", 5, 5, "starter") and refused["resets_at"]
+    ana.post("/api/queues/test/email", mail | {"idempotency_key": "um"})
+    office.server.kill()
+    office.server.start()
+    ana.call("POST", "/api/queues/test/email", json=mail, expect=402)
+    whatsapp = {"recipient_whatsapp": "+5511988887777", "message_content": "Olá"}
+    answers = [ana.call("POST", "/api/queues/test/whatsapp", json=whatsapp).status for _ in range(3)]
+    assert answers == [200, 200, 402] and figures(ana, "whatsapp_messages")["remaining"] == 0
+    # What is said about the account itself still is.
+    from test_account import letters
+
+    eventually("the alerts", lambda: len([m for m in letters(office, "ana@example.com") if "limite" in m["subject"]]) == 3)
+    ana.put("/api/users/profile", {"email": "nova@example.com"})
+    eventually("a code", lambda: letters(office, "nova@example.com"))

@@ -85,7 +85,7 @@ final class House: Sendable {
             directory: directory.path,
             schema: Schema(
                 StorageTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all + BreakerTables.all
-                    + SchedulingTables.all + CustomerTables.all + UsageTables.all
+                    + SchedulingTables.all + QueueTables.all + CustomerTables.all + UsageTables.all
             )
         )
         journal = FragileJournal(store: sqlite)

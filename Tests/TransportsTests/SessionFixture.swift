@@ -1,6 +1,7 @@
 import Consultores
 import Conversations
 import CustomerHealth
+import Jobs
 import Kernel
 import Logging
 import NIOCore
@@ -118,7 +119,7 @@ final class SessionFixture: Sendable {
         let sqlite = try SQLiteStore(
             directory: directory.path,
             schema: Schema(
-                StorageTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all + SchedulingTables.all
+                StorageTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all + SchedulingTables.all + QueueTables.all
                     + CustomerTables.all + UsageTables.all
             )
         )

@@ -18,8 +18,41 @@ extension TenantCell {
     func metered(_ change: inout Change, _ moment: Moment) -> Change {
         let (counted, letters) = meter.settled(moment)
         change.append(counted)
-        if !letters.isEmpty { post(letters, tenant) }
+        if !letters.isEmpty { change.append(queues.assumeIsolated { $0.add(letters, moment) }) }
         return change
+    }
+
+    // MARK: Messages
+
+    /// What messages take of the plan. Those about the account itself take nothing, and neither do those whose key is known: they are not sent again.
+    private func charge(_ messages: [OutgoingMessage]) -> [PlanResource: Int] {
+        var charge: [PlanResource: Int] = [:]
+        for message in messages where !message.isOfTheAccount {
+            if let key = message.key, queues.assumeIsolated({ $0.reading { $0.isKnown(key) } }) { continue }
+            charge[message.resource, default: 0] += 1
+        }
+        return charge
+    }
+
+    /// Takes what messages take of the plan, all or none. In the turn that puts them into the queues; `metered` follows.
+    func take(_ messages: [OutgoingMessage], _ moment: Moment) throws(Refusal) {
+        meterIsNow(moment)
+        let charge = charge(messages).sorted { $0.key.rawValue < $1.key.rawValue }
+        for (index, (resource, count)) in charge.enumerated() {
+            do throws(Refusal) { try meter.reserve(resource, count) } catch {
+                for (taken, count) in charge[..<index] { meter.giveBack(taken, count) }
+                throw error
+            }
+        }
+    }
+
+    /// Those of the messages that the plan has room for, in their order, which takes them: for what follows from something else, as the notice of an appointment,
+    /// that is not to fail for it. In the turn that puts them into the queues; `metered` follows.
+    func withinPlan(_ messages: [OutgoingMessage], _ moment: Moment) -> [OutgoingMessage] {
+        messages.filter { message in
+            do throws(Refusal) { try take([message], moment) } catch { return false }
+            return true
+        }
     }
 
     package func usage() -> Pending<[UInt8]> {
@@ -46,11 +79,16 @@ extension TenantCell {
         change.events.append(meter.planChanged(from: former, by: name, at: time))
         return Pending(.success((meter.json, meter.over)), commit(metered(&change, moment)))
     }
+}
 
-    /// Takes so many of what is metered within a turn of this cell: to be followed by `metered` in the same turn.
-    /// - Throws: 402, and nothing is taken.
-    package func reserve(_ resource: PlanResource, _ count: Int, operation: String? = nil) throws(Refusal) {
-        meterIsNow(environment.moment())
-        try meter.reserve(resource, count, operation: operation)
+extension OutgoingMessage {
+    /// Codes, alerts of usage: the server's own letters to those who have an account.
+    var isOfTheAccount: Bool { subject?.hasPrefix("account:") ?? false }
+
+    var resource: PlanResource {
+        switch channel {
+        case .whatsapp: .whatsappMessages
+        case .email: .emails
+        }
     }
 }
