@@ -241,7 +241,7 @@ package struct Operations: Sendable {
     /// The RPC methods that there are.
     package static let methods: Set<String> = Set(AgentCommand.verbs.map { "conversation.\($0)" }).union([
         "conversation.resend", "conversation.typing", "consultor.connection", "consultor.wrapped-up", "notice.post", "echo",
-    ])
+    ]).union(notificationVerbs.map { "notification.\($0)" })
 
     /// A remote procedure call: the twin of a REST call, with `conversation_id` among its fields. `nil` when there is no such method.
     package func call(_ method: String, _ data: JSON, by principal: Principal) async throws(Refusal) -> [UInt8]? {
@@ -266,6 +266,9 @@ package struct Operations: Sendable {
             guard principal.role.canAttend else { throw .viewerOnly }
             guard let id = try await consultorID(of: principal.user, principal.tenant) else { throw .notFound(.consultor) }
             return try await wrappedUp(id, principal.tenant)
+        }
+        if method.hasPrefix("notification.") {
+            return try await callNotifications(String(method.dropFirst("notification.".count)), data, by: principal)
         }
         let verb = String(method.dropFirst("conversation.".count))
         var fields = try RequestFields(data)

@@ -2,6 +2,7 @@ package import Consultores
 package import Conversations
 import CustomerHealth
 package import Kernel
+import Notifications
 package import Resilience
 import Sales
 package import Scheduling
@@ -20,6 +21,8 @@ package actor TenantCell {
     private let queue: ConsultorQueue
     let desk: ConversationDesk
     let calendar: Calendar
+    let clientNotices: ClientNotices
+    let messageQueues: MessageQueues
     private var board: NoticeBoard
     let gate: Gate
     let environment: Environment
@@ -86,6 +89,8 @@ package actor TenantCell {
         let consultores = try await ConsultorQueue.load(tenant: tenant, openProtocols: conversations.openProtocols, from: surroundings.store)
         let board = try await NoticeBoard.load(tenant, from: surroundings.store)
         let book = try await CalendarBook.load(tenant, now: surroundings.environment.now(), from: surroundings.store)
+        let now = surroundings.environment.now()
+        let told = try await ClientNotices.load(tenant, now: now, from: surroundings.store, settings: NotificationSettings.stored)
         let turn = TenantTurn()
         let isConnected = surroundings.isConnected
         let queue = ConsultorQueue(
@@ -108,6 +113,7 @@ package actor TenantCell {
             loaded: conversations
         )
         let calendar = Calendar(executor: turn, tenant: tenant, loaded: book)
+        let clientNotices = ClientNotices(executor: turn, tenant: tenant, loaded: told, book.appointments.values, now: now)
         let hasCustomers = try await Self.hasCustomers(tenant, surroundings.store)
         let cell = TenantCell(
             tenant: tenant,
@@ -115,6 +121,8 @@ package actor TenantCell {
             queue: queue,
             desk: desk,
             calendar: calendar,
+            clientNotices: clientNotices,
+            messageQueues: MessageQueues(executor: turn),
             board: board,
             hasCustomers: hasCustomers,
             surroundings
@@ -131,6 +139,8 @@ package actor TenantCell {
         queue: ConsultorQueue,
         desk: ConversationDesk,
         calendar: Calendar,
+        clientNotices: ClientNotices,
+        messageQueues: MessageQueues,
         board: NoticeBoard,
         hasCustomers: Bool,
         _ surroundings: Surroundings
@@ -142,6 +152,8 @@ package actor TenantCell {
         self.queue = queue
         self.desk = desk
         self.calendar = calendar
+        self.clientNotices = clientNotices
+        self.messageQueues = messageQueues
         self.board = board
         activation = Activation(tenant: tenant)
         gate = surroundings.gate
@@ -163,6 +175,7 @@ package actor TenantCell {
         }
         if let deadline { alarms.set(tenant, at: deadline) }
         if let deadline = calendar.assumeIsolated({ $0.nextDeadline }) { alarms.set(tenant, at: deadline) }
+        if clientNotices.assumeIsolated({ $0.isReplanning }) { alarms.set(tenant, at: environment.now()) }
         if let portfolio { alarms.set(tenant, at: portfolio.nextDue) }
         if let (begun, cancelled) = consultations, let consulting {
             for (turn, conversation) in cancelled { consulting.cancelled(turn, of: conversation, tenant: tenant) }
@@ -195,7 +208,8 @@ package actor TenantCell {
     func onCalendar<T: Sendable>(_ body: @Sendable (isolated Calendar) -> Calendar.Decision<T>) -> Pending<T> {
         let span = turnBegins("calendar")
         defer { turnEnds(span) }
-        let (answer, change) = calendar.assumeIsolated(body)
+        var (answer, change) = calendar.assumeIsolated(body)
+        change.append(tellClients(environment.moment()))
         // What was due is done whether or not the command is refused.
         return Pending(answer, commit(change))
     }
@@ -217,12 +231,14 @@ package actor TenantCell {
     /// Something has fallen due, or may have.
     package func timePassed() -> Pending<Void> {
         let moment = environment.moment()
-        let calendar = calendar
-        let scores = portfolioTimePassed(moment)
+        var others = calendar.assumeIsolated { $0.timePassed(moment) }
+        others.append(tellClients(moment))
+        others.append(replanStep(moment))
+        others.append(portfolioTimePassed(moment))
+        let rest = others
         return onDesk { desk in
             var change = desk.timePassed(moment)
-            change.append(calendar.assumeIsolated { $0.timePassed(moment) })
-            change.append(scores)
+            change.append(rest)
             return ((), change)
         }
     }
@@ -231,7 +247,12 @@ package actor TenantCell {
 
     package func received(_ message: CustomerMessage, seenBefore: Bool) -> Pending<ConversationDesk.Reception> {
         let moment = environment.moment()
-        return onDesk { desk throws(Refusal) in try desk.received(message, seenBefore: seenBefore, moment) }
+        let (notices, queues) = (clientNotices, messageQueues)
+        return onDesk { desk throws(Refusal) in
+            var (reception, change) = try desk.received(message, seenBefore: seenBefore, moment)
+            if reception != .duplicate { change.append(Self.heed(message, notices, queues, moment)) }
+            return (reception, change)
+        }
     }
 
     package func reported(_ report: StatusReport) -> Pending<Void> {
