@@ -4,6 +4,7 @@ package import Hummingbird
 package import Identity
 package import Integrations
 package import Kernel
+package import Notifications
 package import Realtime
 package import Resilience
 package import Storage
@@ -57,6 +58,12 @@ package struct API: Sendable {
         package var variables: [String: Bool] = [:]
         /// The assistant's own families of metrics; `nil` without one.
         package var assistantMetrics: (@Sendable () -> String)?
+        /// Where this server is reached from outside, without a slash at the end.
+        package var publicURL = "http://127.0.0.1:8080"
+        /// Reads the addresses that mails carry for those who want no more.
+        package var unsubscribing: UnsubscribeLinks?
+        /// Mails go nowhere, and are said in the log.
+        package var isMailSimulated = true
 
         package init() {}
     }
@@ -167,6 +174,7 @@ package struct API: Sendable {
         addStaff(to: router)
         addAppointments(to: router)
         addPublicBooking(to: router)
+        addNotifications(to: router)
         if settings.isSimulated { addSimulator(to: router) }
         routes.fill(from: router)
         return router

@@ -76,6 +76,7 @@ package struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
         case conversation, message, consultor, user, tenant, session, flow, cannedReply, protocolo, apiKey
         case service, category, staff, timeOff, appointment, hold, waitlistEntry, image
         case customer, seller, action
+        case template, subscription
 
         fileprivate var isMissing: String {
             switch self {
@@ -100,6 +101,8 @@ package struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
             case .customer: "Cliente não encontrado"
             case .seller: "Vendedor não encontrado"
             case .action: "Ação não encontrada"
+            case .template: "Modelo de mensagem não encontrado"
+            case .subscription: "Este endereço não vale"
             }
         }
     }

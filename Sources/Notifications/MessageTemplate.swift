@@ -72,7 +72,7 @@ package struct MessageTemplate: Sendable, Equatable {
         )
     }
 
-    static func escaped(_ text: String) -> String {
+    package static func escaped(_ text: String) -> String {
         var result = ""
         for scalar in text.unicodeScalars {
             switch scalar {

@@ -27,13 +27,17 @@ import Transports
 import UnixSignals
 import Wire
 
+import enum Notifications.NotificationTables
 import enum Scheduling.SchedulingTables
+import struct Notifications.Sender
+import struct Notifications.UnsubscribeLinks
 
 /// Everything the server consists of, put together. The only place that knows all of it.
 struct Server {
     static let schema = Schema(
         StorageTables.all + IdentityTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all
-            + BreakerTables.all + [WhatsAppNumber.table, PipedriveLink.table] + SchedulingTables.all + CustomerTables.all + SalesTables.all
+            + BreakerTables.all + [WhatsAppNumber.table, PipedriveLink.table] + SchedulingTables.all + NotificationTables.all + CustomerTables.all
+            + SalesTables.all
     )
 
     let settings: Settings
@@ -72,8 +76,9 @@ struct Server {
             logger.warning("FERNET_KEYS is not set: what is sealed can be read by whoever has PLANTAO_DATA, where the key lies as well")
         }
         let hasher = PasswordHasher(rounds: settings.bcryptRounds)
+        let secret = try secretKey()
         let tokens = try await TokenIssuer(
-            secret: try secretKey(),
+            secret: secret,
             accessMinutes: settings.accessTokenMinutes,
             visitMinutes: settings.visitMinutes,
             environment: environment
@@ -139,23 +144,24 @@ struct Server {
 
         let statuses = SimulatedStatuses(operations: operations, logger: logger)
         let simulator = WhatsAppSimulator(environment: environment) { statuses.put($0) }
-        var workers: [String: any JobWorker] = [
-            ConversationDesk.sendJobKind: OutboxWorker(
-                tenants: tenants,
-                store: store,
-                sender: desk.bridge(simulator, logger: logger),
-                guarding: SendGuard(
-                    board: breakers,
-                    dependency: .whatsapp,
-                    verdict: WhatsAppBridge.verdict,
-                    isOfNumber: WhatsAppBridge.isOfNumber,
-                    rateLimit: WhatsAppBridge.rateLimit
-                ),
-                stops: desk.stops,
-                accountStopped: { [operations] in await Self.tell($2, $0, $1, operations) },
-                environment: environment,
-                logger: logger
+        let outbox = OutboxWorker(
+            tenants: tenants,
+            store: store,
+            sender: desk.bridge(simulator, logger: logger),
+            guarding: SendGuard(
+                board: breakers,
+                dependency: .whatsapp,
+                verdict: WhatsAppBridge.verdict,
+                isOfNumber: WhatsAppBridge.isOfNumber,
+                rateLimit: WhatsAppBridge.rateLimit
             ),
+            stops: desk.stops,
+            accountStopped: { [operations] in await Self.tell($2, $0, $1, operations) },
+            environment: environment,
+            logger: logger
+        )
+        var workers: [String: any JobWorker] = [
+            ConversationDesk.sendJobKind: outbox,
             ConversationDesk.mediaJobKind: MediaWorker(
                 tenants: tenants,
                 store: store,
@@ -172,6 +178,8 @@ struct Server {
         jobLimits.concurrencyOfKind[ConversationDesk.mediaJobKind] = MediaWorker.maxConcurrent
         let runner = JobRunner(workers: workers, store: store, environment: environment, limits: jobLimits, logger: logger)
         outlet.connect(runner: runner, tenants: tenants)
+        let senders = try noticeSenders(outbox.path, operations, directory, breakers, secret, group, environment)
+        _ = senders
         breakers.onMoved { tenant, dependency, before, now in
             logger.log(
                 level: now.state.isOpen ? .warning : .notice,
@@ -206,6 +214,7 @@ struct Server {
         if let assistant { apiSettings.assistantMetrics = { assistant.counters.prometheus } }
         apiSettings.whatsapp = desk.office(runner, maxBytes: settings.maxMediaBytes)
         apiSettings.apiKeys = apiKeys
+        apiSettings.unsubscribing = UnsubscribeLinks(secret: secret)
         apiSettings.pipedrive = pipedrive?.door(tenants, gate, environment)
         if let tenant = await directory.tenants.first {
             apiSettings.kommo.names = settings.kommoNames
@@ -365,6 +374,8 @@ struct Server {
         api.chatSessions = settings.chatSessions
         api.publicHolds = settings.publicHolds
         api.isSimulated = settings.whatsapp == nil
+        api.isMailSimulated = settings.mail == nil
+        api.publicURL = settings.publicURL
         api.whatsappVerifyToken = settings.whatsappVerifyToken
         api.whatsappSignature = settings.whatsappAppSecret.map(WhatsAppSignature.init(appSecret:))
         return api
@@ -495,6 +506,7 @@ struct Server {
               login     \(welcome.email)  senha \(password)
               dados     \(settings.dataDirectory)
               WhatsApp  \(mode)
+              e-mail    \(settings.mail.map { "\($0.client.host):\($0.client.port), de \($0.from)" } ?? "simulador: só no log (defina SMTP_SERVER)")
               Pipedrive \(settings.pipedrive == nil ? "desligado (defina PIPEDRIVE_API_TOKEN)" : "API v2")
               bot       \(settings.gemini.map { "fluxo da empresa e \($0.client.model)" } ?? "só o fluxo da empresa (defina GEMINI_API_KEY)")
 

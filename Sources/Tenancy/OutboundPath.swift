@@ -22,6 +22,12 @@ package struct OutboundPath: Sendable {
         case wait(until: Timestamp)
     }
 
+    /// Which of a business's numbers something goes out from, where it has several and each has trouble of its own.
+    package func number(_ wanted: String?, of tenant: TenantID) async -> String? {
+        guard await sender.hasSeveralNumbers(tenant) else { return nil }
+        return await sender.number(wanted, of: tenant)
+    }
+
     /// - Parameter number: which of several it goes out from; `nil` for the only one.
     package func admit(_ tenant: TenantID, _ number: String?) -> Admission {
         var permit: SendGuard.Permit?

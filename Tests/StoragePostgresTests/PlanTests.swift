@@ -5,6 +5,7 @@ import Foundation
 import Identity
 import Kernel
 import Logging
+import Notifications
 import NIOEmbedded
 import Realtime
 import Scheduling
@@ -47,7 +48,7 @@ import Testing
 
     private static let schema = Schema(
         StorageTables.all + IdentityTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all
-            + SchedulingTables.all + CustomerTables.all
+            + SchedulingTables.all + NotificationTables.all + CustomerTables.all
     )
     /// Numbers as ids: `id(table, 7)` is the seventh row's.
     private static func id(_ table: UInt64, _ number: UInt64) -> UniqueID {

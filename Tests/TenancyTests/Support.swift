@@ -5,6 +5,7 @@ import Foundation
 import Jobs
 import Kernel
 import Logging
+import Notifications
 import NIOEmbedded
 import Realtime
 import Resilience
@@ -84,7 +85,7 @@ final class House: Sendable {
             directory: directory.path,
             schema: Schema(
                 StorageTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all + BreakerTables.all
-                    + SchedulingTables.all + CustomerTables.all
+                    + SchedulingTables.all + NotificationTables.all + CustomerTables.all
             )
         )
         journal = FragileJournal(store: sqlite)

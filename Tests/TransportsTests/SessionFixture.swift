@@ -3,6 +3,7 @@ import Conversations
 import CustomerHealth
 import Kernel
 import Logging
+import Notifications
 import NIOCore
 import NIOEmbedded
 import Realtime
@@ -118,7 +119,7 @@ final class SessionFixture: Sendable {
             directory: directory.path,
             schema: Schema(
                 StorageTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all + SchedulingTables.all
-                    + CustomerTables.all
+                    + NotificationTables.all + CustomerTables.all
             )
         )
         shelf = Shelf(store: sqlite)
