@@ -272,7 +272,8 @@ package struct NoticeBook: Sendable {
     }
 
     /// Whether a message about an appointment is still to be told, now that its time has come.
-    package func verdict(_ notice: ClientNotice, _ channel: Channel, to recipient: String, _ appointment: Appointment, _ zone: Zone, now: Timestamp) -> Verdict
+    package func verdict(_ notice: ClientNotice, _ channel: Channel, to recipient: String, _ appointment: Appointment, _ zone: Zone, now: Timestamp)
+        -> Verdict
     {
         guard case .appointment(_, let revision, _) = notice.subject else { return .drop("não é deste agendamento") }
         guard revision == told[appointment.id]?.revisions[channel] ?? appointment.revision else { return .drop("o agendamento mudou depois") }

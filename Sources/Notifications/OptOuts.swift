@@ -77,7 +77,11 @@ package struct OptOuts: Sendable {
 
         package init?(_ text: String) {
             guard text.utf8.count <= 64 else { return nil }
-            let plain = String(String.UnicodeScalarView(text.uppercased().unicodeScalars.filter { $0.properties.isAlphabetic || $0 == " " || (0x30...0x39).contains($0.value) }))
+            let plain = String(
+                String.UnicodeScalarView(
+                    text.uppercased().unicodeScalars.filter { $0.properties.isAlphabetic || $0 == " " || (0x30...0x39).contains($0.value) }
+                )
+            )
             switch plain.split(separator: " ").joined(separator: " ") {
             case "SAIR", "PARAR", "STOP", "CANCELAR MENSAGENS", "DESCADASTRAR", "NÃO QUERO RECEBER", "NAO QUERO RECEBER": self = .out
             case "VOLTAR", "RECEBER MENSAGENS": self = .back

@@ -27,7 +27,15 @@ package struct TemplateValues: Sendable, Equatable {
         set { values[variable] = newValue }
     }
 
-    private init(_ sender: Sender, _ settings: NotificationSettings, clientName: String, serviceName: String, start: Timestamp, staff: String?, _ zone: Zone) {
+    private init(
+        _ sender: Sender,
+        _ settings: NotificationSettings,
+        clientName: String,
+        serviceName: String,
+        start: Timestamp,
+        staff: String?,
+        _ zone: Zone
+    ) {
         values[.businessName] = sender.name
         values[.clientName] = clientName
         values[.clientFirstName] = clientName.split(separator: " ").first.map(String.init) ?? clientName

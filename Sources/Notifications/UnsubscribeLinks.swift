@@ -37,7 +37,9 @@ package struct UnsubscribeLinks: Sendable {
         let wanted = signature(text)
         guard wanted.count == signed.count, zip(wanted, signed).reduce(0 as UInt8, { $0 | $1.0 ^ $1.1 }) == 0 else { return nil }
         let fields = String(decoding: text, as: UTF8.self).split(separator: "/", maxSplits: 2)
-        guard fields.count == 3, let tenant = TenantID(fields[0]), let channel = OutgoingMessage.Channel(rawValue: String(fields[1])) else { return nil }
+        guard fields.count == 3, let tenant = TenantID(fields[0]), let channel = OutgoingMessage.Channel(rawValue: String(fields[1])) else {
+            return nil
+        }
         return Target(tenant: tenant, channel: channel, recipient: String(fields[2]))
     }
 

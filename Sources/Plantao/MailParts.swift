@@ -73,7 +73,8 @@ struct MailSender: QueueSender {
             case .unknown(let reason): (.failed, .unknown(reason: reason))
             }
         breaker.callEnded(generation, outcome.verdict, took: took)
-        if case .sent = result {} else {
+        if case .sent = result {
+        } else {
             logger.warning("an e-mail was not sent", metadata: ["tenant": "\(tenant)", "key": "\(message.key ?? "-")", "reason": "\(result)"])
         }
         return outcome.answer
@@ -142,7 +143,9 @@ struct NoticeReader {
 
     func read(_ message: OutgoingMessage, of tenant: TenantID) async -> Reading {
         guard let notice = ClientNotice(payload: message.payload) else {
-            guard let json = try? JSON.parse(message.payload), json.object != nil else { return .ended(.refused(reason: "a mensagem não pode ser lida")) }
+            guard let json = try? JSON.parse(message.payload), json.object != nil else {
+                return .ended(.refused(reason: "a mensagem não pode ser lida"))
+            }
             return .plain(json)
         }
         do throws(Refusal) {

@@ -28,9 +28,9 @@ import UnixSignals
 import Wire
 
 import enum Notifications.NotificationTables
-import enum Scheduling.SchedulingTables
 import struct Notifications.Sender
 import struct Notifications.UnsubscribeLinks
+import enum Scheduling.SchedulingTables
 
 /// Everything the server consists of, put together. The only place that knows all of it.
 struct Server {

@@ -107,7 +107,8 @@ struct WhatsAppNotices: QueueSender {
         case .sent(let id, _): return .sent(id)
         case .refused(let failure): return .refused(failure)
         case .again(_, let failure): return .other(.failed(reason: "\(failure.message) (\(failure.code))"))
-        case .held(let after, let failure): return .other(.postponed(until: now + (after ?? .seconds(15)), reason: "\(failure.message) (\(failure.code))"))
+        case .held(let after, let failure):
+            return .other(.postponed(until: now + (after ?? .seconds(15)), reason: "\(failure.message) (\(failure.code))"))
         case .stopped(let after, let failure): return .other(.postponed(until: now + after, reason: "\(failure.message) (\(failure.code))"))
         case .unknown: return .other(.unknown(reason: "a resposta do WhatsApp não chegou"))
         }

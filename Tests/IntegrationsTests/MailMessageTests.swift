@@ -46,7 +46,7 @@ import Testing
         mail.html = "<p>" + String(repeating: "ã", count: 3000) + "</p>"
         mail.invitation = .init(text: String(repeating: "BEGIN:VEVENT\r\n", count: 100), method: "REQUEST")
         for line in Self.lines(mail) {
-            #expect(line.utf8.count <= 76 || line.hasPrefix("Content-") , "\(line)")
+            #expect(line.utf8.count <= 76 || line.hasPrefix("Content-"), "\(line)")
             #expect(line.utf8.allSatisfy { (0x20...0x7e).contains($0) })
         }
     }

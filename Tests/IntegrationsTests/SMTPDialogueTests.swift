@@ -47,7 +47,8 @@ import Testing
 
     private static let wholeWay = [
         "220-olá\r\n220 mx.example.net ESMTP\r\n", "250-mx\r\n250-SIZE 1000000\r\n250 STARTTLS\r\n", "220 go\r\n",
-        "250-mx\r\n250-AUTH LOGIN PLAIN\r\n250 SIZE 1000000\r\n", "235 ok\r\n", "250 ok\r\n", "250 ok\r\n", "354 go\r\n", "250 2.0.0 queued as 17\r\n",
+        "250-mx\r\n250-AUTH LOGIN PLAIN\r\n250 SIZE 1000000\r\n", "235 ok\r\n", "250 ok\r\n", "250 ok\r\n", "354 go\r\n",
+        "250 2.0.0 queued as 17\r\n",
     ]
 
     @Test(arguments: [1, 2, 3, 7, Int.max]) func aMessageGoesItsWayHoweverTheBytesAreCut(_ pieces: Int) throws {
@@ -56,7 +57,7 @@ import Testing
         #expect(
             said == [
                 "EHLO plantao.test\r\n", "STARTTLS\r\n", "<TLS>", "EHLO plantao.test\r\n", "AUTH PLAIN AHUAcGEgc3M=\r\n",
-                "MAIL FROM:<de@example.com> SIZE=38\r\n", "RCPT TO:<para@example.net>\r\n", "DATA\r\n",
+                "MAIL FROM:<de@example.com> SIZE=32\r\n", "RCPT TO:<para@example.net>\r\n", "DATA\r\n",
                 "Subject: x\r\n\r\n..dot\r\n...two\r\nend\r\n.\r\n", "QUIT\r\n",
             ]
         )
@@ -69,7 +70,10 @@ import Testing
         let (said, end) = Self.talk(&plain, ["220 mx\r\n", "250-mx\r\n250 AUTH PLAIN\r\n"])
         #expect(said == ["EHLO plantao.test\r\n"] && end == .failed(nil, "o servidor não oferece STARTTLS; nada foi enviado em claro"))
         var refused = try Self.dialogue()
-        #expect(Self.talk(&refused, ["220 mx\r\n", "250-mx\r\n250 STARTTLS\r\n", "454 not now\r\n"]).end == .failed(454, "STARTTLS foi recusado: 454 not now"))
+        #expect(
+            Self.talk(&refused, ["220 mx\r\n", "250-mx\r\n250 STARTTLS\r\n", "454 not now\r\n"]).end
+                == .failed(454, "STARTTLS foi recusado: 454 not now")
+        )
         var none = try Self.dialogue(.none)
         #expect(Self.talk(&none, ["220 mx\r\n", "250-mx\r\n250 AUTH PLAIN\r\n"]).end == .failed(nil, "a senha não é enviada sem TLS"))
         // What is put in behind the word, before the handshake, is nobody's.
@@ -88,7 +92,9 @@ import Testing
         )
         #expect(said == ["EHLO plantao.test\r\n", "AUTH LOGIN\r\n", "dQ==\r\n", "cGEgc3M=\r\n", "MAIL FROM:<de@example.com>\r\n"])
         var neither = try Self.dialogue(.tls)
-        #expect(Self.talk(&neither, ["220 mx\r\n", "250-mx\r\n250 AUTH CRAM-MD5\r\n"]).end == .failed(nil, "o servidor não oferece AUTH PLAIN nem LOGIN"))
+        #expect(
+            Self.talk(&neither, ["220 mx\r\n", "250-mx\r\n250 AUTH CRAM-MD5\r\n"]).end == .failed(nil, "o servidor não oferece AUTH PLAIN nem LOGIN")
+        )
         var wrong = try Self.dialogue(.tls)
         guard case .failed(535, let reason)? = Self.talk(&wrong, ["220 mx\r\n", "250-mx\r\n250 AUTH PLAIN\r\n", "535 5.7.8 bad\r\n"]).end else {
             Issue.record("a wrong password is no success")
@@ -126,9 +132,14 @@ import Testing
         var long = try Self.dialogue(.none, password: nil)
         #expect(Self.talk(&long, [String(repeating: "a", count: SMTPDialogue.maxLineBytes + 1)]).end == .failed(nil, "linha longa demais"))
         var endless = try Self.dialogue(.none, password: nil)
-        #expect(Self.talk(&endless, [String(repeating: "220-\(String(repeating: "a", count: 900))\r\n", count: 100)]).end == .failed(nil, "resposta longa demais"))
+        #expect(
+            Self.talk(&endless, [String(repeating: "220-\(String(repeating: "a", count: 900))\r\n", count: 100)]).end
+                == .failed(nil, "resposta longa demais")
+        )
         var small = try Self.dialogue(.none, String(repeating: "a", count: 500), password: nil)
-        #expect(Self.talk(&small, ["220 mx\r\n", "250-mx\r\n250 SIZE 100\r\n"]).end == .refused(552, "a mensagem tem 500 bytes e o servidor aceita 100"))
+        #expect(
+            Self.talk(&small, ["220 mx\r\n", "250-mx\r\n250 SIZE 100\r\n"]).end == .refused(552, "a mensagem tem 500 bytes e o servidor aceita 100")
+        )
         var mixed = try Self.dialogue(.none, password: nil)
         #expect(Self.talk(&mixed, ["220-a\r\n250 b\r\n"]).end == .failed(nil, "resposta que não é SMTP"))
     }

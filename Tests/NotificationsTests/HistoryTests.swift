@@ -47,7 +47,8 @@ import Testing
                 move.start = Timestamp(milliseconds: (office.now.milliseconds / 900_000 + Int64.random(in: 1...200, using: &random)) * 900_000)
                 let wanted = move
                 if let some { _ = try? office.turn { try $0.reschedule(some, wanted, $1) } }
-            case 4: if let some { _ = try? office.turn { try $0.cancel(some, by: ["client", "staff"].randomElement(using: &random)!, reason: nil, $1) } }
+            case 4:
+                if let some { _ = try? office.turn { try $0.cancel(some, by: ["client", "staff"].randomElement(using: &random)!, reason: nil, $1) } }
             case 5:
                 let status: Appointment.Status = Bool.random(using: &random) ? .completed : .noShow
                 if let some { _ = try? office.turn { try $0.ended(some, as: status, $1) } }
@@ -72,7 +73,8 @@ import Testing
                     return rule
                 }
                 office.notices.settings.followUps = Bool.random(using: &random) ? [.init(minutesAfter: 30, [.whatsapp, .email])] : []
-                office.notices.settings.quiet = Bool.random(using: &random) ? QuietHours(begins: Int.random(in: 0..<1440, using: &random), ends: 420) : nil
+                office.notices.settings.quiet =
+                    Bool.random(using: &random) ? QuietHours(begins: Int.random(in: 0..<1440, using: &random), ends: 420) : nil
                 for id in all { office.queue.take(office.notices.replan(office.book.appointments[id]!, office.zone, now: office.now)) }
             case 9:
                 let isOut = Bool.random(using: &random)
@@ -135,9 +137,11 @@ import Testing
         case .waitlistOffer: break
         }
         if notice.event == .reminder {
-            #expect(office.now >= office.notices.settings.reminders.first { $0.key == notice.rule }.map {
-                office.notices.settings.due($0, before: appointment.start, office.zone)
-            }!)
+            #expect(
+                office.now >= office.notices.settings.reminders.first { $0.key == notice.rule }.map {
+                    office.notices.settings.due($0, before: appointment.start, office.zone)
+                }!
+            )
             if message.channel == .whatsapp { #expect(!office.notices.optOuts.isOut(.whatsapp, message.recipient)) }
         }
         let digits = appointment.clientWhatsapp.filter(\.isNumber)
@@ -177,7 +181,9 @@ import Testing
                         let due = Timestamp(milliseconds: appointment.start.milliseconds - minutes * 60_000)
                         guard before < due, due <= office.now else { continue }
                         for channel in OutgoingMessage.Channel.all {
-                            expected.insert(Told2(appointment: appointment.id, start: appointment.start, rule: "reminder-\(minutes)m", channel: channel))
+                            expected.insert(
+                                Told2(appointment: appointment.id, start: appointment.start, rule: "reminder-\(minutes)m", channel: channel)
+                            )
                         }
                     }
                 }

@@ -227,7 +227,12 @@ import Testing
 
     @Test func aSeriesIsConfirmedOnceAndRemindedOfEachTime() throws {
         var office = try Office()
-        let request = BookingRequest(service: office.cut, start: try time("2026-03-04T18:00:00Z"), clientName: "Ana", clientWhatsapp: "+5511987654321")
+        let request = BookingRequest(
+            service: office.cut,
+            start: try time("2026-03-04T18:00:00Z"),
+            clientName: "Ana",
+            clientWhatsapp: "+5511987654321"
+        )
         _ = try office.turn {
             try $0.book(request, .init(frequency: .weekly, interval: 1, count: 4, skipsUnavailable: false), $1)
         }

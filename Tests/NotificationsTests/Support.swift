@@ -44,7 +44,9 @@ struct Office {
 
     mutating func pass(to text: String) throws { clock.advance(by: try time(text) - clock.now) }
 
-    mutating func book(_ start: Timestamp, email: String? = "ana@example.com", whatsapp: String = "+5511987654321", series: SeriesID? = nil) throws -> Appointment {
+    mutating func book(_ start: Timestamp, email: String? = "ana@example.com", whatsapp: String = "+5511987654321", series: SeriesID? = nil) throws
+        -> Appointment
+    {
         var request = BookingRequest(service: cut, start: start, clientName: "Ana Lima", clientWhatsapp: whatsapp)
         request.clientEmail = email
         request.series = series

@@ -54,7 +54,9 @@ import Wire
 
     @Test func templatesOfOneKindMayHaveNamesOfTheirOwn() {
         #expect(TemplateName("reminder_1h")?.event == .reminder && TemplateName("follow_up_b")?.event == .followUp)
-        #expect(TemplateName("confirmed_x") == nil && TemplateName("reminder_") == nil && TemplateName("reminder_A") == nil && TemplateName("x") == nil)
+        #expect(
+            TemplateName("confirmed_x") == nil && TemplateName("reminder_") == nil && TemplateName("reminder_A") == nil && TemplateName("x") == nil
+        )
     }
 
     @Test func aWordIsHeededAndATextIsNot() {

@@ -92,7 +92,9 @@ package struct MailMessage: Sendable {
         init(lines: [String], seed: String) {
             self.lines = lines
             // Not in any part: a line of quoted-printable has no "=_".
-            self.seed = String(seed.unicodeScalars.filter { $0.isASCII && $0.properties.isAlphabetic || ("0"..."9").contains($0) }.map(Character.init).prefix(40))
+            self.seed = String(
+                seed.unicodeScalars.filter { $0.isASCII && $0.properties.isAlphabetic || ("0"..."9").contains($0) }.map(Character.init).prefix(40)
+            )
         }
 
         var bytes: [UInt8] { Array((lines.joined(separator: "\r\n") + "\r\n").utf8) }
@@ -122,7 +124,8 @@ package struct MailMessage: Sendable {
             }
             if let invitation {
                 lines += [
-                    "--\(boundary)", "Content-Type: text/calendar; charset=utf-8; method=\(invitation.method)", "Content-Transfer-Encoding: base64", "",
+                    "--\(boundary)", "Content-Type: text/calendar; charset=utf-8; method=\(invitation.method)", "Content-Transfer-Encoding: base64",
+                    "",
                 ]
                 base64(invitation.text)
             }
@@ -149,7 +152,9 @@ enum MailWords {
     /// - Parameter column: how far the header's line is filled already.
     static func encoded(_ text: String, after column: Int) -> String {
         let clean = String(
-            String.UnicodeScalarView(text.unicodeScalars.map { $0.value < 0x20 || $0.value == 0x7f || $0 == "\u{2028}" || $0 == "\u{2029}" ? " " : $0 })
+            String.UnicodeScalarView(
+                text.unicodeScalars.map { $0.value < 0x20 || $0.value == 0x7f || $0 == "\u{2028}" || $0 == "\u{2029}" ? " " : $0 }
+            )
         )
         if clean.utf8.allSatisfy({ (0x20...0x7e).contains($0) }), clean.utf8.count + column <= 76, !clean.contains("=?") { return clean }
         // 75 characters a word, of which 12 are around it; never in the middle of a character.

@@ -32,7 +32,11 @@ extension NotificationSettings {
             !pattern.hasPrefix("https://") && !pattern.hasPrefix("http://") || pattern.contains(where: \.isWhitespace) || !pattern.contains("{id}")
                 || !pattern.contains("{token}")
         {
-            fields.refuse("manage_url", "deve ser um endereço http(s) com {id} e {token}, como https://exemplo.com/agenda/{id}?token={token}", type: "url")
+            fields.refuse(
+                "manage_url",
+                "deve ser um endereço http(s) com {id} e {token}, como https://exemplo.com/agenda/{id}?token={token}",
+                type: "url"
+            )
         }
         if fields.has("quiet_hours") {
             if let given = fields.json("quiet_hours") {
@@ -113,7 +117,10 @@ extension NotificationSettings {
         var events = present
         for (name, value) in members {
             guard let event = NotificationEvent(rawValue: name), NotificationEvent.immediate.contains(event) else {
-                fields.refuse("events", "não há aviso '\(name.prefix(40))'; há \(NotificationEvent.immediate.map(\.rawValue).joined(separator: ", "))")
+                fields.refuse(
+                    "events",
+                    "não há aviso '\(name.prefix(40))'; há \(NotificationEvent.immediate.map(\.rawValue).joined(separator: ", "))"
+                )
                 continue
             }
             if value.isNull {
@@ -146,7 +153,9 @@ extension NotificationSettings {
                 rules.append(read(&rule))
                 try rule.check()
             } catch {
-                for fault in error.fields { fields.refuse("\(name).\(fault.location.dropFirst(2).joined(separator: "."))", fault.message, type: fault.type) }
+                for fault in error.fields {
+                    fields.refuse("\(name).\(fault.location.dropFirst(2).joined(separator: "."))", fault.message, type: fault.type)
+                }
             }
         }
         return rules

@@ -132,7 +132,8 @@ extension Operations {
     }
 
     /// By somebody of the staff.
-    package func optOut(_ channel: OutgoingMessage.Channel, _ recipient: String, isOut: Bool, by principal: Principal) async throws(Refusal) -> [UInt8]
+    package func optOut(_ channel: OutgoingMessage.Channel, _ recipient: String, isOut: Bool, by principal: Principal) async throws(Refusal)
+        -> [UInt8]
     {
         guard principal.role.canAttend else { throw .viewerOnly }
         let canonical = Recipient.canonical(recipient, channel)
