@@ -142,6 +142,7 @@ let package = Package(
             name: "Jobs",
             dependencies: [
                 "Kernel", "Storage", "Wire", .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "HeapModule", package: "swift-collections"),
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings
@@ -278,7 +279,7 @@ let package = Package(
         .testTarget(
             name: "StoragePostgresTests",
             dependencies: [
-                "TestSupport", "Consultores", "Conversations", "CustomerHealth", "Identity", "Kernel", "Notifications", "Realtime", "Resilience",
+                "TestSupport", "Consultores", "Conversations", "CustomerHealth", "Identity", "Jobs", "Kernel", "Notifications", "Realtime", "Resilience",
                 "Scheduling", "Storage",
                 "StoragePostgres",
                 "Tenancy",
@@ -314,7 +315,7 @@ let package = Package(
         .testTarget(
             name: "TransportsTests",
             dependencies: [
-                "TestSupport", "Consultores", "Conversations", "CustomerHealth", "Kernel", "Notifications", "Realtime", "Resilience", "Scheduling",
+                "TestSupport", "Consultores", "Conversations", "CustomerHealth", "Jobs", "Kernel", "Notifications", "Realtime", "Resilience", "Scheduling",
                 "Storage", "Tenancy", "Transports", "Wire",
                 .product(name: "Logging", package: "swift-log"), .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
@@ -357,7 +358,7 @@ let package = Package(
         .testTarget(name: "HTTPAPITests", dependencies: ["HTTPAPI", "Kernel"], swiftSettings: settings),
         .testTarget(
             name: "JobsTests",
-            dependencies: ["TestSupport", "Jobs", "Kernel", "Storage", .product(name: "Logging", package: "swift-log")],
+            dependencies: ["TestSupport", "Jobs", "Kernel", "Storage", "Wire", .product(name: "Logging", package: "swift-log")],
             swiftSettings: settings
         ),
         .testTarget(

@@ -52,6 +52,10 @@ package struct API: Sendable {
         package var jobs: @Sendable () -> (waiting: Int, held: Int) = { (0, 0) }
         /// Messages waiting to be sent.
         package var messagesWaiting: @Sendable () -> Int = { 0 }
+        /// A queue whose first message has been due for longer than this has nobody who listens.
+        package var queueIsDeafAfter = Duration.seconds(300)
+        /// What takes e-mails: `simulator`, or `smtp`.
+        package var email = "simulator"
         package var environmentName = "development"
         package var startedAt: Timestamp?
         /// Variables of the contracts that EcoSys's `/health` lists, and whether they are set.
@@ -175,6 +179,7 @@ package struct API: Sendable {
         addAppointments(to: router)
         addPublicBooking(to: router)
         addNotifications(to: router)
+        addQueues(to: router)
         if settings.isSimulated { addSimulator(to: router) }
         routes.fill(from: router)
         return router

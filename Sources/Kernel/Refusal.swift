@@ -77,6 +77,7 @@ package struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
         case service, category, staff, timeOff, appointment, hold, waitlistEntry, image
         case customer, seller, action
         case template, subscription
+        case queue
 
         fileprivate var isMissing: String {
             switch self {
@@ -103,6 +104,7 @@ package struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
             case .action: "Ação não encontrada"
             case .template: "Modelo de mensagem não encontrado"
             case .subscription: "Este endereço não vale"
+            case .queue: "Fila não encontrada"
             }
         }
     }

@@ -226,7 +226,7 @@ final class PortfolioImporter {
             }
             var reasons: [Int: String] = [:]
             for fault in answer["detail"]?.array ?? [] {
-                guard let location = fault["loc"]?.array, location.count > 1, let index = location[1].string.flatMap({ Int($0) }),
+                guard let location = fault["loc"]?.array, location.count > 1, let index = location[1].int.map(Int.init),
                     lines.indices.contains(index)
                 else {
                     continue

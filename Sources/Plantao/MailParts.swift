@@ -16,8 +16,9 @@ import Wire
 /// Hands e-mails over to the mail server, or says in the log what it would have sent.
 struct MailSender: QueueSender {
     let operations: Operations
-    /// `nil`: nothing is configured.
+    /// `nil`: nothing is configured, and the simulator stands in for it.
     let client: SMTPClient?
+    let simulator: SimulatedSender
     let breaker: TenantBreaker
     /// The address that mails come from.
     let from: String
@@ -33,6 +34,7 @@ struct MailSender: QueueSender {
         if client != nil, breaker.breaker.state == .open, let until = breaker.breaker.openUntil, until > environment.now() {
             return .postponed(until: until, reason: "o servidor de e-mail está fora do ar")
         }
+        if client == nil, let objection = await simulator.objection(to: message, of: tenant) { return objection }
         return await NoticeReader(operations: operations, environment: environment).objection(to: message, of: tenant)
     }
 
@@ -52,7 +54,7 @@ struct MailSender: QueueSender {
                     "tenant": "\(tenant)", "to": "\(message.recipient)", "subject": "\(mail.subject)", "text": "\(showsText ? mail.text : "-")",
                 ]
             )
-            return .sent(providerID: "simulado")
+            return await simulator.send(message, of: tenant)
         }
         let generation: Int
         switch breaker.callRequested() {
@@ -175,7 +177,7 @@ struct NoticeReader {
 
 extension Server {
     /// What the queues hand messages over to.
-    func noticeSenders(
+    func messageSenders(
         _ path: OutboundPath,
         _ operations: Operations,
         _ directory: Directory,
@@ -209,6 +211,7 @@ extension Server {
             .email: MailSender(
                 operations: operations,
                 client: client,
+                simulator: SimulatedSender(.email, environment: environment, logger: logger),
                 breaker: breaker,
                 from: settings.mail?.from ?? "simulador@plantao.local",
                 sender: sender,
@@ -220,7 +223,8 @@ extension Server {
             .whatsapp: WhatsAppNotices(
                 operations: operations,
                 path: path,
-                isSimulated: settings.whatsapp == nil,
+                simulator: settings.whatsapp == nil ? SimulatedSender(.whatsapp, environment: environment, logger: logger) : nil,
+                breakers: breakers,
                 sender: sender,
                 environment: environment,
                 logger: logger

@@ -37,7 +37,7 @@ struct Server {
     static let schema = Schema(
         StorageTables.all + IdentityTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all
             + BreakerTables.all + [WhatsAppNumber.table, PipedriveLink.table] + SchedulingTables.all + NotificationTables.all + CustomerTables.all
-            + SalesTables.all
+            + SalesTables.all + QueueTables.all
     )
 
     let settings: Settings
@@ -113,6 +113,7 @@ struct Server {
         }
         let toldToPipedrive = pipedrive?.tenant
         let alarms = AlarmClock()
+        let queueBell = QueueBell()
         let presence = PresenceBook(grace: settings.presenceGrace, environment: environment)
         let tenants = Tenants(
             .init(
@@ -125,7 +126,9 @@ struct Server {
                 telemetry: telemetry,
                 isConnected: { presence.isPresent(.init(tenant: $0, user: $1)) },
                 consulting: assistant?.turns,
-                tellsPipedrive: { $0 == toldToPipedrive }
+                tellsPipedrive: { $0 == toldToPipedrive },
+                queueBell: queueBell,
+                queueRules: settings.queues.rules
             ),
             logger: logger,
             // Who could not be read back as they were stay awake.
@@ -178,8 +181,6 @@ struct Server {
         jobLimits.concurrencyOfKind[ConversationDesk.mediaJobKind] = MediaWorker.maxConcurrent
         let runner = JobRunner(workers: workers, store: store, environment: environment, limits: jobLimits, logger: logger)
         outlet.connect(runner: runner, tenants: tenants)
-        let senders = try noticeSenders(outbox.path, operations, directory, breakers, secret, group, environment)
-        _ = senders
         breakers.onMoved { tenant, dependency, before, now in
             logger.log(
                 level: now.state.isOpen ? .warning : .notice,
@@ -196,6 +197,18 @@ struct Server {
             }
         }
         let operatorTenant = await directory.tenants.first?.id
+        let dispatcher = queueDispatcher(
+            tenants,
+            store,
+            senders: try messageSenders(outbox.path, operations, directory, breakers, secret, group, environment),
+            relay: relay,
+            environment: environment,
+            bell: queueBell,
+            hub: hub,
+            operatorTenant: operatorTenant
+        )
+        try await dispatcher.restore(from: store)
+        operations.queues = dispatcher
         try await breakers.restore(from: store, operatorTenant: operatorTenant)
 
         try await wakeThoseWhoWait(store, alarms, environment)
@@ -211,6 +224,7 @@ struct Server {
         apiSettings.messagesWaiting = { runner.waiting(ConversationDesk.sendJobKind) }
         apiSettings.startedAt = environment.now()
         apiSettings.operatorTenant = operatorTenant
+        apiSettings.queueIsDeafAfter = settings.queues.deafAfter
         if let assistant { apiSettings.assistantMetrics = { assistant.counters.prometheus } }
         apiSettings.whatsapp = desk.office(runner, maxBytes: settings.maxMediaBytes)
         apiSettings.apiKeys = apiKeys
@@ -280,7 +294,7 @@ struct Server {
             environment: environment,
             logger: logger
         )
-        var members: [any Service] = [housekeeping, JobService(runner: runner), SignalService(signals: desk.signals)]
+        var members: [any Service] = [housekeeping, JobService(runner: runner), QueueService(dispatcher: dispatcher), SignalService(signals: desk.signals)]
         if let relay { members.append(relay) }
         if let kommo = settings.kommoDatabase, let tenant = await directory.tenants.first {
             members.append(KommoSync(configuration: kommo, tenant: tenant.id, operations: operations, logger: logger))
@@ -298,7 +312,9 @@ struct Server {
                     admission: admission,
                     presence: presence,
                     drainWindow: settings.drainWindow
-                )
+                ),
+                // Last in, first out: nothing is claimed any more before anything else stops.
+                QueueStop(dispatcher: dispatcher),
             ],
             gracefulShutdownSignals: [.sigterm, .sigint],
             logger: logger
@@ -464,6 +480,14 @@ struct Server {
             )
         )
         for var row in held { alarms.set(row.id(), at: Timestamp(seconds: 0)) }
+        // Messages of queues fall due; what was in a worker's hands is looked at as soon as its lease is over.
+        let queued = try await store.rows(
+            Query(
+                "SELECT tenant_id, MIN(run_at) FROM queue_messages WHERE state IN ('scheduled', 'retryable', 'claimed', 'sending') GROUP BY tenant_id",
+                kinds: [.uuid, .timestamp]
+            )
+        )
+        for var row in queued { alarms.set(row.id(), at: row.timestamp()) }
         // Scores fall with time alone, and months end.
         let portfolios = try await store.rows(
             Query("SELECT id FROM tenants WHERE EXISTS (SELECT 1 FROM customers WHERE customers.tenant_id = tenants.id)", kinds: [.uuid])
@@ -506,6 +530,7 @@ struct Server {
               login     \(welcome.email)  senha \(password)
               dados     \(settings.dataDirectory)
               WhatsApp  \(mode)
+              filas     \(settings.redis == nil ? "no processo (defina REDIS_URL para Redis Streams)" : "Redis Streams")
               e-mail    \(settings.mail.map { "\($0.client.host):\($0.client.port), de \($0.from)" } ?? "simulador: só no log (defina SMTP_SERVER)")
               Pipedrive \(settings.pipedrive == nil ? "desligado (defina PIPEDRIVE_API_TOKEN)" : "API v2")
               bot       \(settings.gemini.map { "fluxo da empresa e \($0.client.model)" } ?? "só o fluxo da empresa (defina GEMINI_API_KEY)")

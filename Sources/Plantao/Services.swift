@@ -94,6 +94,29 @@ struct JobService: Service {
     }
 }
 
+struct QueueService: Service {
+    let dispatcher: QueueDispatcher
+
+    func run() async throws {
+        // As with jobs: attempts under way end by themselves.
+        await withGracefulShutdownHandler {
+            await dispatcher.run()
+        } onGracefulShutdown: {
+            dispatcher.stop()
+        }
+    }
+}
+
+/// Has the workers claim nothing any more as soon as the server is told to stop.
+struct QueueStop: Service {
+    let dispatcher: QueueDispatcher
+
+    func run() async throws {
+        try? await gracefulShutdown()
+        dispatcher.stop()
+    }
+}
+
 struct SignalService: Service {
     let signals: CustomerSignals
 

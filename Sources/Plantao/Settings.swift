@@ -4,12 +4,14 @@ import Foundation
 import HTTPAPI
 import Identity
 import Integrations
+import Jobs
 import Kernel
 import Realtime
 import RedisBus
 import Resilience
 import Storage
 import StoragePostgres
+import Tenancy
 
 /// The server's configuration, read from environment variables once, here. Every key stands in docs/configuration.md; a bad value stops the start with its
 /// name, what was given and what is allowed.
@@ -83,6 +85,7 @@ struct Settings {
         var timeout: Duration
         var prices: GeminiCounters.Prices
     }
+    var queues: Queues
     var maxMediaBytes: Int
     /// Where this server is reached from outside, without a slash at the end.
     var publicURL: String
@@ -100,6 +103,13 @@ struct Settings {
         var client: PipedriveClient.Configuration
         /// Unset: its webhooks are not taken.
         var webhook: (user: String, password: String)?
+    }
+
+    struct Queues {
+        var rules = QueueRules()
+        var workers = QueueDispatcher.Settings()
+        /// How old a message that is due may get before `/health` says so.
+        var deafAfter = Duration.seconds(300)
     }
 
     struct WhatsApp {
@@ -193,6 +203,7 @@ struct Settings {
         }
         while publicURL.hasSuffix("/") { publicURL.removeLast() }
         mail = try Self.mail(reader)
+        queues = try Self.queues(reader)
         maxMediaBytes = try reader.integer("PLANTAO_MEDIA_MAX_MB", default: 100, in: 1...1000) << 20
 
         if isProduction {
@@ -226,6 +237,23 @@ struct Settings {
         contractVariables = Dictionary(
             uniqueKeysWithValues: ["UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TOKEN", "BASIC_AUTH_USERS"].map { ($0, reader.text($0) != nil) }
         )
+    }
+
+    private static func queues(_ reader: EnvironmentReader) throws -> Queues {
+        var queues = Queues()
+        queues.rules.lease = .seconds(try reader.integer("QUEUE_LEASE_SECONDS", default: 30, in: 1...3600))
+        queues.rules.backoff = .seconds(try reader.integer("QUEUE_BACKOFF_SECONDS", default: 15, in: 1...3600))
+        queues.rules.longestBackoff = .seconds(try reader.integer("QUEUE_BACKOFF_MAX_SECONDS", default: 3600, in: 1...86_400))
+        queues.rules.sentIsKept = .seconds(try reader.integer("QUEUE_KEEP_SENT_DAYS", default: 7, in: 1...365) * 86_400)
+        queues.rules.failedIsKept = .seconds(try reader.integer("QUEUE_KEEP_FAILED_DAYS", default: 30, in: 1...365) * 86_400)
+        queues.workers.concurrency = try reader.integer("QUEUE_WORKERS", default: 16, in: 1...1000)
+        queues.workers.perTenant = try reader.integer(
+            "QUEUE_WORKERS_PER_TENANT",
+            default: max(1, queues.workers.concurrency / 4),
+            in: 1...queues.workers.concurrency
+        )
+        queues.deafAfter = .seconds(try reader.integer("QUEUE_DEAF_SECONDS", default: 300, in: 1...86_400))
+        return queues
     }
 
     private static func loginGuard(_ reader: EnvironmentReader) throws -> LoginGuard.Settings {

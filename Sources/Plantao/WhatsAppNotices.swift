@@ -4,6 +4,7 @@ import Jobs
 import Kernel
 import Logging
 import Notifications
+import Resilience
 import Tenancy
 import Wire
 
@@ -12,8 +13,9 @@ import Wire
 struct WhatsAppNotices: QueueSender {
     let operations: Operations
     let path: OutboundPath
-    /// The simulator takes everything at any time.
-    let isSimulated: Bool
+    /// Stands in for WhatsApp where that is not configured, and takes everything at any time.
+    let simulator: SimulatedSender?
+    let breakers: BreakerBoard
     let sender: @Sendable (TenantID) async -> Sender
     let environment: Kernel.Environment
     let logger: Logger
@@ -21,7 +23,12 @@ struct WhatsAppNotices: QueueSender {
     private static let windowIsClosed = "131047"
 
     func objection(to message: OutgoingMessage, of tenant: TenantID) async -> Jobs.SendOutcome? {
-        await NoticeReader(operations: operations, environment: environment).objection(to: message, of: tenant)
+        if let simulator {
+            if let objection = await simulator.objection(to: message, of: tenant) { return objection }
+        } else if !breakers.wouldAllow(.whatsapp, of: tenant) {
+            return .postponed(until: environment.now() + .seconds(5), reason: "o circuit breaker do WhatsApp está aberto")
+        }
+        return await NoticeReader(operations: operations, environment: environment).objection(to: message, of: tenant)
     }
 
     func send(_ message: OutgoingMessage, of tenant: TenantID) async -> Jobs.SendOutcome {
@@ -39,14 +46,13 @@ struct WhatsAppNotices: QueueSender {
             (text, approved, isPlain) = (filled.text, filled.approved, false)
         }
         if text.unicodeScalars.count > 4096 { text = String(String.UnicodeScalarView(text.unicodeScalars.prefix(4096))) }
-        var (isOpen, number): (Bool, String?) = (true, nil)
-        if !isSimulated {
-            do throws(Refusal) {
-                let window = try await operations.window(to: BrazilianPhone.variants(of: recipient), of: tenant)
-                (isOpen, number) = (window.isOpen, window.phoneNumberID)
-            } catch {
-                return .postponed(until: environment.now() + .seconds(Int64(error.retryAfterSeconds ?? 5)), reason: error.message)
-            }
+        if let simulator { return await simulator.send(message, of: tenant) }
+        let (isOpen, number): (Bool, String?)
+        do throws(Refusal) {
+            let window = try await operations.window(to: BrazilianPhone.variants(of: recipient), of: tenant)
+            (isOpen, number) = (window.isOpen, window.phoneNumberID)
+        } catch {
+            return .postponed(until: environment.now() + .seconds(Int64(error.retryAfterSeconds ?? 5)), reason: error.message)
         }
         // What somebody wrote for this one client is tried in any case: WhatsApp says whether it may be.
         guard isOpen || isPlain || approved != nil else {

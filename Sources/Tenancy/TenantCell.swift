@@ -1,6 +1,7 @@
 package import Consultores
 package import Conversations
 import CustomerHealth
+package import Jobs
 package import Kernel
 import Notifications
 package import Resilience
@@ -22,11 +23,12 @@ package actor TenantCell {
     let desk: ConversationDesk
     let calendar: Calendar
     let clientNotices: ClientNotices
-    let messageQueues: MessageQueues
+    let queues: MessageQueues
     private var board: NoticeBoard
     let gate: Gate
     let environment: Environment
     private let alarms: AlarmClock
+    private let queueBell: QueueBell
     private let breakers: BreakerBoard?
     private let tracer: Tracer?
     private var toldBreakers: [UInt8]?
@@ -56,6 +58,9 @@ package actor TenantCell {
         package let consulting: (any Consulting)?
         /// Whether a business's hand-offs are told to Pipedrive.
         package let tellsPipedrive: @Sendable (TenantID) -> Bool
+        /// Tells the workers of the queues that there is something for them.
+        package let queueBell: QueueBell
+        package let queueRules: QueueRules
 
         package init(
             gate: Gate,
@@ -67,8 +72,12 @@ package actor TenantCell {
             telemetry: Telemetry = Telemetry(),
             isConnected: @escaping @Sendable (TenantID, UserID) -> Bool = { _, _ in false },
             consulting: (any Consulting)? = nil,
-            tellsPipedrive: @escaping @Sendable (TenantID) -> Bool = { _ in false }
+            tellsPipedrive: @escaping @Sendable (TenantID) -> Bool = { _ in false },
+            queueBell: QueueBell = QueueBell(),
+            queueRules: QueueRules = QueueRules()
         ) {
+            self.queueBell = queueBell
+            self.queueRules = queueRules
             self.tellsPipedrive = tellsPipedrive
             self.gate = gate
             self.store = store
@@ -91,6 +100,12 @@ package actor TenantCell {
         let book = try await CalendarBook.load(tenant, now: surroundings.environment.now(), from: surroundings.store)
         let now = surroundings.environment.now()
         let told = try await ClientNotices.load(tenant, now: now, from: surroundings.store, settings: NotificationSettings.stored)
+        let messages = try await QueueBook.load(
+            tenant,
+            now: now,
+            rules: surroundings.queueRules,
+            from: surroundings.store
+        )
         let turn = TenantTurn()
         let isConnected = surroundings.isConnected
         let queue = ConsultorQueue(
@@ -114,6 +129,7 @@ package actor TenantCell {
         )
         let calendar = Calendar(executor: turn, tenant: tenant, loaded: book)
         let clientNotices = ClientNotices(executor: turn, tenant: tenant, loaded: told, book.appointments.values, now: now)
+        let queues = MessageQueues(executor: turn, tenant: tenant, loaded: messages)
         let hasCustomers = try await Self.hasCustomers(tenant, surroundings.store)
         let cell = TenantCell(
             tenant: tenant,
@@ -122,7 +138,7 @@ package actor TenantCell {
             desk: desk,
             calendar: calendar,
             clientNotices: clientNotices,
-            messageQueues: MessageQueues(executor: turn),
+            queues: queues,
             board: board,
             hasCustomers: hasCustomers,
             surroundings
@@ -140,7 +156,7 @@ package actor TenantCell {
         desk: ConversationDesk,
         calendar: Calendar,
         clientNotices: ClientNotices,
-        messageQueues: MessageQueues,
+        queues: MessageQueues,
         board: NoticeBoard,
         hasCustomers: Bool,
         _ surroundings: Surroundings
@@ -153,12 +169,13 @@ package actor TenantCell {
         self.desk = desk
         self.calendar = calendar
         self.clientNotices = clientNotices
-        self.messageQueues = messageQueues
+        self.queues = queues
         self.board = board
         activation = Activation(tenant: tenant)
         gate = surroundings.gate
         environment = surroundings.environment
         alarms = surroundings.alarms
+        queueBell = surroundings.queueBell
         breakers = surroundings.breakers
         tracer = surroundings.telemetry.tracer
         isConnected = surroundings.isConnected
@@ -167,7 +184,7 @@ package actor TenantCell {
 
     // MARK: Turns
 
-    private func commit(_ change: Change) -> Ticket {
+    func commit(_ change: Change) -> Ticket {
         let ticket = gate.enqueue(change, activation)
         let (deadline, consultations) = desk.assumeIsolated { desk in
             let (begun, cancelled) = desk.takeConsultations()
@@ -176,6 +193,10 @@ package actor TenantCell {
         if let deadline { alarms.set(tenant, at: deadline) }
         if let deadline = calendar.assumeIsolated({ $0.nextDeadline }) { alarms.set(tenant, at: deadline) }
         if clientNotices.assumeIsolated({ $0.isReplanning }) { alarms.set(tenant, at: environment.now()) }
+        let now = environment.now()
+        let (due, wanted) = queues.assumeIsolated { ($0.nextDue(at: now), $0.wants(at: now)) }
+        if due < .distantFuture { alarms.set(tenant, at: due) }
+        queueBell.ring(tenant, wanted)
         if let portfolio { alarms.set(tenant, at: portfolio.nextDue) }
         if let (begun, cancelled) = consultations, let consulting {
             for (turn, conversation) in cancelled { consulting.cancelled(turn, of: conversation, tenant: tenant) }
@@ -234,6 +255,7 @@ package actor TenantCell {
         var others = calendar.assumeIsolated { $0.timePassed(moment) }
         others.append(tellClients(moment))
         others.append(replanStep(moment))
+        others.append(queues.assumeIsolated { $0.timePassed(moment) })
         others.append(portfolioTimePassed(moment))
         let rest = others
         return onDesk { desk in
@@ -247,7 +269,7 @@ package actor TenantCell {
 
     package func received(_ message: CustomerMessage, seenBefore: Bool) -> Pending<ConversationDesk.Reception> {
         let moment = environment.moment()
-        let (notices, queues) = (clientNotices, messageQueues)
+        let (notices, queues) = (clientNotices, queues)
         return onDesk { desk throws(Refusal) in
             var (reception, change) = try desk.received(message, seenBefore: seenBefore, moment)
             if reception != .duplicate { change.append(Self.heed(message, notices, queues, moment)) }
@@ -602,6 +624,9 @@ package actor TenantCell {
             return calendar.assumeIsolated { $0.bookingSnapshot(slug, moment) }
         case .health: return portfolio?.customers.snapshot()
         case .sales: return portfolio?.sales.snapshot()
+        case .jobs:
+            let now = environment.now()
+            return queues.assumeIsolated { $0.snapshot(now) }
         }
     }
 

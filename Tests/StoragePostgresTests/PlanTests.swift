@@ -3,6 +3,7 @@ import Conversations
 import CustomerHealth
 import Foundation
 import Identity
+import Jobs
 import Kernel
 import Logging
 import Notifications
@@ -48,7 +49,7 @@ import Testing
 
     private static let schema = Schema(
         StorageTables.all + IdentityTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all
-            + SchedulingTables.all + NotificationTables.all + CustomerTables.all
+            + SchedulingTables.all + NotificationTables.all + QueueTables.all + CustomerTables.all
     )
     /// Numbers as ids: `id(table, 7)` is the seventh row's.
     private static func id(_ table: UInt64, _ number: UInt64) -> UniqueID {

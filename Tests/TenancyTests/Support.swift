@@ -85,7 +85,7 @@ final class House: Sendable {
             directory: directory.path,
             schema: Schema(
                 StorageTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all + BreakerTables.all
-                    + SchedulingTables.all + NotificationTables.all + CustomerTables.all
+                    + SchedulingTables.all + NotificationTables.all + QueueTables.all + CustomerTables.all
             )
         )
         journal = FragileJournal(store: sqlite)

@@ -1,6 +1,7 @@
 import Consultores
 import Conversations
 import CustomerHealth
+import Jobs
 import Kernel
 import Logging
 import Notifications
@@ -119,7 +120,7 @@ final class SessionFixture: Sendable {
             directory: directory.path,
             schema: Schema(
                 StorageTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all + SchedulingTables.all
-                    + NotificationTables.all + CustomerTables.all
+                    + NotificationTables.all + QueueTables.all + CustomerTables.all
             )
         )
         shelf = Shelf(store: sqlite)

@@ -5,8 +5,9 @@ import Wire
 
 /// `Content-Encoding: gzip` for who asks for it (RFC 9110 §8.4, §12.5.3).
 ///
-/// Only what is whole, textual and worth it: from `minimumBytes` on, and not above `maximumBytes`, so that one answer costs a bounded time. Streams have no
-/// length and stay as they are: what is written to them must be out at once. Files are answered by ranges of their own bytes, and most are packed already.
+/// Only what is textual and worth it: what is whole from `minimumBytes` on, and not above `maximumBytes`, so that one answer costs a bounded time; and what is
+/// written piece by piece, as it goes. The live streams stay as they are: what is written to them must be out at once. Files are answered by ranges of their own
+/// bytes, and most are packed already.
 struct CompressAnswers: RouterMiddleware {
     typealias Context = APIContext
     /// 1 to 9, or 0 for never.
@@ -17,13 +18,21 @@ struct CompressAnswers: RouterMiddleware {
 
     func handle(_ request: Request, context: APIContext, next: @concurrent (Request, APIContext) async throws -> Response) async throws -> Response {
         var response = try await next(request, context)
-        guard level > 0, let length = response.body.contentLength, (Self.minimumBytes...Self.maximumBytes).contains(length), Self.mayPack(response)
-        else {
-            return response
-        }
+        let path = request.uri.path
+        guard level > 0, Self.mayPack(response), !path.hasPrefix("/connection/"), path != "/emulation" else { return response }
+        let length = response.body.contentLength
+        guard length.map({ (Self.minimumBytes...Self.maximumBytes).contains($0) }) ?? true else { return response }
         // Also where it is not packed: a shared cache must not give one client's form to another.
         response.headers[.vary] = (response.headers[values: .vary] + ["Accept-Encoding"]).joined(separator: ", ")
         guard Self.accepts(request.headers[values: .acceptEncoding]) else { return response }
+        guard let length else {
+            if request.method != .head {
+                response.headers[.contentEncoding] = "gzip"
+                let (body, level) = (response.body, level)
+                response.body = ResponseBody { try await body.write(GzipWriter(gzip: GzipStream(level: level), under: $0)) }
+            }
+            return response
+        }
         let collected = Collected(capacity: length)
         try await response.body.write(collected)
         let packed = collected.buffer.withUnsafeReadableBytes { Gzip.compress($0, level: level) }
@@ -70,5 +79,20 @@ struct CompressAnswers: RouterMiddleware {
 
         func write(_ part: ByteBuffer) async throws { buffer.writeImmutableBuffer(part) }
         func finish(_ trailers: HTTPFields?) async throws {}
+    }
+}
+
+private struct GzipWriter: ResponseBodyWriter {
+    let gzip: GzipStream
+    var under: any ResponseBodyWriter
+
+    @concurrent mutating func write(_ buffer: ByteBuffer) async throws {
+        let packed = gzip.compress(buffer)
+        if packed.readableBytes > 0 { try await under.write(packed) }
+    }
+
+    @concurrent consuming func finish(_ trailingHeaders: HTTPFields?) async throws {
+        try await under.write(gzip.finish())
+        try await under.finish(trailingHeaders)
     }
 }

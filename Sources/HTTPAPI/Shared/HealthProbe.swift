@@ -1,4 +1,5 @@
 import Hummingbird
+import Jobs
 import Kernel
 import Resilience
 import Storage
@@ -95,7 +96,7 @@ final class HealthProbe: Sendable {
         async let path = changePath()
         async let database = database()
         async let redis = redis()
-        return await Report(checks: [path, database, redis] + services(), at: environment.now())
+        return await Report(checks: [path, database, redis, queues()] + services(), at: environment.now())
     }
 
     // MARK: Each of them
@@ -142,6 +143,20 @@ final class HealthProbe: Sendable {
             status: isThere ? "ok" : "unreachable",
             milliseconds: (ContinuousClock.now - start) / .milliseconds(1),
             detail: isThere ? nil : "O Redis está fora do ar; tudo continua, mas nada é repassado a outros programas."
+        )
+    }
+
+    /// Alive but deaf: workers that take nothing look well from everywhere but from what waits for them.
+    private func queues() -> Report.Check {
+        guard let report = operations.queues?.census.report else { return Report.Check(name: "queues", status: "off") }
+        let now = environment.now()
+        let late = report.oldest.filter { $0.value + settings.queueIsDeafAfter <= now }.min { $0.value < $1.value }
+        guard let late else { return Report.Check(name: "queues", status: "ok") }
+        let seconds = (now - late.value).inMilliseconds / 1000
+        return Report.Check(
+            name: "queues",
+            status: "deaf",
+            detail: "A fila \(late.key.rawValue) tem uma mensagem que espera há \(seconds) s sem que ninguém a envie."
         )
     }
 

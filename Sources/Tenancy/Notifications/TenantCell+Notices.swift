@@ -20,7 +20,7 @@ extension TenantCell {
     private func carriedOut(_ plan: NoticeBook.Plan, _ moment: Moment) -> Change {
         var change = Change()
         change.rows = plan.rows
-        return messageQueues.assumeIsolated { queues in
+        return queues.assumeIsolated { queues in
             for subject in plan.calledOff { change.append(queues.callOff(subject: subject, reason: "o agendamento mudou", moment)) }
             if !plan.messages.isEmpty { change.append(queues.add(plan.messages, moment)) }
             return change
