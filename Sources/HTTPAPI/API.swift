@@ -66,8 +66,6 @@ package struct API: Sendable {
         package var publicURL = "http://127.0.0.1:8080"
         /// Reads the addresses that mails carry for those who want no more.
         package var unsubscribing: UnsubscribeLinks?
-        /// Mails go nowhere, and are said in the log.
-        package var isMailSimulated = true
 
         package init() {}
     }

@@ -390,7 +390,7 @@ struct Server {
         api.chatSessions = settings.chatSessions
         api.publicHolds = settings.publicHolds
         api.isSimulated = settings.whatsapp == nil
-        api.isMailSimulated = settings.mail == nil
+        api.email = settings.mail == nil ? "simulator" : "smtp"
         api.publicURL = settings.publicURL
         api.whatsappVerifyToken = settings.whatsappVerifyToken
         api.whatsappSignature = settings.whatsappAppSecret.map(WhatsAppSignature.init(appSecret:))

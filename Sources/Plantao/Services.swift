@@ -101,6 +101,8 @@ struct QueueService: Service {
         // As with jobs: attempts under way end by themselves.
         await withGracefulShutdownHandler {
             await dispatcher.run()
+            // It may have been told already (`QueueStop`); a service that ends before its turn ends all of them.
+            try? await gracefulShutdown()
         } onGracefulShutdown: {
             dispatcher.stop()
         }

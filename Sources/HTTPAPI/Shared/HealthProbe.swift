@@ -174,7 +174,7 @@ final class HealthProbe: Sendable {
             let open = board?.all.count { $0.dependency == dependency && $0.breaker.state.isOpen } ?? 0
             if open > 0 { return Report.Check(name: dependency.rawValue, status: "paused", detail: "circuit breakers abertos: \(open)") }
             if dependency == .whatsapp, settings.isSimulated { return Report.Check(name: "whatsapp", status: "simulator") }
-            if dependency == .smtp, settings.isMailSimulated { return Report.Check(name: "smtp", status: "simulator") }
+            if dependency == .smtp, settings.email == "simulator" { return Report.Check(name: "smtp", status: "simulator") }
             return Report.Check(name: dependency.rawValue, status: board?.isUsed(dependency) == true ? "ok" : "off")
         }
     }

@@ -42,7 +42,6 @@ extension API {
                 $0.field("email", settings.email)
                 $0.field("gemini", operations.tenants.breakers?.isUsed(.gemini) == true ? "configured" : "off")
                 $0.field("pipedrive", settings.pipedrive == nil ? "off" : "configured")
-                $0.field("smtp", settings.isMailSimulated ? "simulator" : "configured")
                 $0.field("tracing", operations.telemetry.tracer == nil ? "off" : "otlp")
                 $0.field("store", store.status.kind.rawValue)
                 $0.field("tenants_awake", operations.tenants.awakeCount)

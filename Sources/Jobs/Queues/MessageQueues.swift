@@ -62,7 +62,7 @@ package actor MessageQueues {
         for message in effects.changed {
             change.rows.append(message.image(of: tenant))
             if message.state.isFailed {
-                change.events.append(event("queue.failed") { $0.field("message", raw: message.json(at: message.finishedAt ?? message.createdAt)) })
+                change.events.append(event("jobs.failed") { $0.field("message", raw: message.json(at: message.finishedAt ?? message.createdAt)) })
             }
         }
         for (id, version) in effects.deleted {
@@ -72,7 +72,7 @@ package actor MessageQueues {
             // What is of the whole server is stored once, by who runs it.
             change.rows.append(control.image(of: queue, tenant))
             change.events.append(
-                event("queue.control") {
+                event("jobs.control") {
                     $0.field("queue", queue.rawValue)
                     $0.field("paused", book.isHeldUp(queue))
                     $0.field("kind", control.kind.rawValue)
@@ -115,7 +115,7 @@ package actor MessageQueues {
         guard !changed.isEmpty else { return Change() }
         var change = Change()
         change.events = [
-            event("queue.stats") {
+            event("jobs.stats") {
                 $0.field("at", now.description)
                 $0.field("queues", object: { members in for queue in changed { write(queue, new, to: &members, now) } })
             }

@@ -14,6 +14,8 @@ def picture_of(channel):
         return Notices()
     if channel == "breakers":
         return Breakers()
+    if channel == "jobs":
+        return Jobs()
     if channel == "desk":
         return DeskSettings()
     if channel == "supervision":
@@ -22,6 +24,25 @@ def picture_of(channel):
         return Inbox()
     # Nothing is known of it; it is there to be refused.
     return None
+
+
+class Jobs:
+    def __init__(self):
+        self.queues, self.failed, self.paused = {}, {}, {}
+
+    def replace(self, data):
+        self.queues = data["queues"]
+
+    def apply(self, event):
+        match event["type"]:
+            case "jobs.stats":
+                self.queues |= event["queues"]
+            case "jobs.failed":
+                self.failed[event["message"]["id"]] = event["message"]
+            case "jobs.control":
+                self.paused[event["queue"]] = event
+            case _:
+                raise AssertionError(f"unknown type on `jobs`: {event}")
 
 
 class Notices:
