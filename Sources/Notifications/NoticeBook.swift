@@ -57,6 +57,8 @@ package struct NoticeBook: Sendable {
     package var optOuts = OptOuts()
     private var told: [AppointmentID: Told] = [:]
 
+    /// What is taken up within so long is on time.
+    static let punctual = Duration.seconds(15)
     /// Follow-ups are of use for so long.
     static let usefulFor = Duration.seconds(7 * 86_400)
     /// After an appointment it is remembered for so long what was told of it.
@@ -289,12 +291,12 @@ package struct NoticeBook: Sendable {
             // The rules have changed since: what then was due is not due yet.
             let due = settings.due(rule, before: appointment.start, zone)
             if due > now { return .putOff(until: due, "ainda não é hora") }
-            if rule.late == .skip, now - notice.due > .seconds(rule.graceMinutes * 60) { return .drop("atrasado") }
+            if rule.late == .skip, now - notice.due > .seconds(rule.graceMinutes * 60) + Self.punctual { return .drop("atrasado") }
         case .followUp:
             guard let rule = settings.followUps.first(where: { $0.key == notice.rule && $0.channels.contains(channel) }) else {
                 return .drop("a regra não existe mais")
             }
-            if rule.late == .skip, now - notice.due > .seconds(rule.graceMinutes * 60) { return .drop("atrasado") }
+            if rule.late == .skip, now - notice.due > .seconds(rule.graceMinutes * 60) + Self.punctual { return .drop("atrasado") }
         default: break
         }
         // What is on time was moved out of the quiet hours when it was planned.

@@ -488,6 +488,9 @@ struct Server {
             )
         )
         for var row in queued { alarms.set(row.id(), at: row.timestamp()) }
+        // Rules that have changed count for what is booked already.
+        let unapplied = try await store.rows(Query("SELECT tenant_id FROM notification_settings WHERE NOT is_applied", kinds: [.uuid]))
+        for var row in unapplied { alarms.set(row.id(), at: Timestamp(seconds: 0)) }
         // Scores fall with time alone, and months end.
         let portfolios = try await store.rows(
             Query("SELECT id FROM tenants WHERE EXISTS (SELECT 1 FROM customers WHERE customers.tenant_id = tenants.id)", kinds: [.uuid])

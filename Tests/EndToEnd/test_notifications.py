@@ -100,6 +100,20 @@ def test_what_waits_for_approval_is_told_and_then_confirmed_or_declined(offices,
     assert "Motivo: Agenda cheia" in part(mail.one("bia@example.net", "não confirmado"), "text/plain")
 
 
+def test_what_was_booked_is_told_although_the_server_was_killed_at_once(offices, mail):
+    office = offices(**mail.settings, SMTP_BREAKER_SECONDS=1)
+    salon = Salon(office)
+    mail.stop()
+    for number in range(5):
+        salon.book(soon(2000 + 60 * number), email=f"cliente{number}@example.net")
+    office.server.kill()
+    office.server.start()
+    mail.start()
+    for number in range(5):
+        mail.one(f"cliente{number}@example.net", "confirmado", timeout=60)
+    assert len(mail.mails) == 5
+
+
 def test_a_note_tells_nobody_anything(offices, mail):
     salon = Salon(offices(**mail.settings))
     made = salon.book(soon(2000))
@@ -180,7 +194,7 @@ def test_a_reminder_that_falls_due_during_an_outage_is_sent_once_or_skipped(offi
         {"minutes_before": lead, "channels": ["email"], "late": "send"},
         {"minutes_before": lead - 1, "channels": ["email"], "late": "skip", "grace_minutes": 0},
     ])
-    time.sleep(max(0.0, (start - timedelta(minutes=lead - 1) - datetime.now(timezone.utc)).total_seconds()) + 3)
+    time.sleep(max(0.0, (start - timedelta(minutes=lead - 1) - datetime.now(timezone.utc)).total_seconds()) + 17)
     assert not mail.to("cedo@example.net", "Lembrete")
     office.server.kill()
     mail.start()
@@ -196,8 +210,6 @@ def test_nobody_is_reminded_of_what_was_cancelled_or_moved(offices, mail):
     lead = int((start - datetime.now(timezone.utc)).total_seconds() // 60)
     due = start - timedelta(minutes=lead)
     salon.settings(reminders=[{"minutes_before": lead, "channels": ["email"], "booked_inside_lead": "skip"}])
-    if (due - datetime.now(timezone.utc)).total_seconds() < 5:
-        pytest.skip("the minute is over") if False else time.sleep(0)
     kept = salon.book(start, email="fica@example.net")
     gone = salon.book(start + timedelta(minutes=30), email="sai@example.net")
     assert kept and gone

@@ -109,7 +109,7 @@ import Testing
         #expect(office.verdict(reminder) == .putOff(until: try time("2026-03-04T16:00:00Z"), "ainda não é hora"))
         try office.pass(to: "2026-03-04T16:30:00Z")
         #expect(office.verdict(reminder) == .tell)
-        try office.pass(to: "2026-03-04T16:31:00Z")
+        try office.pass(to: "2026-03-04T16:30:16Z")
         #expect(office.verdict(reminder) == .drop("atrasado"))
         office.notices.settings.reminders[0].late = .send
         #expect(office.verdict(reminder) == .tell)
