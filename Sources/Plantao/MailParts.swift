@@ -197,9 +197,7 @@ extension Server {
         }
         var client: SMTPClient?
         if let mail = settings.mail {
-            do { client = try SMTPClient(mail.client, group: group) } catch {
-                throw StartupError("SMTP_CA_FILE: '\(mail.client.caFile ?? "")' cannot be read as certificates in PEM.")
-            }
+            client = try SMTPClient(mail.client, group: group)
             breakers.guards(.smtp, breaker)
         }
         let publicURL = settings.publicURL

@@ -467,6 +467,9 @@ struct Settings {
         case (nil, _?): throw StartupError("SMTP_USERNAME: not set, but SMTP_PASSWORD is. Set both, or neither.")
         }
         client.caFile = reader.text("SMTP_CA_FILE")
+        if let file = client.caFile, !SMTPClient.hasCertificates(file) {
+            throw StartupError("SMTP_CA_FILE: '\(file)' is not a file of certificates in PEM.")
+        }
         client.patience = .seconds(try reader.integer("SMTP_TIMEOUT_SECONDS", default: 30, in: 1...600))
         guard let from = reader.text("FROM_EMAIL") ?? client.credentials?.user, SMTPDialogue.Envelope.isAddress(from) else {
             throw StartupError("FROM_EMAIL: needed where SMTP_SERVER is set; an address such as agenda@example.com.")

@@ -15,7 +15,7 @@ import Wire
                 "fri": [["00:00", "24:00"]], "sat": [["00:00", "24:00"]], "sun": [["00:00", "24:00"]]], "auto_confirm": true],
             by: owner
         )
-        _ = try await house.operations.changeNotificationSettings(["quiet_hours": nil], by: owner)
+        _ = try await house.operations.changeNotificationSettings(["quiet_hours": .null], by: owner)
         return try await house.operations.arrange(
             by: owner,
             { _, moment throws(Refusal) in Service(id: moment.id(), name: "Corte", durationMinutes: 60, at: moment.now) },

@@ -38,6 +38,9 @@ package struct SMTPClient: Sendable {
         context = try NIOSSLContext(configuration: tls)
     }
 
+    /// Whether a file has certificates that could be trusted.
+    package static func hasCertificates(_ file: String) -> Bool { (try? NIOSSLCertificate.fromPEMFile(file))?.isEmpty == false }
+
     package func send(_ message: [UInt8], _ envelope: SMTPDialogue.Envelope) async -> SMTPResult {
         let loop = group.next()
         let promise = loop.makePromise(of: SMTPResult.self)
