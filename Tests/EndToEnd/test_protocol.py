@@ -7,6 +7,7 @@ import base64
 import hashlib
 import hmac
 import http.client
+import itertools
 import json
 import os
 import re
@@ -670,6 +671,66 @@ def _tour_of_bookings(office, owner, anybody):
     page.abort()
 
 
+def _tour_of_queues(owner, viewer, anybody):
+    base, mail = "/api/queues", "email_notifications"
+    session, line = owner.contract.session(), RawSocket(owner.server.host, owner.server.port)
+    numbers = itertools.count(1)
+
+    def say(command):
+        number = next(numbers)
+        session.said({"id": number} | command)
+        line.send(json.dumps({"id": number} | command))
+        _until(line, session, lambda frame: frame.get("id") == number)
+
+    def until(event):
+        _until(line, session, lambda frame: frame.get("push", {}).get("pub", {}).get("data", {}).get("type") == event)
+
+    def write(to, **more):
+        return owner.post(f"{base}/test/email", {"recipient_email": to, "subject": "Olá", "body": "Tudo bem?"} | more)["message_id"]
+
+    def becomes(id, state):
+        eventually(f"{id} is {state}", lambda: owner.get(f"{base}/{mail}/messages/{id}")["state"] == state)
+
+    say({"connect": {"token": owner.token}})
+    say({"subscribe": {"channel": "jobs"}})
+    owner.get(f"{base}/status")
+    owner.get(f"{base}/workers/status")
+    refused, doubtful, later = write("recusa@simulador.invalid"), write("incerto@simulador.invalid"), write("ana@example.com", delay_seconds=600)
+    until("jobs.failed")
+    becomes(refused, "dead")
+    becomes(doubtful, "quarantined")
+    owner.post(f"{base}/test/whatsapp", {"recipient_whatsapp": "+5511988887777", "message_content": "Mensagem de teste"})
+    assert owner.get(f"{base}/failed/{mail}")["total"] == 2
+    owner.get(f"{base}/{mail}/messages", state="scheduled,sent")
+    owner.post(f"{base}/{mail}/pause", {"reason": "feriado"})
+    until("jobs.control")
+    until("jobs.stats")
+    owner.post(f"{base}/failed/{mail}/{refused}/retry")
+    owner.call("POST", f"{base}/failed/{mail}/{refused}/retry", expect=409)
+    owner.post(f"{base}/{mail}/messages/{refused}/cancel", {"reason": "teste"})
+    owner.post(f"{base}/failed/{mail}/retry", {"include_quarantined": True})
+    owner.post(f"{base}/{mail}/messages/{doubtful}/cancel")
+    owner.call("DELETE", f"{base}/failed/{mail}", expect=200)
+    owner.post(f"{base}/{mail}/resume")
+    owner.post(f"{base}/workers/stop", {"reason": "teste"})
+    owner.post(f"{base}/workers/start")
+    viewer.call("POST", f"{base}/{mail}/pause", expect=403)
+    owner.call("POST", f"{base}/nada/pause", expect=404)
+    owner.call("POST", f"{base}/test/email", json={}, is_sane=False, expect=422)
+    # The same by RPC.
+    again = write("recusa@simulador.invalid")
+    becomes(again, "dead")
+    for verb, data in [
+        ("pause", {"queue_name": mail, "reason": "feriado"}), ("retry", {"queue_name": mail, "message_id": again}), ("retry-failed", {"queue_name": mail}),
+        ("cancel", {"queue_name": mail, "message_id": later}), ("clear-failed", {"queue_name": mail}), ("resume", {"queue_name": mail}),
+        ("stop-workers", {"queue_name": mail}), ("start-workers", {}),
+        ("test-email", {"recipient_email": "ana@example.com", "subject": "Olá", "body": "Tudo bem?", "idempotency_key": "a"}),
+        ("test-whatsapp", {"recipient_whatsapp": "+5511988887777", "message_content": "Mensagem de teste"}),
+    ]:
+        say({"rpc": {"method": f"queue.{verb}", "data": data}})
+    line.abort()
+
+
 def _tour_of_notifications(office, owner, anybody):
     """How clients are told of their appointments. The address of somebody who wants no more is read from the page that a mail would lead to."""
     session, line = owner.contract.session(), RawSocket(owner.server.host, owner.server.port)
@@ -815,6 +876,7 @@ def test_what_passes_in_a_live_session_is_as_described_and_nothing_is_described_
     _tour_of_pipedrive(offices, seen)
     _tour_of_bookings(office, owner, anybody)
     _tour_of_notifications(office, owner, anybody)
+    _tour_of_queues(owner, viewer, anybody)
     _tour_of_operators(owner, viewer, anybody)
     _subscribed_late(own_postgres, offices, seen)
     _cut_off_for_not_reading(office, seen)
