@@ -252,6 +252,7 @@ package struct Operations: Sendable {
     package static let methods: Set<String> = Set(AgentCommand.verbs.map { "conversation.\($0)" }).union([
         "conversation.resend", "conversation.typing", "consultor.connection", "consultor.wrapped-up", "notice.post", "echo",
     ]).union(calendarMethods).union(ClientCalls.methods).union(QueueCommand.verbs.map { "queue.\($0)" })
+        .union(notificationVerbs.map { "notification.\($0)" })
 
     /// A remote procedure call: the twin of a REST call, with `conversation_id` among its fields. `nil` when there is no such method.
     package func call(_ method: String, _ data: JSON, by principal: Principal) async throws(Refusal) -> [UInt8]? {
@@ -280,6 +281,9 @@ package struct Operations: Sendable {
             return try await wrappedUp(id, principal.tenant)
         }
         if Self.calendarMethods.contains(method) { return try await callCalendar(method, data, by: principal) }
+        if method.hasPrefix("notification.") {
+            return try await callNotifications(String(method.dropFirst("notification.".count)), data, by: principal)
+        }
         if method.hasPrefix("queue.") {
             guard let command = try QueueCommand.read(verb: String(method.dropFirst("queue.".count)), data) else { return nil }
             return try await perform(command, by: principal)

@@ -6,6 +6,7 @@ import Identity
 import Jobs
 import Kernel
 import Logging
+import Notifications
 import NIOEmbedded
 import Plans
 import Realtime
@@ -49,7 +50,7 @@ import Testing
 
     private static let schema = Schema(
         StorageTables.all + IdentityTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all
-            + SchedulingTables.all + QueueTables.all + CustomerTables.all + UsageTables.all
+            + SchedulingTables.all + NotificationTables.all + QueueTables.all + CustomerTables.all + UsageTables.all
     )
     /// Numbers as ids: `id(table, 7)` is the seventh row's.
     private static func id(_ table: UInt64, _ number: UInt64) -> UniqueID {

@@ -5,6 +5,7 @@ import Foundation
 import Jobs
 import Kernel
 import Logging
+import Notifications
 import NIOEmbedded
 import Plans
 import Realtime
@@ -85,7 +86,7 @@ final class House: Sendable {
             directory: directory.path,
             schema: Schema(
                 StorageTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all + BreakerTables.all
-                    + SchedulingTables.all + QueueTables.all + CustomerTables.all + UsageTables.all
+                    + SchedulingTables.all + NotificationTables.all + QueueTables.all + CustomerTables.all + UsageTables.all
             )
         )
         journal = FragileJournal(store: sqlite)

@@ -4,6 +4,7 @@ import CustomerHealth
 import Jobs
 import Kernel
 import Logging
+import Notifications
 import NIOCore
 import NIOEmbedded
 import Plans
@@ -119,8 +120,8 @@ final class SessionFixture: Sendable {
         let sqlite = try SQLiteStore(
             directory: directory.path,
             schema: Schema(
-                StorageTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all + SchedulingTables.all + QueueTables.all
-                    + CustomerTables.all + UsageTables.all
+                StorageTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all + SchedulingTables.all
+                    + NotificationTables.all + QueueTables.all + CustomerTables.all + UsageTables.all
             )
         )
         shelf = Shelf(store: sqlite)

@@ -16,6 +16,8 @@ package actor Calendar {
     private var slug: String?
     /// How often what the public sees has changed.
     private var publicVersion: Int64 = 0
+    /// What clients may have to be told, since it was last taken.
+    private var news = CalendarNews()
 
     private static let maxAnswered = 5000
     /// Of what is shown to the public at once, in days and services.
@@ -83,6 +85,12 @@ package actor Calendar {
         book.timePassed(moment)
         book.forget(before: moment.now - .seconds(2 * 86_400))
         return settled(moment)
+    }
+
+    /// What has changed for clients in the turns since this was last asked.
+    package func takeNews() -> CalendarNews {
+        defer { news = CalendarNews() }
+        return news
     }
 
     package var nextDeadline: Timestamp? { book.nextDue == .distantFuture ? nil : book.nextDue }
@@ -233,6 +241,7 @@ package actor Calendar {
         for record in records { change.rows.append(record.image(tenant: tenant)) }
         book.forgetClients(at: moment.now)
         let changed = effects.appointments.compactMap { book.appointments[$0] }
+        news.appointments += changed.map { AppointmentNews(before: effects.before[$0.id], after: $0) }
         for appointment in changed.filter({ !$0.status.isBlocking }) + changed.filter(\.status.isBlocking) {
             change.rows.append(appointment.image(tenant: tenant))
             let json = appointment.json()
@@ -255,6 +264,7 @@ package actor Calendar {
             guard var entry = book.waitlist[id] else { continue }
             change.rows.append(entry.image(tenant: tenant))
             book.keep(entry)
+            news.waitlist.append(entry)
             change.events.append(event("calendar", "waitlist.changed") { $0.field("entry", raw: entry.json()) })
         }
         if let news = slotNews(effects.touched, moment) { change.events.append(news) }

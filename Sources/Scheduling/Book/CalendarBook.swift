@@ -44,6 +44,8 @@ package struct CalendarBook: Sendable {
     /// What happened since it was last taken.
     package struct Effects: Sendable {
         package var appointments: [AppointmentID] = []
+        /// As those of them were that are not new.
+        package var before: [AppointmentID: Appointment] = [:]
         /// Where those stood that have been moved or are new: the former start.
         package var formerStarts: [AppointmentID: Timestamp] = [:]
         package var holdsMade: [Hold] = []
@@ -552,8 +554,11 @@ package struct CalendarBook: Sendable {
 
     mutating func put(_ appointment: Appointment, at now: Timestamp) {
         clients.counted(appointments[appointment.id], appointment, at: now)
+        if !effects.appointments.contains(appointment.id) {
+            effects.appointments.append(appointment.id)
+            effects.before[appointment.id] = appointments[appointment.id]
+        }
         appointments[appointment.id] = appointment
-        if !effects.appointments.contains(appointment.id) { effects.appointments.append(appointment.id) }
     }
 
     /// Puts back an entry of the waiting list with the version that its row was given.

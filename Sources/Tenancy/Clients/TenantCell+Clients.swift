@@ -14,6 +14,7 @@ extension TenantCell {
         var change = change
         let (came, made) = calendar.assumeIsolated { ($0.contactCame(news, moment), $0.giveBack()) }
         change.append(came)
+        change.append(tellClients(moment))
         // A message is taken whatever the plan says; whoever wrote it counts.
         meter.made(made)
         return metered(&change, moment)
