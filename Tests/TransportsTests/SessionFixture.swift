@@ -118,7 +118,8 @@ final class SessionFixture: Sendable {
         let sqlite = try SQLiteStore(
             directory: directory.path,
             schema: Schema(
-                StorageTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all + SchedulingTables.all + QueueTables.all
+                StorageTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all + SchedulingTables.all
+                    + QueueTables.all
                     + CustomerTables.all
             )
         )
