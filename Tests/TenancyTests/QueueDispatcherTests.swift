@@ -51,8 +51,17 @@ import Testing
     }
 
     private func states() async throws -> [QueueMessage.State: Int] {
-        let rows = try await house.store.rows(.select(from: QueueTables.messages, "WHERE tenant_id = ?", [.id(house.tenant)]))
-        return Dictionary(rows.map { (QueueMessage($0).state, 1) }, uniquingKeysWith: +)
+        let query = Query(
+            "SELECT state, COUNT(*) FROM queue_messages WHERE tenant_id = ? GROUP BY state",
+            [.id(house.tenant)],
+            kinds: [.text, .integer]
+        )
+        var states: [QueueMessage.State: Int] = [:]
+        for row in try await house.store.rows(query) {
+            var row = row
+            if let state = QueueMessage.State(rawValue: row.text()) { states[state] = Int(row.integer()) }
+        }
+        return states
     }
 
     /// Runs the workers until `isMet`, while time goes on.
