@@ -283,7 +283,9 @@ import Testing
 
         /// A person does something to a message, as its row was a while ago.
         mutating func order() {
-            guard let stored = rows.values.filter({ $0.state != .forgotten }).sorted(by: { $0.id < $1.id }).randomElement(using: &random) else { return }
+            guard let stored = rows.values.filter({ $0.state != .forgotten }).sorted(by: { $0.id < $1.id }).randomElement(using: &random) else {
+                return
+            }
             _ = book.readBegan(now)
             let order: QueueBook.Order = [.cancel(reason: "by hand"), .retry, .retry, .clear].randomElement(using: &random)!
             let changed = book.carryOut(order, on: stored, moment)

@@ -364,7 +364,10 @@ import Testing
         let other = book.add([two], moment)[0]
         let token = token()
         _ = try sending(book, token)
-        #expect(book.ended(other, attempt: 1, token: token, .failed(reason: "503"), Moment(now: now + .seconds(1)) { (0, 0xffff_ffff) }) == .settled(.dead))
+        #expect(
+            book.ended(other, attempt: 1, token: token, .failed(reason: "503"), Moment(now: now + .seconds(1)) { (0, 0xffff_ffff) })
+                == .settled(.dead)
+        )
     }
 
     @Test func whatIsPutAwayKeepsItsKeyAndNothingElse() throws {

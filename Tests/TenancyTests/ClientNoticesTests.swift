@@ -11,8 +11,12 @@ import Wire
     private func open(_ house: House) async throws -> Service {
         let owner = house.agent(role: .owner)
         _ = try await house.operations.changeBookingRules(
-            ["weekly_hours": ["mon": [["00:00", "24:00"]], "tue": [["00:00", "24:00"]], "wed": [["00:00", "24:00"]], "thu": [["00:00", "24:00"]],
-                "fri": [["00:00", "24:00"]], "sat": [["00:00", "24:00"]], "sun": [["00:00", "24:00"]]], "auto_confirm": true],
+            [
+                "weekly_hours": [
+                    "mon": [["00:00", "24:00"]], "tue": [["00:00", "24:00"]], "wed": [["00:00", "24:00"]], "thu": [["00:00", "24:00"]],
+                    "fri": [["00:00", "24:00"]], "sat": [["00:00", "24:00"]], "sun": [["00:00", "24:00"]],
+                ], "auto_confirm": true,
+            ],
             by: owner
         )
         _ = try await house.operations.changeNotificationSettings(["quiet_hours": .null], by: owner)
@@ -60,7 +64,10 @@ import Wire
         let house = try House()
         let service = try await open(house)
         for hour in 0..<Int64(ClientNotices.stepSize + 50) { _ = try await book(house, service, hour: 72 + hour) }
-        _ = try await house.operations.changeNotificationSettings(["reminders": [["minutes_before": 300, "channels": ["email"]]]], by: house.agent(role: .owner))
+        _ = try await house.operations.changeNotificationSettings(
+            ["reminders": [["minutes_before": 300, "channels": ["email"]]]],
+            by: house.agent(role: .owner)
+        )
         func planned() async throws -> Int { try await keys(house).count { $0.hasSuffix("reminder-300m:email") } }
         #expect(try await planned() == 0)
         try await house.tenants.use(house.tenant) { cell throws(Refusal) in try await cell.timePassed().committed() }
