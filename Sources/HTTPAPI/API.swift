@@ -4,6 +4,7 @@ package import Hummingbird
 package import Identity
 package import Integrations
 package import Kernel
+package import Notifications
 package import Plans
 package import Realtime
 package import Resilience
@@ -69,6 +70,10 @@ package struct API: Sendable {
         package var variables: [String: Bool] = [:]
         /// The assistant's own families of metrics; `nil` without one.
         package var assistantMetrics: (@Sendable () -> String)?
+        /// Where this server is reached from outside, without a slash at the end.
+        package var publicURL = "http://127.0.0.1:8080"
+        /// Reads the addresses that mails carry for those who want no more.
+        package var unsubscribing: UnsubscribeLinks?
 
         package init() {}
     }
@@ -182,6 +187,8 @@ package struct API: Sendable {
         addStaff(to: router)
         addAppointments(to: router)
         addPublicBooking(to: router)
+        addClients(to: router)
+        addNotifications(to: router)
         addQueues(to: router)
         if settings.isSimulated { addSimulator(to: router) }
         routes.fill(from: router)

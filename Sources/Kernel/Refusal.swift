@@ -78,8 +78,7 @@ package struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
     package enum Thing: String, Sendable {
         case conversation, message, consultor, user, tenant, session, flow, cannedReply, protocolo, apiKey
         case service, category, staff, timeOff, appointment, hold, waitlistEntry, image
-        case customer, seller, action
-        case queue
+        case customer, seller, action, client, queue, template, subscription
 
         fileprivate var isMissing: String {
             switch self {
@@ -104,6 +103,9 @@ package struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
             case .customer: "Cliente não encontrado"
             case .seller: "Vendedor não encontrado"
             case .action: "Ação não encontrada"
+            case .client: "Cliente não encontrado"
+            case .template: "Modelo de mensagem não encontrado"
+            case .subscription: "Este endereço não vale"
             case .queue: "Fila não encontrada"
             }
         }

@@ -3,6 +3,7 @@ package import Conversations
 import CustomerHealth
 package import Jobs
 package import Kernel
+import Notifications
 package import Plans
 package import Resilience
 import Sales
@@ -22,6 +23,7 @@ package actor TenantCell {
     private let queue: ConsultorQueue
     let desk: ConversationDesk
     let calendar: Calendar
+    let clientNotices: ClientNotices
     let queues: MessageQueues
     private var board: NoticeBoard
     let gate: Gate
@@ -106,9 +108,11 @@ package actor TenantCell {
         let consultores = try await ConsultorQueue.load(tenant: tenant, openProtocols: conversations.openProtocols, from: surroundings.store)
         let board = try await NoticeBoard.load(tenant, from: surroundings.store)
         let book = try await CalendarBook.load(tenant, now: surroundings.environment.now(), from: surroundings.store)
+        let now = surroundings.environment.now()
+        let told = try await ClientNotices.load(tenant, now: now, from: surroundings.store, settings: NotificationSettings.stored)
         let messages = try await QueueBook.load(
             tenant,
-            now: surroundings.environment.now(),
+            now: now,
             rules: surroundings.queueRules,
             from: surroundings.store
         )
@@ -136,13 +140,14 @@ package actor TenantCell {
         let meter = UsageMeter(
             tenant: tenant,
             rows: try await UsageMeter.rows(of: tenant, from: surroundings.store),
-            clients: book.clients.count,
+            clients: try await StoredClients.listed(tenant, from: surroundings.store),
             zone: book.rules.zone,
             now: surroundings.environment.now(),
             catalogue: surroundings.plans,
             account: surroundings.account
         )
         let calendar = Calendar(executor: turn, tenant: tenant, loaded: book)
+        let clientNotices = ClientNotices(executor: turn, tenant: tenant, loaded: told, book.appointments.values, now: now)
         let queues = MessageQueues(executor: turn, tenant: tenant, loaded: messages)
         let hasCustomers = try await Self.hasCustomers(tenant, surroundings.store)
         let cell = TenantCell(
@@ -151,6 +156,7 @@ package actor TenantCell {
             queue: queue,
             desk: desk,
             calendar: calendar,
+            clientNotices: clientNotices,
             queues: queues,
             board: board,
             meter: meter,
@@ -169,6 +175,7 @@ package actor TenantCell {
         queue: ConsultorQueue,
         desk: ConversationDesk,
         calendar: Calendar,
+        clientNotices: ClientNotices,
         queues: MessageQueues,
         board: NoticeBoard,
         meter: UsageMeter,
@@ -183,6 +190,7 @@ package actor TenantCell {
         self.queue = queue
         self.desk = desk
         self.calendar = calendar
+        self.clientNotices = clientNotices
         self.queues = queues
         self.board = board
         activation = Activation(tenant: tenant)
@@ -207,6 +215,7 @@ package actor TenantCell {
         }
         if let deadline { alarms.set(tenant, at: deadline) }
         if let deadline = calendar.assumeIsolated({ $0.nextDeadline }) { alarms.set(tenant, at: deadline) }
+        if clientNotices.assumeIsolated({ $0.isReplanning }) { alarms.set(tenant, at: environment.now()) }
         let now = environment.now()
         let (due, wanted) = queues.assumeIsolated { ($0.nextDue(at: now), $0.wants(at: now)) }
         if due < .distantFuture { alarms.set(tenant, at: due) }
@@ -227,7 +236,7 @@ package actor TenantCell {
         return settle(
             desk.assumeIsolated { desk -> Result<(T, Change), Refusal> in
                 do throws(Refusal) { return .success(try body(desk)) } catch { return .failure(error) }
-            }
+            }.map { ($0.0, followingContacts($0.1)) }
         )
     }
 
@@ -256,6 +265,7 @@ package actor TenantCell {
         if case .failure(let refusal) = decision.answer { refused(refusal) }
         // What was due is done whether or not the command is refused.
         var change = decision.change
+        change.append(tellClients(moment))
         return Pending(decision.answer, commit(metered(&change, moment)))
     }
 
@@ -276,17 +286,16 @@ package actor TenantCell {
     /// Something has fallen due, or may have.
     package func timePassed() -> Pending<Void> {
         let moment = environment.moment()
-        let (calendar, queues) = (calendar, queues)
-        let scores = portfolioTimePassed(moment)
         meterIsNow(moment)
-        var usage = Change()
-        let told = metered(&usage, moment)
+        var others = calendar.assumeIsolated { $0.timePassed(moment) }
+        others.append(tellClients(moment))
+        others.append(replanStep(moment))
+        others.append(queues.assumeIsolated { $0.timePassed(moment) })
+        others.append(portfolioTimePassed(moment))
+        let rest = metered(&others, moment)
         return onDesk { desk in
             var change = desk.timePassed(moment)
-            change.append(calendar.assumeIsolated { $0.timePassed(moment) })
-            change.append(queues.assumeIsolated { $0.timePassed(moment) })
-            change.append(scores)
-            change.append(told)
+            change.append(rest)
             return ((), change)
         }
     }
@@ -295,7 +304,12 @@ package actor TenantCell {
 
     package func received(_ message: CustomerMessage, seenBefore: Bool) -> Pending<ConversationDesk.Reception> {
         let moment = environment.moment()
-        return onDesk { desk throws(Refusal) in try desk.received(message, seenBefore: seenBefore, moment) }
+        let (notices, queues) = (clientNotices, queues)
+        return onDesk { desk throws(Refusal) in
+            var (reception, change) = try desk.received(message, seenBefore: seenBefore, moment)
+            if reception != .duplicate { change.append(Self.heed(message, notices, queues, moment)) }
+            return (reception, change)
+        }
     }
 
     package func reported(_ report: StatusReport) -> Pending<Void> {

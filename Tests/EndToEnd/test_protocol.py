@@ -26,6 +26,7 @@ from fakes.whatsapp import media, status
 from harness.api import Api
 from harness.contract import METHODS, PROTOCOL, Broken, Contract, document, every_schema
 from harness.golden import Player, Socket
+from harness.mail import unsubscribe_token
 from harness.http import Reply
 from harness.office import new_number
 from harness.process import ADMIN_EMAIL, ADMIN_PASSWORD, API_KEY, APP_SECRET, VERIFY_TOKEN, WHATSAPP_TOKEN, run
@@ -701,6 +702,50 @@ def _tour_of_bookings(office, owner, anybody):
     page.abort()
 
 
+def _tour_of_clients(owner):
+    base, number = "/api/clients", "+5511912340001"
+    session, line = owner.contract.session(), RawSocket(owner.server.host, owner.server.port)
+    ids = itertools.count(3)
+
+    def call(method, data):
+        command = {"id": next(ids), "rpc": {"method": method, "data": data}}
+        session.said(command)
+        line.send(json.dumps(command))
+        return _until(line, session, lambda frame: frame.get("id") == command["id"])["rpc"]["data"]
+
+    for command in ({"id": 1, "connect": {"token": owner.token}}, {"id": 2, "subscribe": {"channel": "calendar"}}):
+        session.said(command)
+        line.send(json.dumps(command))
+    _until(line, session, lambda frame: frame.get("id") == 2)
+    one = owner.post(base, {"name": "Ana", "whatsapp": number, "tags": ["a"], "birth_date": "1990-05-17"}, expect=201)
+    _until(line, session, lambda frame: frame.get("push", {}).get("pub", {}).get("data", {}).get("type") == "client.changed")
+    owner.call("POST", base, json={"name": "Ana", "whatsapp": number}, expect=409)
+    owner.call("POST", base, json={}, is_sane=False, expect=422)
+    own = f"{base}/{one['id']}"
+    owner.get(own)
+    owner.put(own, {"city": "Itu", "custom_fields": {"a": 1}})
+    owner.get(base, query="ana", is_active="true", min_appointments=0, sort_by="frequency_score", sort_order="desc")
+    owner.get(f"{own}/history", type="change")
+    owner.get(f"{base}/analytics/overview")
+    owner.post(f"{base}/bulk-update", {"client_ids": [one["id"]], "changes": {"tags_add": ["b"]}})
+    owner.call("POST", f"{base}/import", json=[{"name": "Bia", "whatsapp": "+5511912340002"}], expect=200)
+    owner.call("GET", f"{base}/export", query="bia", expect=200)
+    other = call("client.create", {"name": "Caio", "email": "caio@example.com", "whatsapp": "+5511912340003"})
+    call("client.update", {"client_id": other["id"], "email": "ana@example.com"})
+    owner.put(own, {"email": "ana@example.com"})
+    assert owner.get(f"{base}/duplicates")["total"] == 1
+    call("client.bulk-update", {"client_ids": [other["id"]], "changes": {"is_vip": True}})
+    third = owner.post(base, {"name": "Davi", "whatsapp": "+5511912340004"}, expect=201)
+    owner.post(f"{own}/merge", {"from": third["id"]})
+    call("client.merge", {"client_id": other["id"], "into": one["id"]})
+    owner.call("GET", f"{base}/{other['id']}", expect=404)
+    owner.get(f"{own}/history")
+    spare = owner.post(base, {"name": "Eva", "whatsapp": "+5511912340005"}, expect=201)
+    call("client.remove", {"client_id": spare["id"]})
+    owner.call("DELETE", own, erase="true", expect=204)
+    line.abort()
+
+
 def _tour_of_accounts(office, owner, anybody):
     from test_account import code
 
@@ -802,6 +847,53 @@ def _tour_of_queues(owner, viewer, anybody):
     line.abort()
 
 
+def _tour_of_notifications(office, owner, anybody):
+    """How clients are told of their appointments. The address of somebody who wants no more is read from the page that a mail would lead to."""
+    session, line = owner.contract.session(), RawSocket(owner.server.host, owner.server.port)
+    for command in ({"id": 1, "connect": {"token": owner.token}}, {"id": 2, "subscribe": {"channel": "calendar"}}):
+        session.said(command)
+        line.send(json.dumps(command))
+    _until(line, session, lambda frame: frame.get("id") == 2)
+
+    def until(event):
+        _until(line, session, lambda frame: frame.get("push", {}).get("pub", {}).get("data", {}).get("type") == event)
+
+    settings = owner.get("/api/users/notification-settings")
+    rules = [{"days_before": 1, "at": "18:00", "channels": ["email"], "template": "reminder_vespera"}, {"minutes_before": 60, "channels": ["whatsapp"]}]
+    changed = owner.put("/api/users/notification-settings", {"reminders": rules, "follow_ups": [{"minutes_after": 60}], "version": settings["version"]})
+    until("notification_settings.changed")
+    owner.call("PUT", "/api/users/notification-settings", json={"version": settings["version"]}, expect=409)
+    owner.call("PUT", "/api/users/notification-settings", json={"reminders": [{}]}, is_sane=False, expect=422)
+    assert owner.get("/api/users/notification-settings") == changed
+    template = "/api/queues/templates/reminder_vespera/email"
+    owner.put(template, {"subject": "Amanhã às {{time}}", "text": "Olá, {{client_name}}", "html": "<p>{{client_name}}</p>"})
+    until("notification_template.changed")
+    owner.put("/api/queues/templates/confirmed/whatsapp", {"text": "Olá", "whatsapp_template": {"name": "confirmado", "parameters": ["client_name"]}})
+    owner.get("/api/queues/templates")
+    owner.post(f"{template}/preview", {"variables": {"client_name": "Bia"}})
+    owner.post("/api/queues/templates/confirmed/whatsapp/preview")
+    owner.call("DELETE", template, expect=200)
+    owner.call("PUT", "/api/queues/templates/nada/email", json={"text": "x"}, is_sane=False, expect=404)
+    owner.put("/api/users/notification-opt-outs", {"channel": "email", "recipient": "Ana@Example.com"})
+    until("opt_out.changed")
+    assert owner.get("/api/users/notification-opt-outs", channel="email")["items"][0]["recipient"] == "ana@example.com"
+    token = unsubscribe_token(owner.user["tenant_id"], "bia@example.com")
+    anybody.call("GET", f"/api/notifications/unsubscribe/{token}", expect=200)
+    anybody.call("POST", f"/api/notifications/unsubscribe/{token}", expect=200)
+    assert owner.get("/api/users/notification-opt-outs")["total"] == 2
+    anybody.call("GET", "/api/notifications/unsubscribe/nada", expect=404)
+    for number, (verb, data) in enumerate([
+        ("settings", {"quiet_hours": None}), ("template", {"event": "reminder", "channel": "email", "text": "Até já, {{client_name}}"}),
+        ("template-reset", {"event": "reminder", "channel": "email"}), ("opt-out", {"channel": "whatsapp", "recipient": "+5511900000009"}),
+        ("opt-in", {"channel": "whatsapp", "recipient": "+5511900000009"}),
+    ], 10):
+        command = {"id": number, "rpc": {"method": f"notification.{verb}", "data": data}}
+        session.said(command)
+        line.send(json.dumps(command))
+        _until(line, session, lambda frame: frame.get("id") == number and "rpc" in frame)
+    line.abort()
+
+
 def _tour_of_operators(owner, viewer, anybody):
     for path in ("/", "/health", "/info", "/metrics"):
         anybody.call("GET", path, expect=200)
@@ -899,7 +991,9 @@ def test_what_passes_in_a_live_session_is_as_described_and_nothing_is_described_
     _tour_of_the_bot(offices, seen)
     _tour_of_pipedrive(offices, seen)
     _tour_of_bookings(office, owner, anybody)
+    _tour_of_clients(owner)
     _tour_of_accounts(office, owner, anybody)
+    _tour_of_notifications(office, owner, anybody)
     _tour_of_queues(owner, viewer, anybody)
     _tour_of_operators(owner, viewer, anybody)
     _subscribed_late(own_postgres, offices, seen)

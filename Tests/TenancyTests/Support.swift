@@ -6,6 +6,7 @@ import Jobs
 import Kernel
 import Logging
 import NIOEmbedded
+import Notifications
 import Plans
 import Realtime
 import Resilience
@@ -83,14 +84,15 @@ final class House: Sendable {
         limits: Tenants.Limits = Tenants.Limits(),
         watched: @escaping @Sendable (TenantID) -> Bool = { _ in false },
         plans: PlanCatalogue = .standard,
-        account: @escaping @Sendable (TenantID) -> AccountStanding = { _ in .unlimited }
+        account: @escaping @Sendable (TenantID) -> AccountStanding = { _ in .unlimited },
+        queueBell: QueueBell = QueueBell()
     ) throws {
         let logger = Logger.silent
         let sqlite = try SQLiteStore(
             directory: directory.path,
             schema: Schema(
                 StorageTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all + BreakerTables.all
-                    + SchedulingTables.all + QueueTables.all + CustomerTables.all + UsageTables.all
+                    + SchedulingTables.all + NotificationTables.all + QueueTables.all + CustomerTables.all + UsageTables.all
             )
         )
         journal = FragileJournal(store: sqlite)
@@ -112,7 +114,8 @@ final class House: Sendable {
                 settings: settings,
                 breakers: breakers,
                 plans: plans,
-                account: account
+                account: account,
+                queueBell: queueBell
             ),
             limits: limits,
             logger: logger,

@@ -28,8 +28,7 @@ package struct CalendarBook: Sendable {
     package private(set) var appointments: [AppointmentID: Appointment] = [:]
     package private(set) var holds: [HoldID: Hold] = [:]
     package private(set) var waitlist: [WaitlistID: WaitlistEntry] = [:]
-    package private(set) var clients: [ClientID: Client] = [:]
-    private var clientsByKey: [String: ClientID] = [:]
+    package var clients = ClientLedger()
     private var occupancy: [Resource: Occupancy] = [:]
     /// From this month and week on.
     var tally = Tally()
@@ -45,19 +44,20 @@ package struct CalendarBook: Sendable {
     /// What happened since it was last taken.
     package struct Effects: Sendable {
         package var appointments: [AppointmentID] = []
+        /// As those of them were that are not new.
+        package var before: [AppointmentID: Appointment] = [:]
         /// Where those stood that have been moved or are new: the former start.
         package var formerStarts: [AppointmentID: Timestamp] = [:]
         package var holdsMade: [Hold] = []
         package var holdsEnded: [Hold] = []
         package var waitlist: [WaitlistID] = []
-        package var clients: [ClientID] = []
         /// Times at which there may be more room than before, or less.
         package var touched: [Range<Timestamp>] = []
 
         package init() {}
 
         package var isEmpty: Bool {
-            appointments.isEmpty && holdsMade.isEmpty && holdsEnded.isEmpty && waitlist.isEmpty && clients.isEmpty && touched.isEmpty
+            appointments.isEmpty && holdsMade.isEmpty && holdsEnded.isEmpty && waitlist.isEmpty && touched.isEmpty
         }
     }
 
@@ -91,11 +91,6 @@ package struct CalendarBook: Sendable {
     }
 
     package mutating func adopt(_ entry: WaitlistEntry) { waitlist[entry.id] = entry }
-
-    package mutating func adopt(_ client: Client) {
-        clients[client.id] = client
-        if let key = client.key, clientsByKey[key] == nil { clientsByKey[key] = client.id }
-    }
 
     /// Forgets appointments that ended before a time, and what is over of the waiting list: the store has them.
     package mutating func forget(before time: Timestamp) {
@@ -472,8 +467,12 @@ package struct CalendarBook: Sendable {
 
     private mutating func made(_ request: BookingRequest, _ moment: Moment) throws(Refusal) -> Appointment {
         try allowance.check(.appointment)
-        if knownClient(of: request) == nil { try allowance.check(.client) }
         let id: AppointmentID = moment.id()
+        // Before anything is changed: the client may have to be read first.
+        let known = try Client.key(whatsapp: request.clientWhatsapp, email: request.clientEmail).flatMap { key throws(Refusal) in
+            try clients.find(key: key, at: moment.now)
+        }
+        if known.map({ !$0.isListed }) ?? true { try allowance.check(.client) }
         var held: Hold?
         if let wanted = request.hold {
             guard let hold = holds[wanted] else {
@@ -532,7 +531,7 @@ package struct CalendarBook: Sendable {
             start: start,
             end: end,
             request,
-            client: client(of: request, moment),
+            client: try client(of: request, moment),
             zone: rules.zone,
             moment
         )
@@ -544,7 +543,7 @@ package struct CalendarBook: Sendable {
         }
         took(.appointment(id), service.id, start, end, placement)
         allowance.take(.appointment)
-        put(appointment)
+        put(appointment, at: moment.now)
         due(appointment.pendingUntil)
         if let entry = held?.waitlist, waitlist[entry]?.status == .offered {
             waitlist[entry]?.status = .booked
@@ -553,41 +552,16 @@ package struct CalendarBook: Sendable {
         return appointment
     }
 
-    private func knownClient(of request: BookingRequest) -> Client? {
-        Client.key(whatsapp: request.clientWhatsapp, email: request.clientEmail).flatMap { clientsByKey[$0] }.flatMap { clients[$0] }
-    }
-
-    private mutating func client(of request: BookingRequest, _ moment: Moment) -> Client {
-        if var known = knownClient(of: request) {
-            let id = known.id
-            if known.email == nil, let email = request.clientEmail {
-                known.email = email
-                known.updatedAt = moment.now
-                clients[id] = known
-                effects.clients.append(id)
-            }
-            return known
+    mutating func put(_ appointment: Appointment, at now: Timestamp) {
+        clients.counted(appointments[appointment.id], appointment, at: now)
+        if !effects.appointments.contains(appointment.id) {
+            effects.appointments.append(appointment.id)
+            effects.before[appointment.id] = appointments[appointment.id]
         }
-        let client = Client(
-            id: moment.id(),
-            name: request.clientName,
-            whatsapp: request.clientWhatsapp.isEmpty ? nil : request.clientWhatsapp,
-            email: request.clientEmail,
-            at: moment.now
-        )
-        adopt(client)
-        allowance.take(.client)
-        effects.clients.append(client.id)
-        return client
-    }
-
-    private mutating func put(_ appointment: Appointment) {
         appointments[appointment.id] = appointment
-        if !effects.appointments.contains(appointment.id) { effects.appointments.append(appointment.id) }
     }
 
-    /// Puts back a client or an entry of the waiting list with the version that its row was given.
-    mutating func keep(_ client: Client) { clients[client.id] = client }
+    /// Puts back an entry of the waiting list with the version that its row was given.
     mutating func keep(_ entry: WaitlistEntry) { waitlist[entry.id] = entry }
 
     // MARK: An appointment's life
@@ -624,11 +598,11 @@ package struct CalendarBook: Sendable {
         return changed(appointment, moment.now)
     }
 
-    private mutating func changed(_ appointment: Appointment, _ now: Timestamp) -> Appointment {
+    mutating func changed(_ appointment: Appointment, _ now: Timestamp) -> Appointment {
         var appointment = appointment
         appointment.revision += 1
         appointment.updatedAt = now
-        put(appointment)
+        put(appointment, at: now)
         return appointment
     }
 
@@ -653,7 +627,7 @@ package struct CalendarBook: Sendable {
         return try cancel(id, by: "staff", reason: reason, revision: revision, moment)
     }
 
-    @discardableResult private mutating func cancel(_ appointment: Appointment, by: String, reason: String?, _ now: Timestamp) -> Appointment {
+    @discardableResult mutating func cancel(_ appointment: Appointment, by: String, reason: String?, _ now: Timestamp) -> Appointment {
         var appointment = appointment
         appointment.status = .cancelled
         appointment.cancelledBy = by
@@ -900,13 +874,27 @@ package struct CalendarBook: Sendable {
     }
 
     /// Times that have become free go to those who wait, the longest first; each as a hold of theirs, so that nobody comes in between.
-    private mutating func offerWhatIsFree(_ moment: Moment) {
+    mutating func offerWhatIsFree(_ moment: Moment) {
         guard !waitlist.isEmpty, !effects.touched.isEmpty else { return }
         let touched = effects.touched
         let waiting = waitlist.values.filter { entry in
             entry.status == .waiting && touched.contains { $0.lowerBound < entry.until + .seconds(86_400) && entry.from < $0.upperBound }
         }
         offer(to: waiting.sorted { ($0.createdAt, $0.id) < ($1.createdAt, $1.id) }.map(\.id), moment)
+    }
+
+    /// Whoever waits under a client's number or e-mail waits no more, and is forgotten.
+    mutating func forgetWaiting(under keys: Set<String>, _ moment: Moment) {
+        for var entry in waitlist.values where Client.key(whatsapp: entry.clientWhatsapp, email: entry.clientEmail).map(keys.contains) ?? false {
+            if entry.status == .waiting || entry.status == .offered { entry.status = .left }
+            entry.clientName = Appointment.blankName
+            entry.clientWhatsapp = ""
+            entry.clientEmail = nil
+            waitlist[entry.id] = entry
+            effects.waitlist.append(entry.id)
+            if let hold = entry.hold.flatMap({ holds[$0] }) { end(hold, lapsed: false) }
+        }
+        offerWhatIsFree(moment)
     }
 
     private mutating func offer(to entries: [WaitlistID], _ moment: Moment) {

@@ -23,7 +23,7 @@ package struct Appointment: Sendable {
     package let service: ServiceID
     package var serviceName: String
     package var place: Placement
-    package let client: ClientID
+    package var client: ClientID
     package var clientName: String
     package var clientWhatsapp: String
     package var clientEmail: String?
@@ -249,9 +249,9 @@ package struct WaitlistEntry: Sendable {
     /// They would come at any start in here.
     package let from: Timestamp
     package let until: Timestamp
-    package let clientName: String
-    package let clientWhatsapp: String
-    package let clientEmail: String?
+    package var clientName: String
+    package var clientWhatsapp: String
+    package var clientEmail: String?
     package let token: String
     package let createdAt: Timestamp
     package var status = Status.waiting

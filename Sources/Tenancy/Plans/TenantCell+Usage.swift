@@ -52,15 +52,6 @@ extension TenantCell {
         }
     }
 
-    /// Those of the messages that the plan has room for, in their order, which takes them: for what follows from something else, as the notice of an appointment,
-    /// that is not to fail for it. In the turn that puts them into the queues; `metered` follows.
-    func withinPlan(_ messages: [OutgoingMessage], _ moment: Moment) -> [OutgoingMessage] {
-        messages.filter { message in
-            do throws(Refusal) { try take([message], moment) } catch { return false }
-            return true
-        }
-    }
-
     package func usage() -> Pending<[UInt8]> {
         let moment = environment.moment()
         meterIsNow(moment)

@@ -289,7 +289,8 @@ package final class QueueDispatcher: Sendable {
             }
         } catch {
             // Nothing was done. If it was written after all, the lease runs out.
-            return logger.warning("a message could not be claimed", metadata: ["message": "\(ticket.message)", "reason": "\(error.code)"])
+            logger.warning("a message could not be claimed", metadata: ["message": "\(ticket.message)", "reason": "\(error.code)"])
+            return await withdraw(ticket)
         }
         guard let claimed else { return }
         await withDiscardingTaskGroup { group in

@@ -32,7 +32,11 @@ extension CalendarBook {
             let off = TimeOff(row)
             book.timeOff[off.id] = off
         }
-        for row in try await rows(SchedulingTables.clients, "ORDER BY id") { book.adopt(Client(row)) }
+        // Those of the appointments that follow; whoever else is asked for is read then.
+        book.clients.isWhole = false
+        for client in try await StoredClients.withAppointments(after: now - .seconds(86_400), tenant, from: store) {
+            book.clients.adopt(client, at: now)
+        }
         // A pending one is given up also when its time is over.
         for row in try await rows(SchedulingTables.appointments, "AND end_time > ?", [.timestamp(now - .seconds(86_400))]) {
             book.adopt(Appointment(row))

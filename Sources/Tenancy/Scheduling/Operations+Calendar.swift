@@ -17,7 +17,7 @@ extension Operations {
         let rows = try await store.rows(
             .select(from: SchedulingTables.appointments, "WHERE tenant_id = ? AND id = ?", [.id(cell.tenant), .id(id)], tenant: cell.tenant)
         )
-        await cell.adopt(rows.map(Appointment.init))
+        try await bringIn(rows.map(Appointment.init), cell)
     }
 
     func bringIn(_ day: CivilDay, _ cell: TenantCell) async throws(Refusal) {
@@ -31,7 +31,7 @@ extension Operations {
                 tenant: cell.tenant
             )
         )
-        await cell.adopt(rows.map(Appointment.init))
+        try await bringIn(rows.map(Appointment.init), cell)
     }
 
     // MARK: Deciding
@@ -55,7 +55,7 @@ extension Operations {
         try gate.admit()
         return try await tenants.use(tenant) { cell throws(Refusal) in
             if let id { try await bringIn(id, cell) }
-            return try await cell.book(body).committed()
+            return try await withClients(cell) { () async throws(Refusal) in try await cell.book(body).committed() }
         }
     }
 
@@ -79,19 +79,21 @@ extension Operations {
         return try await tenants.use(tenant) { cell throws(Refusal) in
             let earlier = try await earlier(mark)
             if let id = earlier.flatMap({ AppointmentID($0.prefix { $0 != " " }) }) { try await bringIn(id, cell) }
-            return try await cell.bookOnce(
-                mark,
-                digest: digest,
-                earlier: earlier,
-                again: { book, id throws(Refusal) in
-                    guard let made = AppointmentID(id).flatMap({ book.appointments[$0] }) else { throw .notFound(.appointment) }
-                    return made
-                },
-                { book, moment throws(Refusal) in
-                    let made = try book.book(request, moment)
-                    return (made, made.id.description)
-                }
-            ).committed()
+            return try await withClients(cell) { () async throws(Refusal) in
+                try await cell.bookOnce(
+                    mark,
+                    digest: digest,
+                    earlier: earlier,
+                    again: { book, id throws(Refusal) in
+                        guard let made = AppointmentID(id).flatMap({ book.appointments[$0] }) else { throw .notFound(.appointment) }
+                        return made
+                    },
+                    { book, moment throws(Refusal) in
+                        let made = try book.book(request, moment)
+                        return (made, made.id.description)
+                    }
+                ).committed()
+            }
         }
     }
 
@@ -151,21 +153,23 @@ extension Operations {
         return try await tenants.use(tenant) { cell throws(Refusal) in
             let earlier = try await earlier(mark)
             if let series = earlier.flatMap({ SeriesID($0.prefix { $0 != "|" }) }) { try await bringIn(series, cell) }
-            return try await cell.bookOnce(
-                mark,
-                digest: digest,
-                earlier: earlier,
-                again: { book, known throws(Refusal) in
-                    let parts = known.split(separator: "|", omittingEmptySubsequences: false)
-                    guard let series = SeriesID(parts[0]) else { throw .notFound(.appointment) }
-                    let made = book.appointments.values.filter { $0.series == series }.sorted { ($0.start, $0.id) < ($1.start, $1.id) }
-                    return (made, parts.dropFirst().last.map { $0.split(separator: ",").map(String.init) } ?? [])
-                },
-                { book, moment throws(Refusal) in
-                    let (made, unavailable) = try book.book(request, recurrence, moment)
-                    return ((made, unavailable), "\(made.first?.series?.description ?? "-")|\(unavailable.joined(separator: ","))")
-                }
-            ).committed()
+            return try await withClients(cell) { () async throws(Refusal) in
+                try await cell.bookOnce(
+                    mark,
+                    digest: digest,
+                    earlier: earlier,
+                    again: { book, known throws(Refusal) in
+                        let parts = known.split(separator: "|", omittingEmptySubsequences: false)
+                        guard let series = SeriesID(parts[0]) else { throw .notFound(.appointment) }
+                        let made = book.appointments.values.filter { $0.series == series }.sorted { ($0.start, $0.id) < ($1.start, $1.id) }
+                        return (made, parts.dropFirst().last.map { $0.split(separator: ",").map(String.init) } ?? [])
+                    },
+                    { book, moment throws(Refusal) in
+                        let (made, unavailable) = try book.book(request, recurrence, moment)
+                        return ((made, unavailable), "\(made.first?.series?.description ?? "-")|\(unavailable.joined(separator: ","))")
+                    }
+                ).committed()
+            }
         }
     }
 
@@ -179,10 +183,10 @@ extension Operations {
                 tenant: cell.tenant
             )
         )
-        await cell.adopt(rows.map(Appointment.init))
+        try await bringIn(rows.map(Appointment.init), cell)
     }
 
-    private func earlier(_ mark: Mark.Key?) async throws(Refusal) -> String? {
+    func earlier(_ mark: Mark.Key?) async throws(Refusal) -> String? {
         guard let mark else { return nil }
         return try await store.marks([mark])[mark]
     }
