@@ -273,10 +273,10 @@ import Testing
                 book.adopt(reading, of: queue, now)
             }
             book.confirmed(read.errand.keys, first: first(read.errand.keys), now)
-            if let (subject, before) = read.errand.callOff {
-                let found = all.filter { $0.content.subject == subject && $0.state.isWaiting && $0.createdAt < before }
-                book.calledOff(subject, before: before, Array(found.prefix(5)), isAll: found.count < 5, now)
+            let found = all.filter { message in
+                message.state.isWaiting && message.content.subject.flatMap { read.errand.callOffs[$0] }.map { message.createdAt < $0 } ?? false
             }
+            book.calledOff(read.errand.callOffs, Array(found.prefix(5)), isAll: found.count < 5, now)
             book.readEnded()
             commit("read ended")
         }
