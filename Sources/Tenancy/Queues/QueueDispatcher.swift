@@ -15,9 +15,9 @@ import Telemetry
 package final class QueueDispatcher: Sendable {
     package struct Settings: Sendable {
         /// Attempts of one queue at once, over all businesses.
-        package var concurrency = 16
+        package var concurrency = 32
         /// Of them, those of one business.
-        package var perTenant = 4
+        package var perTenant = 8
         /// Businesses whose queues are read on at once.
         package var readers = 4
         /// Whose people may stop the workers of all businesses.
