@@ -294,7 +294,9 @@ struct Server {
             environment: environment,
             logger: logger
         )
-        var members: [any Service] = [housekeeping, JobService(runner: runner), QueueService(dispatcher: dispatcher), SignalService(signals: desk.signals)]
+        var members: [any Service] = [
+            housekeeping, JobService(runner: runner), QueueService(dispatcher: dispatcher), SignalService(signals: desk.signals),
+        ]
         if let relay { members.append(relay) }
         if let kommo = settings.kommoDatabase, let tenant = await directory.tenants.first {
             members.append(KommoSync(configuration: kommo, tenant: tenant.id, operations: operations, logger: logger))

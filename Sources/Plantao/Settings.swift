@@ -246,7 +246,7 @@ struct Settings {
         queues.rules.longestBackoff = .seconds(try reader.integer("QUEUE_BACKOFF_MAX_SECONDS", default: 3600, in: 1...86_400))
         queues.rules.sentIsKept = .seconds(try reader.integer("QUEUE_KEEP_SENT_DAYS", default: 7, in: 1...365) * 86_400)
         queues.rules.failedIsKept = .seconds(try reader.integer("QUEUE_KEEP_FAILED_DAYS", default: 30, in: 1...365) * 86_400)
-        queues.workers.concurrency = try reader.integer("QUEUE_WORKERS", default: 16, in: 1...1000)
+        queues.workers.concurrency = try reader.integer("QUEUE_WORKERS", default: 32, in: 1...1000)
         queues.workers.perTenant = try reader.integer(
             "QUEUE_WORKERS_PER_TENANT",
             default: max(1, queues.workers.concurrency / 4),

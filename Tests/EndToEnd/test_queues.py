@@ -352,6 +352,21 @@ def test_after_kill_9_each_message_was_handed_over_at_most_once_and_none_is_lost
     assert len(everything) > 5 * KILL_ROUNDS / 2, "nothing was going on"
 
 
+def test_what_was_being_sent_when_the_server_was_killed_is_put_aside_and_a_person_decides(offices):
+    office = offices(**FAST)
+    id = mail(office.admin, "lento@simulador.invalid", key="no-meio")
+    eventually("it is being sent", lambda: message(office.admin, id)["state"] == "sending")
+    office.server.kill()
+    office.server.start()
+    found = becomes(office.admin, id, "quarantined")
+    assert found["reason"].startswith("outcome_unknown") and found["crash_count"] == 1
+    never("it is sent again", lambda: message(office.admin, id)["state"] != "quarantined", during=2)
+    assert handed_over(office) == {"no-meio": 1}
+    office.admin.post(f"/api/queues/failed/{MAIL}/{id}/retry")
+    becomes(office.admin, id, "sent")
+    assert handed_over(office) == {"no-meio": 2}
+
+
 def with_redis(offices, own_redis, **more):
     office = offices(REDIS_URL=own_redis.url, REDIS_BREAKER_SECONDS=1, **FAST, **more)
     eventually("Redis is connected", lambda: office.anybody.get("/info")["redis"]["connected"])
@@ -395,6 +410,22 @@ def test_redis_may_die_and_come_back_and_nothing_is_lost_or_doubled(offices, own
     eventually("Redis is used again", lambda: office.anybody.get("/info")["redis"]["connected"], timeout=20)
     eventually("the group is there", lambda: client.exists(f"plantao:queue:{MAIL}") and client.xinfo_groups(f"plantao:queue:{MAIL}"), timeout=20)
     becomes(office.admin, mail(office.admin, key="depois"), "sent")
+
+
+def test_what_a_dead_consumer_had_is_taken_over_and_no_consumer_is_deleted(offices, own_redis):
+    office = with_redis(offices, own_redis)
+    client, stream = redis.Redis(port=own_redis.port), f"plantao:queue:{MAIL}"
+    eventually("the group is there", lambda: client.exists(stream) and client.xinfo_groups(stream))
+    office.admin.post(f"/api/queues/{MAIL}/pause")
+    id = mail(office.admin, key="herdada")
+    for _ in range(50):
+        entry = client.xadd(stream, {"tenant": "00000000-0000-7000-8000-000000000000", "message": id})
+        client.xclaim(stream, "workers", "morto", 0, [entry]) or client.xreadgroup("workers", "morto", {stream: ">"}, count=1)
+    office.admin.post(f"/api/queues/{MAIL}/resume")
+    becomes(office.admin, id, "sent")
+    eventually("nothing is pending", lambda: client.xpending(stream, "workers")["pending"] == 0, timeout=20)
+    assert handed_over(office) == {"herdada": 1}
+    assert b"morto" in {consumer["name"] for consumer in client.xinfo_consumers(stream, "workers")}
 
 
 def test_kill_9_with_redis_between(offices, own_redis, seed):

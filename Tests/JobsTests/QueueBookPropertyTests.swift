@@ -273,17 +273,19 @@ import Testing
                 book.adopt(reading, of: queue, now)
             }
             book.confirmed(read.errand.keys, first: first(read.errand.keys), now)
-            if let (subject, before) = read.errand.callOff {
-                let found = all.filter { $0.content.subject == subject && $0.state.isWaiting && $0.createdAt < before }
-                book.calledOff(subject, before: before, Array(found.prefix(5)), isAll: found.count < 5, now)
+            let found = all.filter { message in
+                message.state.isWaiting && message.content.subject.flatMap { read.errand.callOffs[$0] }.map { message.createdAt < $0 } ?? false
             }
+            book.calledOff(read.errand.callOffs, Array(found.prefix(5)), isAll: found.count < 5, now)
             book.readEnded()
             commit("read ended")
         }
 
         /// A person does something to a message, as its row was a while ago.
         mutating func order() {
-            guard let stored = rows.values.filter({ $0.state != .forgotten }).sorted(by: { $0.id < $1.id }).randomElement(using: &random) else { return }
+            guard let stored = rows.values.filter({ $0.state != .forgotten }).sorted(by: { $0.id < $1.id }).randomElement(using: &random) else {
+                return
+            }
             _ = book.readBegan(now)
             let order: QueueBook.Order = [.cancel(reason: "by hand"), .retry, .retry, .clear].randomElement(using: &random)!
             let changed = book.carryOut(order, on: stored, moment)

@@ -125,7 +125,7 @@ import Testing
                 plannedFor[key] = office.book.appointments[id]?.start
             }
         }
-        #expect(sent > 100)
+        #expect(sent > 20)
         // What is told is told of the same appointment, revision, rule and channel once.
         #expect(record.count == sent)
     }

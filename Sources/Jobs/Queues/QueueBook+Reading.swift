@@ -12,15 +12,9 @@ extension QueueBook {
         package var queues: [QueueName: Int] = [:]
         /// Keys to be looked up.
         package var keys: [String] = []
-        /// A subject whose messages are to be told that they are called off.
-        package var callOff: (subject: String, before: Timestamp)?
+        /// Subjects whose messages of before are to be told that they are called off.
+        package var callOffs: [String: Timestamp] = [:]
         package var now = Timestamp(milliseconds: 0)
-
-        package var isEmpty: Bool { queues.isEmpty && keys.isEmpty && callOff == nil }
-
-        package static func == (a: Errand, b: Errand) -> Bool {
-            a.queues == b.queues && a.keys == b.keys && a.callOff?.subject == b.callOff?.subject && a.callOff?.before == b.callOff?.before
-        }
     }
 
     /// What was read of one queue.
@@ -36,18 +30,23 @@ extension QueueBook {
         package init() {}
     }
 
-    static let keysAtOnce = 200
+    /// Keys, and subjects, in one errand.
+    static let atOnce = 100
 
-    package func needsStore(_ now: Timestamp) -> Bool { !errand(now).isEmpty }
+    /// Asked in every turn, and so it looks at little.
+    package func needsStore(_ now: Timestamp) -> Bool { !unconfirmed.isEmpty || !callOffs.isEmpty || windows.contains { isHungry($0, $1, now) } }
+
+    private func isHungry(_ queue: QueueName, _ window: Window, _ now: Timestamp) -> Bool {
+        window.beyond <= now && window.waiting <= rules.inMemory / 2 && !isHeldUp(queue)
+    }
 
     private func errand(_ now: Timestamp) -> Errand {
         var errand = Errand()
         errand.now = now
-        for (queue, window) in windows where window.beyond <= now && window.waiting <= rules.inMemory / 2 && !isHeldUp(queue) {
-            errand.queues[queue] = window.waiting
-        }
-        errand.keys = unconfirmed.prefix(Self.keysAtOnce).map(\.key)
-        if let (subject, callOff) = callOffs.min(by: { ($0.value.at, $0.key) < ($1.value.at, $1.key) }) { errand.callOff = (subject, callOff.at) }
+        for (queue, window) in windows where isHungry(queue, window, now) { errand.queues[queue] = window.waiting }
+        errand.keys = unconfirmed.prefix(Self.atOnce).map(\.key)
+        // Whichever: each of them is over once its messages have been told.
+        for (subject, callOff) in callOffs.prefix(Self.atOnce) { errand.callOffs[subject] = callOff.at }
         return errand
     }
 
@@ -103,19 +102,24 @@ extension QueueBook {
         }
     }
 
-    /// Messages of a subject that was called off.
-    /// - Parameter isAll: there are no more of them.
-    package mutating func calledOff(_ subject: String, before: Timestamp, _ found: [QueueMessage], isAll: Bool, _ now: Timestamp) {
-        guard let callOff = callOffs[subject] else { return }
-        var isWhole = isAll
-        for message in found where messages[message.id] == nil && message.state.isWaiting && message.createdAt < callOff.at {
+    /// Waiting messages of subjects that were called off.
+    /// - Parameters:
+    ///   - subjects: those that were looked for, with the times that messages had to be from before.
+    ///   - isAll: there are no more of them.
+    package mutating func calledOff(_ subjects: [String: Timestamp], _ found: [QueueMessage], isAll: Bool, _ now: Timestamp) {
+        var doubtful: Set<String> = []
+        for message in found where messages[message.id] == nil && message.state.isWaiting {
+            guard let callOff = callOff(of: message), let subject = message.content.subject else { continue }
             // Of what has just changed the row says nothing: it is looked for once more.
-            if touched.contains(message.id) { isWhole = false } else { finish(message, .cancelled, why: callOff.reason, now) }
+            if touched.contains(message.id) { doubtful.insert(subject) } else { finish(message, .cancelled, why: callOff.reason, now) }
         }
-        // Called off once more since: looked for once more.
-        guard isWhole, callOff.at == before else { return }
-        callOffs[subject] = nil
-        effects.callOffsEnded.append((subject, callOff.at.milliseconds + 1))
+        guard isAll else { return }
+        for (subject, before) in subjects where !doubtful.contains(subject) {
+            // Called off once more since: looked for once more.
+            guard let callOff = callOffs[subject], callOff.at == before else { continue }
+            callOffs[subject] = nil
+            effects.callOffsEnded.append((subject, callOff.at.milliseconds + 1))
+        }
     }
 
     // MARK: By hand

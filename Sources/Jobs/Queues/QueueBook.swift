@@ -224,6 +224,9 @@ package struct QueueBook: Sendable {
         }
     }
 
+    /// Messages in memory.
+    package var inMemoryCount: Int { messages.count }
+
     // MARK: What is due
 
     package func isHeldUp(_ queue: QueueName) -> Bool { controls[queue]?.values.contains { $0.isSet } ?? false }
@@ -234,7 +237,10 @@ package struct QueueBook: Sendable {
     /// When there is something to do that nobody else brings about.
     package func nextDue(at now: Timestamp) -> Timestamp {
         var next = timers.min?.at ?? .distantFuture
-        for (queue, window) in windows where window.waiting <= rules.inMemory / 2 && !isHeldUp(queue) { next = min(next, window.beyond) }
+        for (queue, window) in windows where window.waiting <= rules.inMemory / 2 && !isHeldUp(queue) {
+            // What is due and not in memory is being read; where that fails it is not asked for all the time.
+            next = min(next, window.beyond <= now ? now + .seconds(1) : window.beyond)
+        }
         return next
     }
 
@@ -384,7 +390,7 @@ package struct QueueBook: Sendable {
     @discardableResult
     private mutating func again(_ message: QueueMessage, _ now: Timestamp) -> QueueMessage.State {
         var message = message
-        if let reason = calledOff[message.id] ?? callOff(of: message)?.reason { 
+        if let reason = calledOff[message.id] ?? callOff(of: message)?.reason {
             finish(message, .cancelled, why: reason, now)
             return .cancelled
         }

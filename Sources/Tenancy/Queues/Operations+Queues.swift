@@ -195,7 +195,8 @@ extension Operations {
                 throw Refusal(
                     .conflict,
                     "invalid_state",
-                    order == .retry ? "Só uma mensagem falhada pode ser tentada de novo." : "A mensagem já foi enviada, está sendo enviada ou terminou.",
+                    order == .retry
+                        ? "Só uma mensagem falhada pode ser tentada de novo." : "A mensagem já foi enviada, está sendo enviada ou terminou.",
                     facts: ["state": found.shownState(at: now)]
                 )
             }

@@ -66,10 +66,12 @@ extension QueueBook {
         var queues: [QueueName: Reading] = [:]
         var keys: [String] = []
         var first: [String: QueueMessageID] = [:]
-        var callOff: (subject: String, before: Timestamp, messages: [QueueMessage], isAll: Bool)?
+        var callOffs: [String: Timestamp] = [:]
+        /// Those of their messages that wait, and whether they are all.
+        var calledOff: (messages: [QueueMessage], isAll: Bool) = ([], true)
     }
 
-    static let callOffsAtOnce = 500
+    static let callOffsAtOnce = 1000
 
     static func read(_ errand: Errand, of tenant: TenantID, rules: QueueRules, from store: any Store) async throws(Refusal) -> Findings {
         var findings = Findings()
@@ -78,14 +80,17 @@ extension QueueBook {
         }
         findings.keys = errand.keys
         findings.first = try await first(under: errand.keys, tenant, store)
-        if let (subject, before) = errand.callOff {
+        if !errand.callOffs.isEmpty {
+            // Each with its own time: what was made under the same subject since then is not among them.
+            let each = errand.callOffs.map { _ in "(subject = ? AND created_at < ?)" }.joined(separator: " OR ")
             let found = try await rows(
                 store,
-                "AND subject = ? AND state IN \(QueueMessage.State.waiting) AND created_at < ? ORDER BY created_at, id LIMIT \(callOffsAtOnce)",
-                [.text(subject), .timestamp(before)],
+                "AND state IN \(QueueMessage.State.waiting) AND (\(each)) LIMIT \(callOffsAtOnce)",
+                errand.callOffs.flatMap { [.text($0), .timestamp($1)] },
                 tenant
             )
-            findings.callOff = (subject, before, found, found.count < callOffsAtOnce)
+            findings.callOffs = errand.callOffs
+            findings.calledOff = (found, found.count < callOffsAtOnce)
         }
         return findings
     }

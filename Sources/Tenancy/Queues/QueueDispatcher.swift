@@ -15,9 +15,9 @@ import Telemetry
 package final class QueueDispatcher: Sendable {
     package struct Settings: Sendable {
         /// Attempts of one queue at once, over all businesses.
-        package var concurrency = 16
+        package var concurrency = 32
         /// Of them, those of one business.
-        package var perTenant = 4
+        package var perTenant = 8
         /// Businesses whose queues are read on at once.
         package var readers = 4
         /// Whose people may stop the workers of all businesses.
@@ -107,8 +107,9 @@ package final class QueueDispatcher: Sendable {
 
     /// As it was before the start.
     package func restore(from store: any Store) async throws(Refusal) {
-        for row in try await store.rows(.select(from: QueueTables.controls, "WHERE kind = ? AND is_set", [.text(QueueControl.Kind.serverStopped.rawValue)]))
-        {
+        for row in try await store.rows(
+            .select(from: QueueTables.controls, "WHERE kind = ? AND is_set", [.text(QueueControl.Kind.serverStopped.rawValue)])
+        ) {
             guard case .text(let name) = row[1], let queue = QueueName(rawValue: name), let control = QueueControl(row) else { continue }
             state.withLock { $0.stopped[queue] = control }
         }
@@ -288,7 +289,8 @@ package final class QueueDispatcher: Sendable {
             }
         } catch {
             // Nothing was done. If it was written after all, the lease runs out.
-            return logger.warning("a message could not be claimed", metadata: ["message": "\(ticket.message)", "reason": "\(error.code)"])
+            logger.warning("a message could not be claimed", metadata: ["message": "\(ticket.message)", "reason": "\(error.code)"])
+            return await withdraw(ticket)
         }
         guard let claimed else { return }
         await withDiscardingTaskGroup { group in

@@ -51,9 +51,7 @@ extension TenantCell {
             if let findings {
                 for (queue, reading) in findings.queues { book.adopt(reading, of: queue, moment.now) }
                 book.confirmed(findings.keys, first: findings.first, moment.now)
-                if let (subject, before, messages, isAll) = findings.callOff {
-                    book.calledOff(subject, before: before, messages, isAll: isAll, moment.now)
-                }
+                book.calledOff(findings.callOffs, findings.calledOff.messages, isAll: findings.calledOff.isAll, moment.now)
             }
             book.readEnded()
         }
