@@ -65,22 +65,27 @@ struct MailSender: QueueSender {
         let start = ContinuousClock.now
         let result = await client.send(mail.bytes, envelope)
         let took = ContinuousClock.now - start
-        let outcome: (verdict: CallVerdict, answer: Jobs.SendOutcome) =
-            switch result {
-            case .sent: (.succeeded, .sent(providerID: mail.id))
-            case .refused(_, let reason): (.succeeded, .refused(reason: reason))
-            // What it says of one recipient or of now, as greylisting does, it says in good health.
-            case .failed(let code?, let reason) where (450...452).contains(code): (.succeeded, .failed(reason: reason))
-            case .failed(_, let reason): (.failed, .failed(reason: reason))
-            case .unknown(let reason): (.failed, .unknown(reason: reason))
-            }
-        breaker.callEnded(generation, outcome.verdict, took: took)
-        if case .sent = result {
-        } else {
+        let verdict: CallVerdict
+        let answer: Jobs.SendOutcome
+        switch result {
+        case .sent: (verdict, answer) = (.succeeded, .sent(providerID: mail.id))
+        case .refused(_, let reason): (verdict, answer) = (.succeeded, .refused(reason: reason))
+        // What it says of one recipient or of now, as greylisting does, it says in good health.
+        case .failed(let code?, let reason) where (450...452).contains(code): (verdict, answer) = (.succeeded, .failed(reason: reason))
+        case .failed(_, let reason): (verdict, answer) = (.failed, .failed(reason: reason))
+        // However long it is away, that is not the message's fault.
+        case .unavailable(_, let reason): (verdict, answer) = (.failed, .postponed(until: environment.now() + Self.pause, reason: reason))
+        case .unknown(let reason): (verdict, answer) = (.failed, .unknown(reason: reason))
+        }
+        breaker.callEnded(generation, verdict, took: took)
+        if verdict != .succeeded || answer != .sent(providerID: mail.id) {
             logger.warning("an e-mail was not sent", metadata: ["tenant": "\(tenant)", "key": "\(message.key ?? "-")", "reason": "\(result)"])
         }
-        return outcome.answer
+        return answer
     }
+
+    /// Before a message is tried again that the server was not there for. While the breaker is open it waits for that.
+    private static let pause = Duration.seconds(5)
 
     private struct Ended: Error { let outcome: Jobs.SendOutcome }
 

@@ -63,9 +63,9 @@ package struct SMTPClient: Sendable {
                 }
             }
         bootstrap.connect(host: configuration.host, port: configuration.port).whenFailure { error in
-            promise.succeed(.failed(nil, "sem conexão com o servidor de e-mail: \(Self.reason(error))"))
+            promise.succeed(.unavailable(nil, "sem conexão com o servidor de e-mail: \(Self.reason(error))"))
         }
-        return (try? await promise.futureResult.get()) ?? .failed(nil, "sem conexão com o servidor de e-mail")
+        return (try? await promise.futureResult.get()) ?? .unavailable(nil, "sem conexão com o servidor de e-mail")
     }
 
     /// An address has no name that a certificate could be looked up by.

@@ -91,7 +91,7 @@ package struct SMTPDialogue: Sendable {
         for byte in bytes {
             guard phase != .over else { break }
             // Something said in the clear after the word for TLS is somebody else's (RFC 3207 §4.2, CVE-2011-0411).
-            guard phase != .handshake else { return outputs + end(.failed(nil, "o servidor falou em claro depois de STARTTLS")) }
+            guard phase != .handshake else { return outputs + end(.unavailable(nil, "o servidor falou em claro depois de STARTTLS")) }
             guard byte == UInt8(ascii: "\n") else {
                 guard line.count < Self.maxLineBytes else { return outputs + end(broken("linha longa demais")) }
                 line.append(byte)
@@ -153,15 +153,15 @@ package struct SMTPDialogue: Sendable {
 
     private mutating func answered(_ reply: Reply) -> [Output] {
         // The server is going away, whatever was asked.
-        if reply.code == 421, phase != .message { return end(.failed(reply.code, reply.text)) }
+        if reply.code == 421, phase != .message { return end(.unavailable(reply.code, reply.text)) }
         switch phase {
         case .greeting:
-            guard reply.code == 220 else { return end(.failed(reply.code, reply.text)) }
+            guard reply.code == 220 else { return end(.unavailable(reply.code, reply.text)) }
             phase = .hello
             return [command("EHLO \(name)")]
         case .hello: return hello(reply)
         case .startTLS:
-            guard reply.code == 220 else { return end(.failed(reply.code, "STARTTLS foi recusado: \(reply.text)")) }
+            guard reply.code == 220 else { return end(.unavailable(reply.code, "STARTTLS foi recusado: \(reply.text)")) }
             phase = .handshake
             return [.startTLS]
         case .authPlain: return authenticated(reply)
@@ -191,13 +191,13 @@ package struct SMTPDialogue: Sendable {
     }
 
     private mutating func hello(_ reply: Reply) -> [Output] {
-        guard reply.code == 250 else { return end(.failed(reply.code, reply.text)) }
+        guard reply.code == 250 else { return end(.unavailable(reply.code, reply.text)) }
         for line in reply.lines.dropFirst() {
             let words = line.uppercased().split(separator: " ", maxSplits: 1)
             if let keyword = words.first { extensions[String(keyword)] = words.count > 1 ? String(words[1]) : "" }
         }
         if security == .starttls, !isSecured {
-            guard extensions["STARTTLS"] != nil else { return end(.failed(nil, "o servidor não oferece STARTTLS; nada foi enviado em claro")) }
+            guard extensions["STARTTLS"] != nil else { return end(.unavailable(nil, "o servidor não oferece STARTTLS; nada foi enviado em claro")) }
             phase = .startTLS
             return [command("STARTTLS")]
         }
@@ -205,24 +205,24 @@ package struct SMTPDialogue: Sendable {
             return end(.refused(552, "a mensagem tem \(message.count) bytes e o servidor aceita \(size)"))
         }
         guard let credentials else { return mail() }
-        guard isSecured else { return end(.failed(nil, "a senha não é enviada sem TLS")) }
+        guard isSecured else { return end(.unavailable(nil, "a senha não é enviada sem TLS")) }
         let mechanisms = (extensions["AUTH"] ?? "").split(separator: " ")
         if mechanisms.contains("PLAIN") {
             phase = .authPlain
             return [command("AUTH PLAIN \(Self.base64("\0\(credentials.user)\0\(credentials.password)"))")]
         }
-        guard mechanisms.contains("LOGIN") else { return end(.failed(nil, "o servidor não oferece AUTH PLAIN nem LOGIN")) }
+        guard mechanisms.contains("LOGIN") else { return end(.unavailable(nil, "o servidor não oferece AUTH PLAIN nem LOGIN")) }
         phase = .authLogin
         return [command("AUTH LOGIN")]
     }
 
     private mutating func authenticated(_ reply: Reply) -> [Output] {
-        guard reply.code == 235 else { return end(.failed(reply.code, "a autenticação foi recusada: \(reply.text)")) }
+        guard reply.code == 235 else { return end(.unavailable(reply.code, "a autenticação foi recusada: \(reply.text)")) }
         return mail()
     }
 
     private mutating func next(_ reply: Reply, _ code: Int, _ phase: Phase, _ text: String) -> [Output] {
-        guard reply.code == code else { return end(.failed(reply.code, "a autenticação foi recusada: \(reply.text)")) }
+        guard reply.code == code else { return end(.unavailable(reply.code, "a autenticação foi recusada: \(reply.text)")) }
         self.phase = phase
         return [command(text)]
     }
@@ -241,7 +241,13 @@ package struct SMTPDialogue: Sendable {
         return [.end(result)]
     }
 
-    private func broken(_ reason: String) -> SMTPResult { phase == .message ? .unknown(reason) : .failed(nil, reason) }
+    private func broken(_ reason: String) -> SMTPResult {
+        switch phase {
+        case .message: .unknown(reason)
+        case .mail, .recipient, .data: .failed(nil, reason)
+        case .greeting, .hello, .startTLS, .handshake, .authPlain, .authLogin, .authUser, .authPassword, .over: .unavailable(nil, reason)
+        }
+    }
 
     private static func base64(_ text: String) -> String { Data(text.utf8).base64EncodedString() }
 
@@ -268,6 +274,8 @@ package enum SMTPResult: Sendable, Equatable {
     case refused(Int, String)
     /// Certainly not sent; may be tried again.
     case failed(Int?, String)
+    /// The server takes nobody's messages, or is not there: this one was not even spoken of.
+    case unavailable(Int?, String)
     /// The connection ended between the final dot and its answer.
     case unknown(String)
 }
