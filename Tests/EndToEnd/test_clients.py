@@ -333,6 +333,24 @@ def test_many_are_changed_at_once(shop):
     assert [result["status"] for result in answer["results"]] == ["too_many_tags", "updated"] and answer["failed"] == 1
 
 
+def test_no_request_changes_or_brings_more_than_it_may(office):
+    shop = Shop(office)
+    lines = lambda count, name="C": "\n".join(json.dumps({"name": f"{name}{n}", "whatsapp": f"+55119{10_000_000 + n}", "city": "Itu"}) for n in range(count)).encode()  # noqa: E731
+    send = lambda body: shop.api.call("POST", f"{BASE}/import", body=body, headers={"Content-Type": "application/x-ndjson"}, timeout=60)  # noqa: E731
+    assert send(lines(1001)).json()["created"] == 1001
+    assert shop.api.call("POST", f"{BASE}/bulk-update", json={"filter": {"city": "itu"}, "changes": {"is_vip": True}}).status == 422
+    assert shop.list(is_vip="true")["total"] == 0, "none of them"
+    ids = [shop.list(per_page=200, page=page)["clients"] for page in range(1, 7)]
+    everybody = [client["id"] for page in ids for client in page]
+    assert len(set(everybody)) == 1001, "nobody on two pages or on none"
+    names_fields(shop.api.call("POST", f"{BASE}/bulk-update", json={"client_ids": everybody, "changes": {"is_vip": True}}), "client_ids")
+    assert shop.api.post(f"{BASE}/bulk-update", {"client_ids": everybody[:1000], "changes": {"is_vip": True}})["updated"] == 1000
+    assert shop.list(is_vip="true")["total"] == 1000
+    assert send(lines(5001)).status == 422 and send(lines(20_000, "muito " * 5)).status == 413
+    assert shop.api.call("GET", f"{BASE}/export", expect=200).text.count("\r\n") == 1002
+    assert shop.names(sort_by="name", per_page=3) == ["C0", "C1", "C10"]
+
+
 def test_two_who_are_one_are_found_and_united(shop):
     api = shop.api
     one = shop.client("Ana", "+5511988887777", email="ana@example.com", tags=["a"], city="Itu")
