@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from fakes.whatsapp import text
 from harness.api import Api, is_clear_error, names_fields
 from harness.office import new_number
 from harness.waiting import eventually
@@ -460,6 +461,31 @@ def test_whoever_writes_is_a_client_and_the_one_that_they_were(office):
     office.says("551187654321", "De novo")
     eventually("the message", lambda: any(m["text"] == "De novo" for m in shop.api.all_messages(office.conversation("551187654321")["id"])))
     assert shop.list()["total"] == 2
+
+
+def test_who_hid_their_number_and_shows_it_is_the_client_that_has_it(office):
+    shop, number, other = Shop(office), new_number(), new_number()
+    # Somebody unknown by their number, who then shows it, after a restart: nobody is in memory.
+    office.deliver(text(None, "sem número", bsuid="BR.1"))
+    eventually("a client", lambda: shop.list()["total"] == 1)
+    (hidden,) = shop.list()["clients"]
+    assert hidden["whatsapp"] is None and hidden["source"] == "whatsapp"
+    office.server.restart()
+    office.deliver(text(number, "com número", bsuid="BR.1"))
+    eventually("the number", lambda: shop.api.get(f"{BASE}/{hidden['id']}")["whatsapp"] == f"+{number}")
+    assert shop.book(number, at(weekday(), 9))["client_id"] == hidden["id"]
+    # Somebody who has booked and been here, and writes without a number: they are two until they show it.
+    known = shop.book(f"+{other}", ago(20), end="complete")["client_id"]
+    office.says(other, "Oi")
+    office.deliver(text(None, "sem número", bsuid="BR.2"))
+    eventually("three", lambda: shop.list()["total"] == 3)
+    office.server.restart()
+    office.deliver(text(other, "sou eu", bsuid="BR.2"))
+    eventually("two", lambda: shop.list()["total"] == 2)
+    (one,) = shop.list(query=other)["clients"]
+    assert one["completed_appointments"] == 1 and shop.api.get("/api/appointments/", client_id=one["id"])["total"] == 1
+    assert shop.api.get(f"{BASE}/{one['id']}/history", type="conversation")["total"] == 2
+    assert shop.book(other, at(weekday(), 10))["client_id"] == one["id"] and known
 
 
 def test_a_hundred_who_book_at_once_under_one_number_are_one_client(office):
