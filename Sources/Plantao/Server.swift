@@ -13,6 +13,7 @@ import Kernel
 import Logging
 import NIOCore
 import NIOPosix
+import Plans
 import Realtime
 import RedisBus
 import Resilience
@@ -27,13 +28,17 @@ import Transports
 import UnixSignals
 import Wire
 
+import enum Notifications.NotificationTables
+import struct Notifications.Sender
+import struct Notifications.UnsubscribeLinks
 import enum Scheduling.SchedulingTables
 
 /// Everything the server consists of, put together. The only place that knows all of it.
 struct Server {
     static let schema = Schema(
         StorageTables.all + IdentityTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all
-            + BreakerTables.all + [WhatsAppNumber.table, PipedriveLink.table] + SchedulingTables.all + CustomerTables.all + SalesTables.all
+            + BreakerTables.all + [WhatsAppNumber.table, PipedriveLink.table] + SchedulingTables.all + NotificationTables.all + CustomerTables.all
+            + SalesTables.all + QueueTables.all + UsageTables.all
     )
 
     let settings: Settings
@@ -72,8 +77,9 @@ struct Server {
             logger.warning("FERNET_KEYS is not set: what is sealed can be read by whoever has PLANTAO_DATA, where the key lies as well")
         }
         let hasher = PasswordHasher(rounds: settings.bcryptRounds)
+        let secret = try secretKey()
         let tokens = try await TokenIssuer(
-            secret: try secretKey(),
+            secret: secret,
             accessMinutes: settings.accessTokenMinutes,
             visitMinutes: settings.visitMinutes,
             environment: environment
@@ -86,7 +92,9 @@ struct Server {
             tokens: tokens,
             guards: LoginGuard(settings.loginGuard),
             refreshGrace: settings.refreshGrace,
-            seal: seal
+            seal: seal,
+            codeSecret: try secretKey(),
+            seats: settings.plans.seats
         )
         try await directory.load()
         let welcome = try await firstTenant(directory)
@@ -108,6 +116,7 @@ struct Server {
         }
         let toldToPipedrive = pipedrive?.tenant
         let alarms = AlarmClock()
+        let queueBell = QueueBell()
         let presence = PresenceBook(grace: settings.presenceGrace, environment: environment)
         let tenants = Tenants(
             .init(
@@ -120,7 +129,11 @@ struct Server {
                 telemetry: telemetry,
                 isConnected: { presence.isPresent(.init(tenant: $0, user: $1)) },
                 consulting: assistant?.turns,
-                tellsPipedrive: { $0 == toldToPipedrive }
+                tellsPipedrive: { $0 == toldToPipedrive },
+                plans: settings.plans,
+                account: { directory.account($0) },
+                queueBell: queueBell,
+                queueRules: settings.queues.rules
             ),
             logger: logger,
             // Who could not be read back as they were stay awake.
@@ -131,6 +144,7 @@ struct Server {
 
         let desk = try await whatsAppParts(store, gate, directory, http, operations, seal, environment)
         operations.signals = desk.signals
+        if settings.requiresVerifiedEmail { operations.mayChange = { directory.isVerified($0.user) } }
         operations.people = { tenant in
             let users = try? await directory.users(of: tenant)
             return (users ?? []).filter(\.isActive).map { Person(user: $0.id, name: $0.name) }
@@ -139,23 +153,24 @@ struct Server {
 
         let statuses = SimulatedStatuses(operations: operations, logger: logger)
         let simulator = WhatsAppSimulator(environment: environment) { statuses.put($0) }
-        var workers: [String: any JobWorker] = [
-            ConversationDesk.sendJobKind: OutboxWorker(
-                tenants: tenants,
-                store: store,
-                sender: desk.bridge(simulator, logger: logger),
-                guarding: SendGuard(
-                    board: breakers,
-                    dependency: .whatsapp,
-                    verdict: WhatsAppBridge.verdict,
-                    isOfNumber: WhatsAppBridge.isOfNumber,
-                    rateLimit: WhatsAppBridge.rateLimit
-                ),
-                stops: desk.stops,
-                accountStopped: { [operations] in await Self.tell($2, $0, $1, operations) },
-                environment: environment,
-                logger: logger
+        let outbox = OutboxWorker(
+            tenants: tenants,
+            store: store,
+            sender: desk.bridge(simulator, logger: logger),
+            guarding: SendGuard(
+                board: breakers,
+                dependency: .whatsapp,
+                verdict: WhatsAppBridge.verdict,
+                isOfNumber: WhatsAppBridge.isOfNumber,
+                rateLimit: WhatsAppBridge.rateLimit
             ),
+            stops: desk.stops,
+            accountStopped: { [operations] in await Self.tell($2, $0, $1, operations) },
+            environment: environment,
+            logger: logger
+        )
+        var workers: [String: any JobWorker] = [
+            ConversationDesk.sendJobKind: outbox,
             ConversationDesk.mediaJobKind: MediaWorker(
                 tenants: tenants,
                 store: store,
@@ -188,6 +203,18 @@ struct Server {
             }
         }
         let operatorTenant = await directory.tenants.first?.id
+        let dispatcher = queueDispatcher(
+            tenants,
+            store,
+            senders: try messageSenders(outbox.path, operations, directory, breakers, secret, group, environment),
+            relay: relay,
+            environment: environment,
+            bell: queueBell,
+            hub: hub,
+            operatorTenant: operatorTenant
+        )
+        try await dispatcher.restore(from: store)
+        operations.queues = dispatcher
         try await breakers.restore(from: store, operatorTenant: operatorTenant)
 
         try await wakeThoseWhoWait(store, alarms, environment)
@@ -203,9 +230,11 @@ struct Server {
         apiSettings.messagesWaiting = { runner.waiting(ConversationDesk.sendJobKind) }
         apiSettings.startedAt = environment.now()
         apiSettings.operatorTenant = operatorTenant
+        apiSettings.queueIsDeafAfter = settings.queues.deafAfter
         if let assistant { apiSettings.assistantMetrics = { assistant.counters.prometheus } }
         apiSettings.whatsapp = desk.office(runner, maxBytes: settings.maxMediaBytes)
         apiSettings.apiKeys = apiKeys
+        apiSettings.unsubscribing = UnsubscribeLinks(secret: secret)
         apiSettings.pipedrive = pipedrive?.door(tenants, gate, environment)
         if let tenant = await directory.tenants.first {
             apiSettings.kommo.names = settings.kommoNames
@@ -224,6 +253,7 @@ struct Server {
         socketSettings.pingInterval = settings.pingInterval
         socketSettings.pongTimeout = settings.pongTimeout
         socketSettings.allowedOrigins = settings.allowedOrigins
+        socketSettings.streamsBody = API.streamsBody
         socketSettings.maxBodyBytes = API.bodyLimit(maxMediaBytes: settings.maxMediaBytes)
         socketSettings.isEchoOpen = settings.isEchoOpen
         socketSettings.deflate.isEnabled = settings.compressesSockets
@@ -271,7 +301,10 @@ struct Server {
             environment: environment,
             logger: logger
         )
-        var members: [any Service] = [housekeeping, JobService(runner: runner), SignalService(signals: desk.signals)]
+        let letters = LetterService(api: api, logger: logger)
+        var members: [any Service] = [
+            housekeeping, letters, JobService(runner: runner), QueueService(dispatcher: dispatcher), SignalService(signals: desk.signals),
+        ]
         if let relay { members.append(relay) }
         if let kommo = settings.kommoDatabase, let tenant = await directory.tenants.first {
             members.append(KommoSync(configuration: kommo, tenant: tenant.id, operations: operations, logger: logger))
@@ -289,7 +322,9 @@ struct Server {
                     admission: admission,
                     presence: presence,
                     drainWindow: settings.drainWindow
-                )
+                ),
+                // Last in, first out: nothing is claimed any more before anything else stops.
+                QueueStop(dispatcher: dispatcher),
             ],
             gracefulShutdownSignals: [.sigterm, .sigint],
             logger: logger
@@ -364,7 +399,13 @@ struct Server {
         api.browsers.strictTransportSeconds = settings.strictTransportSeconds
         api.chatSessions = settings.chatSessions
         api.publicHolds = settings.publicHolds
+        api.plans = settings.plans
+        api.defaultPlan = settings.defaultPlan
+        api.ownersChangePlans = settings.ownersChangePlans
+        api.requiresVerifiedEmail = settings.requiresVerifiedEmail
         api.isSimulated = settings.whatsapp == nil
+        api.email = settings.mail == nil ? "simulator" : "smtp"
+        api.publicURL = settings.publicURL
         api.whatsappVerifyToken = settings.whatsappVerifyToken
         api.whatsappSignature = settings.whatsappAppSecret.map(WhatsAppSignature.init(appSecret:))
         return api
@@ -417,7 +458,8 @@ struct Server {
                     ownerEmail: settings.adminEmail,
                     ownerName: "Administrador",
                     password: password,
-                    byOperator: true
+                    byOperator: true,
+                    plan: settings.firstPlan
                 )
             } catch let error as Refusal {
                 throw StartupError("ADMIN_EMAIL, ADMIN_PASSWORD: the first user cannot be made: \(error.message)")
@@ -453,6 +495,17 @@ struct Server {
             )
         )
         for var row in held { alarms.set(row.id(), at: Timestamp(seconds: 0)) }
+        // Messages of queues fall due; what was in a worker's hands is looked at as soon as its lease is over.
+        let queued = try await store.rows(
+            Query(
+                "SELECT tenant_id, MIN(run_at) FROM queue_messages WHERE state IN ('scheduled', 'retryable', 'claimed', 'sending') GROUP BY tenant_id",
+                kinds: [.uuid, .timestamp]
+            )
+        )
+        for var row in queued { alarms.set(row.id(), at: row.timestamp()) }
+        // Rules that have changed count for what is booked already.
+        let unapplied = try await store.rows(Query("SELECT tenant_id FROM notification_settings WHERE NOT is_applied", kinds: [.uuid]))
+        for var row in unapplied { alarms.set(row.id(), at: Timestamp(seconds: 0)) }
         // Scores fall with time alone, and months end.
         let portfolios = try await store.rows(
             Query("SELECT id FROM tenants WHERE EXISTS (SELECT 1 FROM customers WHERE customers.tenant_id = tenants.id)", kinds: [.uuid])
@@ -495,6 +548,8 @@ struct Server {
               login     \(welcome.email)  senha \(password)
               dados     \(settings.dataDirectory)
               WhatsApp  \(mode)
+              filas     \(settings.redis == nil ? "no processo (defina REDIS_URL para Redis Streams)" : "Redis Streams")
+              e-mail    \(settings.mail.map { "\($0.client.host):\($0.client.port), de \($0.from)" } ?? "simulador: só no log (defina SMTP_SERVER)")
               Pipedrive \(settings.pipedrive == nil ? "desligado (defina PIPEDRIVE_API_TOKEN)" : "API v2")
               bot       \(settings.gemini.map { "fluxo da empresa e \($0.client.model)" } ?? "só o fluxo da empresa (defina GEMINI_API_KEY)")
 

@@ -94,6 +94,31 @@ struct JobService: Service {
     }
 }
 
+struct QueueService: Service {
+    let dispatcher: QueueDispatcher
+
+    func run() async throws {
+        // As with jobs: attempts under way end by themselves.
+        await withGracefulShutdownHandler {
+            await dispatcher.run()
+            // It may have been told already (`QueueStop`); a service that ends before its turn ends all of them.
+            try? await gracefulShutdown()
+        } onGracefulShutdown: {
+            dispatcher.stop()
+        }
+    }
+}
+
+/// Has the workers claim nothing any more as soon as the server is told to stop.
+struct QueueStop: Service {
+    let dispatcher: QueueDispatcher
+
+    func run() async throws {
+        try? await gracefulShutdown()
+        dispatcher.stop()
+    }
+}
+
 struct SignalService: Service {
     let signals: CustomerSignals
 

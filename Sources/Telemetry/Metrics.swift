@@ -34,6 +34,12 @@ package final class Metrics: Sendable {
         labels: ["scope"],
         known: [LabelValues("account"), LabelValues("number"), LabelValues("pair")]
     )
+    // Queues
+    package let queueAttempts = CounterFamily(
+        "plantao_queue_attempts_total",
+        "Attempts to send messages of the queues, by what became of them",
+        labels: ["queue", "outcome"]
+    )
     // The system
     package let requests = HistogramFamily("http_requests", "", labels: ["method", "path", "status"], maxCombinations: 2000)
     package let requestDuration = HistogramFamily(
@@ -81,6 +87,7 @@ package final class Metrics: Sendable {
         whatsappCalls.writeCount(as: "whatsapp_api_calls_total", "Calls to WhatsApp's API", to: &page)
         whatsappCalls.write(to: &page)
         whatsappRateLimits.write(to: &page)
+        queueAttempts.write(to: &page)
         requests.writeCount(as: "http_requests_total", "HTTP requests", to: &page)
         requestDuration.write(to: &page)
         database.write(to: &page)

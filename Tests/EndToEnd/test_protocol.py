@@ -26,6 +26,7 @@ from fakes.whatsapp import media, status
 from harness.api import Api
 from harness.contract import METHODS, PROTOCOL, Broken, Contract, document, every_schema
 from harness.golden import Player, Socket
+from harness.mail import unsubscribe_token
 from harness.http import Reply
 from harness.office import new_number
 from harness.process import ADMIN_EMAIL, ADMIN_PASSWORD, API_KEY, APP_SECRET, VERIFY_TOKEN, WHATSAPP_TOKEN, run
@@ -745,6 +746,154 @@ def _tour_of_clients(owner):
     line.abort()
 
 
+def _tour_of_accounts(office, owner, anybody):
+    from test_account import code
+
+    ana = anybody.register("conta@example.com", "Senha123!", template_type="service_table", whatsapp_number="+5511999999999", business_name="Conta")
+    digits = code(office, "conta@example.com")
+    ana.call("POST", "/api/users/verify-email", json={"code": "000000" if digits != "000000" else "000001"}, expect=400)
+    ana.call("POST", "/api/users/verify-email/resend", expect=429)
+    ana.post("/api/users/verify-email", {"code": digits})
+    ana.post("/api/users/verify-email/resend")
+    assert ana.get("/api/users/profile")["is_verified"] is True
+    ana.put("/api/users/profile", {"business_name": "Conta Nova", "timezone": "America/Manaus"})
+    ana.call("PUT", "/api/users/profile", json={"email": ADMIN_EMAIL}, expect=409)
+    ana.post("/api/users/change-password", {"current_password": "Senha123!", "new_password": "Outra#2026ok"})
+    anybody.post("/api/auth/forgot-password", {"email": "conta@example.com"}, expect=202)
+    reset = {"email": "conta@example.com", "code": code(office, "conta@example.com", subject="nova senha"), "new_password": "Senha123!"}
+    anybody.post("/api/auth/reset-password", reset)
+    anybody.call("POST", "/api/auth/reset-password", json=reset, expect=400)
+    ana = anybody.login("conta@example.com", "Senha123!")
+
+    session, line = owner.contract.session(), RawSocket(owner.server.host, owner.server.port)
+    for command in ({"id": 1, "connect": {"token": ana.token}}, {"id": 2, "subscribe": {"channel": "usage"}}):
+        session.said(command)
+        line.send(json.dumps(command))
+    _until(line, session, lambda frame: frame.get("id") == 2)
+    for number in range(2):
+        ana.post("/api/staff", {"name": f"P{number}"}, expect=201)
+    ana.call("POST", "/api/staff", json={"name": "P"}, expect=402)
+    for event in ("usage.changed", "usage.alert"):
+        if event not in session.contract.messages:
+            _until(line, session, lambda frame: frame.get("push", {}).get("pub", {}).get("data", {}).get("type") == event)
+    ana.get("/api/users/usage")
+    assert ana.post("/api/users/upgrade-plan", {"plan_type": "PRO"})["changed"]
+    _until(line, session, lambda frame: frame.get("push", {}).get("pub", {}).get("data", {}).get("type") == "plan.changed")
+    line.abort()
+    ana.get("/api/users/plans")
+    slug = ana.get("/api/users/profile")["slug"]
+    owner.put(f"/api/v1/plans/{slug}", {"plan_type": "starter"})
+    ana.call("PUT", f"/api/v1/plans/{slug}", json={"plan_type": "pro"}, expect=403)
+    owner.call("PUT", "/api/v1/plans/ninguem", json={"plan_type": "pro"}, expect=404)
+
+
+def _tour_of_queues(owner, viewer, anybody):
+    base, mail = "/api/queues", "email_notifications"
+    session, line = owner.contract.session(), RawSocket(owner.server.host, owner.server.port)
+    numbers = itertools.count(1)
+
+    def say(command):
+        number = next(numbers)
+        session.said({"id": number} | command)
+        line.send(json.dumps({"id": number} | command))
+        _until(line, session, lambda frame: frame.get("id") == number)
+
+    def until(event):
+        _until(line, session, lambda frame: frame.get("push", {}).get("pub", {}).get("data", {}).get("type") == event)
+
+    def write(to, **more):
+        return owner.post(f"{base}/test/email", {"recipient_email": to, "subject": "Olá", "body": "Tudo bem?"} | more)["message_id"]
+
+    def becomes(id, state):
+        eventually(f"{id} is {state}", lambda: owner.get(f"{base}/{mail}/messages/{id}")["state"] == state)
+
+    say({"connect": {"token": owner.token}})
+    say({"subscribe": {"channel": "jobs"}})
+    owner.get(f"{base}/status")
+    owner.get(f"{base}/workers/status")
+    refused, doubtful, later = write("recusa@simulador.invalid"), write("incerto@simulador.invalid"), write("ana@example.com", delay_seconds=600)
+    until("jobs.failed")
+    becomes(refused, "dead")
+    becomes(doubtful, "quarantined")
+    owner.post(f"{base}/test/whatsapp", {"recipient_whatsapp": "+5511988887777", "message_content": "Mensagem de teste"})
+    assert owner.get(f"{base}/failed/{mail}")["total"] == 2
+    owner.get(f"{base}/{mail}/messages", state="scheduled,sent")
+    owner.post(f"{base}/{mail}/pause", {"reason": "feriado"})
+    until("jobs.control")
+    until("jobs.stats")
+    owner.post(f"{base}/failed/{mail}/{refused}/retry")
+    owner.call("POST", f"{base}/failed/{mail}/{refused}/retry", expect=409)
+    owner.post(f"{base}/{mail}/messages/{refused}/cancel", {"reason": "teste"})
+    owner.post(f"{base}/failed/{mail}/retry", {"include_quarantined": True})
+    owner.post(f"{base}/{mail}/messages/{doubtful}/cancel")
+    owner.call("DELETE", f"{base}/failed/{mail}", expect=200)
+    owner.post(f"{base}/{mail}/resume")
+    owner.post(f"{base}/workers/stop", {"reason": "teste"})
+    owner.post(f"{base}/workers/start")
+    viewer.call("POST", f"{base}/{mail}/pause", expect=403)
+    owner.call("POST", f"{base}/nada/pause", expect=404)
+    owner.call("POST", f"{base}/test/email", json={}, is_sane=False, expect=422)
+    # The same by RPC.
+    again = write("recusa@simulador.invalid")
+    becomes(again, "dead")
+    for verb, data in [
+        ("pause", {"queue_name": mail, "reason": "feriado"}), ("retry", {"queue_name": mail, "message_id": again}), ("retry-failed", {"queue_name": mail}),
+        ("cancel", {"queue_name": mail, "message_id": later}), ("clear-failed", {"queue_name": mail}), ("resume", {"queue_name": mail}),
+        ("stop-workers", {"queue_name": mail}), ("start-workers", {}),
+        ("test-email", {"recipient_email": "ana@example.com", "subject": "Olá", "body": "Tudo bem?", "idempotency_key": "a"}),
+        ("test-whatsapp", {"recipient_whatsapp": "+5511988887777", "message_content": "Mensagem de teste"}),
+    ]:
+        say({"rpc": {"method": f"queue.{verb}", "data": data}})
+    line.abort()
+
+
+def _tour_of_notifications(office, owner, anybody):
+    """How clients are told of their appointments. The address of somebody who wants no more is read from the page that a mail would lead to."""
+    session, line = owner.contract.session(), RawSocket(owner.server.host, owner.server.port)
+    for command in ({"id": 1, "connect": {"token": owner.token}}, {"id": 2, "subscribe": {"channel": "calendar"}}):
+        session.said(command)
+        line.send(json.dumps(command))
+    _until(line, session, lambda frame: frame.get("id") == 2)
+
+    def until(event):
+        _until(line, session, lambda frame: frame.get("push", {}).get("pub", {}).get("data", {}).get("type") == event)
+
+    settings = owner.get("/api/users/notification-settings")
+    rules = [{"days_before": 1, "at": "18:00", "channels": ["email"], "template": "reminder_vespera"}, {"minutes_before": 60, "channels": ["whatsapp"]}]
+    changed = owner.put("/api/users/notification-settings", {"reminders": rules, "follow_ups": [{"minutes_after": 60}], "version": settings["version"]})
+    until("notification_settings.changed")
+    owner.call("PUT", "/api/users/notification-settings", json={"version": settings["version"]}, expect=409)
+    owner.call("PUT", "/api/users/notification-settings", json={"reminders": [{}]}, is_sane=False, expect=422)
+    assert owner.get("/api/users/notification-settings") == changed
+    template = "/api/queues/templates/reminder_vespera/email"
+    owner.put(template, {"subject": "Amanhã às {{time}}", "text": "Olá, {{client_name}}", "html": "<p>{{client_name}}</p>"})
+    until("notification_template.changed")
+    owner.put("/api/queues/templates/confirmed/whatsapp", {"text": "Olá", "whatsapp_template": {"name": "confirmado", "parameters": ["client_name"]}})
+    owner.get("/api/queues/templates")
+    owner.post(f"{template}/preview", {"variables": {"client_name": "Bia"}})
+    owner.post("/api/queues/templates/confirmed/whatsapp/preview")
+    owner.call("DELETE", template, expect=200)
+    owner.call("PUT", "/api/queues/templates/nada/email", json={"text": "x"}, is_sane=False, expect=404)
+    owner.put("/api/users/notification-opt-outs", {"channel": "email", "recipient": "Ana@Example.com"})
+    until("opt_out.changed")
+    assert owner.get("/api/users/notification-opt-outs", channel="email")["items"][0]["recipient"] == "ana@example.com"
+    token = unsubscribe_token(owner.user["tenant_id"], "bia@example.com")
+    anybody.call("GET", f"/api/notifications/unsubscribe/{token}", expect=200)
+    anybody.call("POST", f"/api/notifications/unsubscribe/{token}", expect=200)
+    assert owner.get("/api/users/notification-opt-outs")["total"] == 2
+    anybody.call("GET", "/api/notifications/unsubscribe/nada", expect=404)
+    for number, (verb, data) in enumerate([
+        ("settings", {"quiet_hours": None}), ("template", {"event": "reminder", "channel": "email", "text": "Até já, {{client_name}}"}),
+        ("template-reset", {"event": "reminder", "channel": "email"}), ("opt-out", {"channel": "whatsapp", "recipient": "+5511900000009"}),
+        ("opt-in", {"channel": "whatsapp", "recipient": "+5511900000009"}),
+    ], 10):
+        command = {"id": number, "rpc": {"method": f"notification.{verb}", "data": data}}
+        session.said(command)
+        line.send(json.dumps(command))
+        _until(line, session, lambda frame: frame.get("id") == number and "rpc" in frame)
+    line.abort()
+
+
 def _tour_of_operators(owner, viewer, anybody):
     for path in ("/", "/health", "/info", "/metrics"):
         anybody.call("GET", path, expect=200)
@@ -843,6 +992,9 @@ def test_what_passes_in_a_live_session_is_as_described_and_nothing_is_described_
     _tour_of_pipedrive(offices, seen)
     _tour_of_bookings(office, owner, anybody)
     _tour_of_clients(owner)
+    _tour_of_accounts(office, owner, anybody)
+    _tour_of_notifications(office, owner, anybody)
+    _tour_of_queues(owner, viewer, anybody)
     _tour_of_operators(owner, viewer, anybody)
     _subscribed_late(own_postgres, offices, seen)
     _cut_off_for_not_reading(office, seen)
@@ -868,7 +1020,7 @@ def _addresses():
     for path, item in document("openapi.yaml")["paths"].items():
         id = "1" if path.startswith(("/consultor", "/protocolo")) else "00000000-0000-7000-8000-000000000000"
         for method, operation in item.items():
-            yield method.upper(), path.replace("{id}", id).replace("{channel}", "notices"), operation
+            yield method.upper(), path.replace("{id}", id).replace("{channel}", "notices").replace("{slug}", "minha-empresa"), operation
 
 
 def test_the_credentials_that_openapi_names_are_those_that_are_asked_for(offices):

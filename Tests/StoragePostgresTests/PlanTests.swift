@@ -3,9 +3,12 @@ import Conversations
 import CustomerHealth
 import Foundation
 import Identity
+import Jobs
 import Kernel
 import Logging
 import NIOEmbedded
+import Notifications
+import Plans
 import Realtime
 import Scheduling
 import Storage
@@ -47,7 +50,7 @@ import Testing
 
     private static let schema = Schema(
         StorageTables.all + IdentityTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all
-            + SchedulingTables.all + CustomerTables.all
+            + SchedulingTables.all + NotificationTables.all + QueueTables.all + CustomerTables.all + UsageTables.all
     )
     /// Numbers as ids: `id(table, 7)` is the seventh row's.
     private static func id(_ table: UInt64, _ number: UInt64) -> UniqueID {

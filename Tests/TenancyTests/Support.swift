@@ -6,6 +6,8 @@ import Jobs
 import Kernel
 import Logging
 import NIOEmbedded
+import Notifications
+import Plans
 import Realtime
 import Resilience
 import Scheduling
@@ -78,13 +80,17 @@ final class House: Sendable {
     let tenant = TenantID(UniqueID(high: 0x01a0_0000_0000_7000, low: 0x8000_0000_0000_0001))
     let other = TenantID(UniqueID(high: 0x01a0_0000_0000_7000, low: 0x8000_0000_0000_0002))
 
-    init(limits: Tenants.Limits = Tenants.Limits(), watched: @escaping @Sendable (TenantID) -> Bool = { _ in false }) throws {
+    init(
+        limits: Tenants.Limits = Tenants.Limits(),
+        watched: @escaping @Sendable (TenantID) -> Bool = { _ in false },
+        queueBell: QueueBell = QueueBell()
+    ) throws {
         let logger = Logger.silent
         let sqlite = try SQLiteStore(
             directory: directory.path,
             schema: Schema(
                 StorageTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all + BreakerTables.all
-                    + SchedulingTables.all + CustomerTables.all
+                    + SchedulingTables.all + NotificationTables.all + QueueTables.all + CustomerTables.all + UsageTables.all
             )
         )
         journal = FragileJournal(store: sqlite)
@@ -98,7 +104,15 @@ final class House: Sendable {
         var settings = ConversationDesk.Settings()
         settings.burst.quiet = .zero
         tenants = Tenants(
-            .init(gate: gate, store: store, environment: clock.environment, alarms: alarms, settings: settings, breakers: breakers),
+            .init(
+                gate: gate,
+                store: store,
+                environment: clock.environment,
+                alarms: alarms,
+                settings: settings,
+                breakers: breakers,
+                queueBell: queueBell
+            ),
             limits: limits,
             logger: logger,
             isWatched: watched,

@@ -1,10 +1,13 @@
 import Consultores
 import Conversations
 import CustomerHealth
+import Jobs
 import Kernel
 import Logging
 import NIOCore
 import NIOEmbedded
+import Notifications
+import Plans
 import Realtime
 import Scheduling
 import Storage
@@ -118,7 +121,7 @@ final class SessionFixture: Sendable {
             directory: directory.path,
             schema: Schema(
                 StorageTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all + SchedulingTables.all
-                    + CustomerTables.all
+                    + NotificationTables.all + QueueTables.all + CustomerTables.all + UsageTables.all
             )
         )
         shelf = Shelf(store: sqlite)

@@ -2,6 +2,7 @@ import HTTPTypes
 import Hummingbird
 import Identity
 import Kernel
+import Plans
 import Scheduling
 import Tenancy
 import Wire
@@ -69,13 +70,11 @@ extension API {
             booking.isPublic = true
             booking.asker = Asker(.guest)
             booking.source = booking.source ?? "public"
-            let made = try await operations.book(
-                booking,
-                key: try Operations.idempotencyKey(body, try request.idempotencyKey),
-                who: address(of: request, context),
-                digest: Operations.digest(body),
-                business.id
-            )
+            let (wanted, key) = (booking, try Operations.idempotencyKey(body, try request.idempotencyKey))
+            let who = address(of: request, context)
+            let made = try await discreetly { () throws(Refusal) in
+                try await operations.book(wanted, key: key, who: who, digest: Operations.digest(body), business.id)
+            }
             context.notes.note("appointment_id", made.id)
             return .json(made.json(isPublic: true, withToken: true), status: .created)
         }
@@ -138,9 +137,16 @@ extension API {
         }
         router.post("/api/appointments/public/waitlist/:id/accept") { request, context -> Response in
             let (tenant, entry) = try await ownEntry(request, context)
-            let made = try await operations.changeCalendar(of: tenant) { book, moment throws(Refusal) in try book.accept(entry.id, moment) }
+            let made = try await discreetly { () throws(Refusal) in
+                try await operations.changeCalendar(of: tenant) { book, moment throws(Refusal) in try book.accept(entry.id, moment) }
+            }
             return .json(made.json(isPublic: true, withToken: true), status: .created)
         }
+    }
+
+    /// What the business's plan has to do with it is not the public's affair.
+    private func discreetly<T>(_ body: () async throws(Refusal) -> T) async throws(Refusal) -> T {
+        do throws(Refusal) { return try await body() } catch { throw error.forThePublic }
     }
 
     // MARK: Whose

@@ -32,8 +32,10 @@ extension API {
         router.post("\(base)") { request, context -> Response in
             let principal = try await principal(request, context)
             let fields = try await request.fields()
+            let template = directory.business(principal.tenant)?.template
             let made = try await operations.arrange(by: principal) { book, moment throws(Refusal) in
                 var fields = fields
+                template?.check(&fields, isNew: true)
                 var service = Service(id: moment.id(), name: fields.text("name", max: 255), durationMinutes: 0, at: moment.now)
                 service.durationMinutes = Int(fields.integer("duration", in: 5...1440))
                 try service.read(&fields, book)
@@ -57,9 +59,11 @@ extension API {
             let principal = try await principal(request, context)
             let id: ServiceID = try context.identifier(.service)
             let fields = try await request.fields()
+            let template = directory.business(principal.tenant)?.template
             let changed = try await operations.arrange(by: principal) { book, moment throws(Refusal) in
                 guard var service = book.services[id] else { throw .notFound(.service) }
                 var fields = fields
+                template?.check(&fields, isNew: false)
                 if let name = fields.optionalText("name", min: 1, max: 255) { service.name = name }
                 if let duration = fields.optionalInteger("duration", in: 5...1440) { service.durationMinutes = Int(duration) }
                 service.updatedAt = moment.now

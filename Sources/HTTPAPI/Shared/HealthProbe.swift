@@ -1,4 +1,5 @@
 import Hummingbird
+import Jobs
 import Kernel
 import Resilience
 import Storage
@@ -95,7 +96,7 @@ final class HealthProbe: Sendable {
         async let path = changePath()
         async let database = database()
         async let redis = redis()
-        return await Report(checks: [path, database, redis] + services(), at: environment.now())
+        return await Report(checks: [path, database, redis, queues()] + services(), at: environment.now())
     }
 
     // MARK: Each of them
@@ -145,6 +146,20 @@ final class HealthProbe: Sendable {
         )
     }
 
+    /// Alive but deaf: workers that take nothing look well from everywhere but from what waits for them.
+    private func queues() -> Report.Check {
+        guard let report = operations.queues?.census.report else { return Report.Check(name: "queues", status: "off") }
+        let now = environment.now()
+        let late = report.oldest.filter { $0.value + settings.queueIsDeafAfter <= now }.min { $0.value < $1.value }
+        guard let late else { return Report.Check(name: "queues", status: "ok") }
+        let seconds = (now - late.value).inMilliseconds / 1000
+        return Report.Check(
+            name: "queues",
+            status: "deaf",
+            detail: "A fila \(late.key.rawValue) tem uma mensagem que espera há \(seconds) s sem que ninguém a envie."
+        )
+    }
+
     /// Nothing is wrong with it that anybody knows of: somebody has said that it is not to be asked.
     private func forced(_ dependency: Dependency) -> Report.Check? {
         guard let force = operations.tenants.breakers?.shared(dependency)?.force, force.isOpen else { return nil }
@@ -155,10 +170,11 @@ final class HealthProbe: Sendable {
     /// What businesses reach with credentials of their own. One business's trouble is shown, and makes nobody else's server unwell.
     private func services() -> [Report.Check] {
         let board = operations.tenants.breakers
-        return [Dependency.whatsapp, .gemini, .pipedrive].map { dependency in
+        return [Dependency.whatsapp, .gemini, .pipedrive, .smtp].map { dependency in
             let open = board?.all.count { $0.dependency == dependency && $0.breaker.state.isOpen } ?? 0
             if open > 0 { return Report.Check(name: dependency.rawValue, status: "paused", detail: "circuit breakers abertos: \(open)") }
             if dependency == .whatsapp, settings.isSimulated { return Report.Check(name: "whatsapp", status: "simulator") }
+            if dependency == .smtp, settings.email == "simulator" { return Report.Check(name: "smtp", status: "simulator") }
             return Report.Check(name: dependency.rawValue, status: board?.isUsed(dependency) == true ? "ok" : "off")
         }
     }

@@ -1,5 +1,6 @@
 import Hummingbird
 import Identity
+import Jobs
 import Kernel
 import Realtime
 import Resilience
@@ -69,6 +70,7 @@ extension API {
             }
             var text = MetricsText()
             Self.write(operations.tenants.breakers?.all ?? [], to: &text)
+            Self.write(operations.queues?.census.report ?? .init(), at: environment.now(), to: &text)
             operations.telemetry.metrics.write(to: &text)
             return page.response(text.text + (settings.assistantMetrics?() ?? ""))
         }
@@ -81,6 +83,25 @@ extension API {
         let connected = settings.isSimulated ? tenants : tenants.filter { $0.phoneNumberID != nil }
         guard let board = operations.tenants.breakers else { return connected.count }
         return connected.count { !board.isOpen(.whatsapp, of: $0.id) }
+    }
+
+    private static func write(_ queues: QueueCensus.Report, at now: Timestamp, to page: inout MetricsText) {
+        page.family("plantao_queue_messages", .gauge, "Messages of the queues, by what has become of them")
+        for queue in QueueName.allCases {
+            for state in ["available", "scheduled", "claimed", "sending", "dead", "quarantined"] {
+                let count = queues.counts[queue]?[state] ?? 0
+                page.sample("plantao_queue_messages", ["queue", "state"], LabelValues(queue.rawValue, state), Double(count))
+            }
+        }
+        page.family(
+            "plantao_queue_oldest_available_seconds",
+            .gauge,
+            "How long the first message that is due has been waiting for a worker, of queues that do not rest"
+        )
+        for queue in QueueName.allCases {
+            let age = queues.oldest[queue].map { max(0, Double((now - $0).inMilliseconds) / 1000) } ?? 0
+            page.sample("plantao_queue_oldest_available_seconds", ["queue"], LabelValues(queue.rawValue), age)
+        }
     }
 
     /// Every breaker there is, without saying whose.

@@ -39,6 +39,7 @@ extension API {
                 $0.field("started_at", settings.startedAt?.description)
                 $0.field("uptime_seconds", uptime)
                 $0.field("whatsapp", settings.isSimulated ? "simulator" : "cloud_api")
+                $0.field("email", settings.email)
                 $0.field("gemini", operations.tenants.breakers?.isUsed(.gemini) == true ? "configured" : "off")
                 $0.field("pipedrive", settings.pipedrive == nil ? "off" : "configured")
                 $0.field("tracing", operations.telemetry.tracer == nil ? "off" : "otlp")

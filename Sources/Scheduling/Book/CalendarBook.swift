@@ -38,10 +38,14 @@ package struct CalendarBook: Sendable {
     /// Not later than anything falls due.
     package private(set) var nextDue = Timestamp.distantFuture
     package var effects = Effects()
+    /// What the plan still allows, in this turn.
+    package var allowance = Allowance.unlimited
 
     /// What happened since it was last taken.
     package struct Effects: Sendable {
         package var appointments: [AppointmentID] = []
+        /// As those of them were that are not new.
+        package var before: [AppointmentID: Appointment] = [:]
         /// Where those stood that have been moved or are new: the former start.
         package var formerStarts: [AppointmentID: Timestamp] = [:]
         package var holdsMade: [Hold] = []
@@ -462,9 +466,13 @@ package struct CalendarBook: Sendable {
     }
 
     private mutating func made(_ request: BookingRequest, _ moment: Moment) throws(Refusal) -> Appointment {
+        try allowance.check(.appointment)
         let id: AppointmentID = moment.id()
         // Before anything is changed: the client may have to be read first.
-        if let key = Client.key(whatsapp: request.clientWhatsapp, email: request.clientEmail) { _ = try clients.find(key: key, at: moment.now) }
+        let known = try Client.key(whatsapp: request.clientWhatsapp, email: request.clientEmail).flatMap { key throws(Refusal) in
+            try clients.find(key: key, at: moment.now)
+        }
+        if known.map({ !$0.isListed }) ?? true { try allowance.check(.client) }
         var held: Hold?
         if let wanted = request.hold {
             guard let hold = holds[wanted] else {
@@ -534,6 +542,7 @@ package struct CalendarBook: Sendable {
             appointment.pendingUntil = rules.pendingMinutes.map { moment.now + .seconds($0 * 60) }
         }
         took(.appointment(id), service.id, start, end, placement)
+        allowance.take(.appointment)
         put(appointment, at: moment.now)
         due(appointment.pendingUntil)
         if let entry = held?.waitlist, waitlist[entry]?.status == .offered {
@@ -545,8 +554,11 @@ package struct CalendarBook: Sendable {
 
     mutating func put(_ appointment: Appointment, at now: Timestamp) {
         clients.counted(appointments[appointment.id], appointment, at: now)
+        if !effects.appointments.contains(appointment.id) {
+            effects.appointments.append(appointment.id)
+            effects.before[appointment.id] = appointments[appointment.id]
+        }
         appointments[appointment.id] = appointment
-        if !effects.appointments.contains(appointment.id) { effects.appointments.append(appointment.id) }
     }
 
     /// Puts back an entry of the waiting list with the version that its row was given.

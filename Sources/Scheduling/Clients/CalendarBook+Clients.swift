@@ -29,6 +29,7 @@ extension CalendarBook {
     private mutating func make(_ profile: ClientProfile, contact: ContactID?, by author: Author, _ moment: Moment) -> Client {
         var client = Client(id: moment.id(), profile, zone: rules.zone, at: moment.now)
         client.contact = contact
+        allowance.take(.client)
         clients.put(client, at: moment.now)
         record(.created, client.id, by: author, moment)
         return clients[client.id] ?? client
@@ -38,6 +39,7 @@ extension CalendarBook {
     package mutating func makeClient(_ profile: ClientProfile, isActive: Bool = true, by author: Author, _ moment: Moment) throws(Refusal) -> Client {
         if let key = Client.key(whatsapp: profile.whatsapp, email: profile.email), var known = try clients.find(key: key, at: moment.now) {
             guard known.removedAt != nil else { throw Self.exists(known) }
+            try allowance.check(.client)
             // They were removed, and are back with what they had before.
             var profile = profile
             profile.complete(from: known.profile)
@@ -46,6 +48,7 @@ extension CalendarBook {
             known.isActive = isActive
             return put(known, .restored, by: author, moment)
         }
+        try allowance.check(.client)
         var client = make(profile, contact: nil, by: author, moment)
         if !isActive {
             client.isActive = false

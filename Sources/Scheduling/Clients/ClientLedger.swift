@@ -26,6 +26,9 @@ package struct ClientLedger: Sendable {
     private(set) var changed: [ClientID] = []
     private(set) var records: [ClientRecord] = []
 
+    /// By how many there are more on the lists than when it was last taken, or fewer.
+    private var listedMoved = 0
+
     package static let kept = 2000
     /// For longer than any reading may take: what was read before a change must not come in after it.
     package static let lingers = Duration.seconds(600)
@@ -137,11 +140,17 @@ package struct ClientLedger: Sendable {
     mutating func put(_ client: Client, at now: Timestamp) {
         var client = client
         if let before = known[client.id] { unindex(before) }
+        listedMoved += (client.isListed ? 1 : 0) - (known[client.id]?.isListed ?? false ? 1 : 0)
         client.version += 1
         known[client.id] = client
         index(client)
         touched[client.id] = now
         if !changed.contains(client.id) { changed.append(client.id) }
+    }
+
+    mutating func takeListedMoved() -> Int {
+        defer { listedMoved = 0 }
+        return listedMoved
     }
 
     mutating func record(_ record: ClientRecord) { records.append(record) }

@@ -54,6 +54,20 @@ enum StoredClients {
         ).map(Appointment.init)
     }
 
+    /// How many there are on the lists.
+    static func listed(_ tenant: TenantID, from store: any Store) async throws(Refusal) -> Int {
+        let rows = try await store.rows(
+            Query(
+                "SELECT COUNT(*) FROM clients WHERE tenant_id = ? AND removed_at IS NULL AND merged_into IS NULL",
+                [.id(tenant)],
+                kinds: [.integer],
+                tenant: tenant
+            ).forDeciding
+        )
+        guard var row = rows.first else { return 0 }
+        return Int(row.integer())
+    }
+
     static func places(_ count: Int) -> String { Array(repeating: "?", count: count).joined(separator: ", ") }
 
     private static func read(_ condition: String, _ arguments: [SQLValue], _ tenant: TenantID, from store: any Store) async throws(Refusal)

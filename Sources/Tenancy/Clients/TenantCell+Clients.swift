@@ -10,9 +10,14 @@ extension TenantCell {
         let news = change.rows.compactMap(CalendarBook.ContactNews.init)
         guard !news.isEmpty else { return change }
         let moment = environment.moment()
+        meterIsNow(moment)
         var change = change
-        change.append(calendar.assumeIsolated { $0.contactCame(news, moment) })
-        return change
+        let (came, made) = calendar.assumeIsolated { ($0.contactCame(news, moment), $0.giveBack()) }
+        change.append(came)
+        change.append(tellClients(moment))
+        // A message is taken whatever the plan says; whoever wrote it counts.
+        meter.made(made)
+        return metered(&change, moment)
     }
 
     func brought(together identities: [ContactIdentity]) -> [ContactID] { desk.assumeIsolated { $0.brought(together: identities) } }

@@ -14,14 +14,37 @@ def picture_of(channel):
         return Notices()
     if channel == "breakers":
         return Breakers()
+    if channel == "jobs":
+        return Jobs()
     if channel == "desk":
         return DeskSettings()
     if channel == "supervision":
         return Supervision()
     if channel.startswith("user:"):
         return Inbox()
+    if channel == "usage":
+        return Usage()
     # Nothing is known of it; it is there to be refused.
     return None
+
+
+class Jobs:
+    def __init__(self):
+        self.queues, self.failed, self.paused = {}, {}, {}
+
+    def replace(self, data):
+        self.queues = data["queues"]
+
+    def apply(self, event):
+        match event["type"]:
+            case "jobs.stats":
+                self.queues |= event["queues"]
+            case "jobs.failed":
+                self.failed[event["message"]["id"]] = event["message"]
+            case "jobs.control":
+                self.paused[event["queue"]] = event
+            case _:
+                raise AssertionError(f"unknown type on `jobs`: {event}")
 
 
 class Notices:
@@ -37,6 +60,27 @@ class Notices:
 
     def differences(self, api):
         return _differences(dict(enumerate(self.items)), dict(enumerate(reversed(api.get("/api/v1/notices", limit=20)["items"]))))
+
+
+class Usage:
+    def __init__(self):
+        self.usage, self.alerts = None, []
+
+    def replace(self, data):
+        self.usage = data
+
+    def apply(self, event):
+        if event["type"] == "usage.alert":
+            self.alerts.append((event["resource"], event["threshold"]))
+        elif event["type"] in ("usage.changed", "plan.changed"):
+            usage = event["usage"]
+            self.usage = usage | {"resources": self.usage["resources"] | usage["resources"]}
+        else:
+            raise AssertionError(f"unknown type on `usage`: {event}")
+
+    def differences(self, api):
+        truth = api.get("/api/users/usage")
+        return [] if self.usage == truth else [f"seen {self.usage}, true {truth}"]
 
 
 class Breakers:

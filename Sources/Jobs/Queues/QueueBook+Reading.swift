@@ -1,0 +1,170 @@
+package import Kernel
+
+// What is read from the store while the book is in use.
+//
+// A read is begun in one turn, made once everything decided before is on disk, and taken in by another turn. What was decided in between of a message that
+// is not in memory is in `touched`: the row that was read is then an older one, and passed over.
+
+extension QueueBook {
+    /// What is to be read now.
+    package struct Errand: Sendable, Equatable {
+        /// Of these queues what is due, and how many more than that are in memory already.
+        package var queues: [QueueName: Int] = [:]
+        /// Keys to be looked up.
+        package var keys: [String] = []
+        /// A subject whose messages are to be told that they are called off.
+        package var callOff: (subject: String, before: Timestamp)?
+        package var now = Timestamp(milliseconds: 0)
+
+        package var isEmpty: Bool { queues.isEmpty && keys.isEmpty && callOff == nil }
+
+        package static func == (a: Errand, b: Errand) -> Bool {
+            a.queues == b.queues && a.keys == b.keys && a.callOff?.subject == b.callOff?.subject && a.callOff?.before == b.callOff?.before
+        }
+    }
+
+    /// What was read of one queue.
+    package struct Reading: Sendable {
+        package var messages: [QueueMessage] = []
+        /// Those of them that came second under their keys.
+        package var duplicates: Set<QueueMessageID> = []
+        /// When the first is due that was not read; at the earliest.
+        package var beyond = Timestamp.distantFuture
+        /// Not all that is due was read: the last had this priority.
+        package var cutPriority: Int?
+
+        package init() {}
+    }
+
+    static let keysAtOnce = 200
+
+    package func needsStore(_ now: Timestamp) -> Bool { !errand(now).isEmpty }
+
+    private func errand(_ now: Timestamp) -> Errand {
+        var errand = Errand()
+        errand.now = now
+        for (queue, window) in windows where window.beyond <= now && window.waiting <= rules.inMemory / 2 && !isHeldUp(queue) {
+            errand.queues[queue] = window.waiting
+        }
+        errand.keys = unconfirmed.prefix(Self.keysAtOnce).map(\.key)
+        if let (subject, callOff) = callOffs.min(by: { ($0.value.at, $0.key) < ($1.value.at, $1.key) }) { errand.callOff = (subject, callOff.at) }
+        return errand
+    }
+
+    package mutating func readBegan(_ now: Timestamp) -> Errand {
+        reads += 1
+        return errand(now)
+    }
+
+    package mutating func readEnded() {
+        reads -= 1
+        if reads == 0 { (touched, leftWhileReading) = ([], [:]) }
+    }
+
+    /// What is due of a queue.
+    package mutating func adopt(_ reading: Reading, of queue: QueueName, _ now: Timestamp) {
+        var window = windows[queue] ?? Window()
+        // What was left to the store meanwhile counts, too.
+        window.beyond = min(reading.beyond, leftWhileReading[queue] ?? .distantFuture)
+        window.cutPriority = reading.cutPriority
+        windows[queue] = window
+        for message in reading.messages where messages[message.id] == nil && !touched.contains(message.id) && message.state.isWaiting {
+            if reading.duplicates.contains(message.id) {
+                effects.deleted.append((message.id, message.version + 1))
+            } else if let callOff = callOff(of: message) {
+                finish(message, .cancelled, why: callOff.reason, now)
+            } else {
+                keep(message, isConfirmed: true, now)
+            }
+        }
+    }
+
+    /// As it was when the book was opened: what was in a worker's hands.
+    package mutating func adopt(held message: QueueMessage, _ now: Timestamp) { keep(message, isConfirmed: true, now) }
+    package mutating func adopt(_ callOff: CallOff, of subject: String) { callOffs[subject] = callOff }
+    package mutating func adopt(beyond: Timestamp, of queue: QueueName) { windows[queue, default: Window()].beyond = beyond }
+
+    /// - Parameter first: who came first under each key that was looked up.
+    package mutating func confirmed(_ keys: [String], first: [String: QueueMessageID], _ now: Timestamp) {
+        let asked = Set(keys)
+        let answered = unconfirmed.filter { asked.contains($0.key) }
+        guard !answered.isEmpty else { return }
+        let ids = Set(answered.map(\.id))
+        unconfirmed.removeAll { ids.contains($0.id) }
+        for one in answered {
+            let winner = first[one.key] ?? one.id
+            if winner == one.id {
+                if let held = messages[one.id], !held.isConfirmed { keep(held.message, isConfirmed: true, now) }
+            } else {
+                if let held = messages[one.id] { leave(held.message) } else if reads > 0 { touched.insert(one.id) }
+                self.keys[one.key] = winner
+                effects.deleted.append((one.id, 1000))
+            }
+        }
+    }
+
+    /// Messages of a subject that was called off.
+    /// - Parameter isAll: there are no more of them.
+    package mutating func calledOff(_ subject: String, before: Timestamp, _ found: [QueueMessage], isAll: Bool, _ now: Timestamp) {
+        guard let callOff = callOffs[subject] else { return }
+        var isWhole = isAll
+        for message in found where messages[message.id] == nil && message.state.isWaiting && message.createdAt < callOff.at {
+            // Of what has just changed the row says nothing: it is looked for once more.
+            if touched.contains(message.id) { isWhole = false } else { finish(message, .cancelled, why: callOff.reason, now) }
+        }
+        // Called off once more since: looked for once more.
+        guard isWhole, callOff.at == before else { return }
+        callOffs[subject] = nil
+        effects.callOffsEnded.append((subject, callOff.at.milliseconds + 1))
+    }
+
+    // MARK: By hand
+
+    package enum Order: Sendable, Equatable {
+        case cancel(reason: String)
+        case retry
+        /// Put away: not to be looked at any more.
+        case clear
+    }
+
+    /// - Parameter stored: as its row has it.
+    /// - Returns: as it now is; `nil` when it is in no state for that, or has just changed.
+    package mutating func carryOut(_ order: Order, on stored: QueueMessage, _ moment: Moment) -> QueueMessage? {
+        let inMemory = messages[stored.id]
+        if inMemory == nil, touched.contains(stored.id) { return nil }
+        var message = inMemory?.message ?? stored
+        switch order {
+        case .cancel(let reason):
+            guard message.state.isWaiting || message.state == .claimed else { return nil }
+            finish(message, .cancelled, why: reason, moment.now)
+            return effects.changed.last
+        case .retry:
+            guard message.state.isFailed else { return nil }
+            message.state = .scheduled
+            (message.attempt, message.crashCount, message.finishedAt, message.why) = (0, 0, nil, nil)
+            message.content.runAt = moment.now
+            message.version += 1
+            effects.changed.append(message)
+            place(message, isConfirmed: true, moment.now)
+            return message
+        case .clear:
+            guard message.finishedAt != nil, message.state != .forgotten else { return nil }
+            putAway(message)
+            return message
+        }
+    }
+
+    /// Its time to be looked at is over. The key stays.
+    package mutating func putAway(_ message: QueueMessage) {
+        guard message.finishedAt != nil, messages[message.id] == nil, !touched.contains(message.id) else { return }
+        if reads > 0 { touched.insert(message.id) }
+        guard message.content.key != nil, message.state != .forgotten else {
+            effects.deleted.append((message.id, message.version + 1))
+            return
+        }
+        var message = message
+        message.scrub()
+        message.version += 1
+        effects.changed.append(message)
+    }
+}

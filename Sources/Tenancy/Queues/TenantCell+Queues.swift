@@ -1,0 +1,134 @@
+package import Jobs
+package import Kernel
+package import Storage
+
+// The turns of the queues.
+
+extension TenantCell {
+    /// One turn of the machine.
+    private func onQueues<T: Sendable>(_ body: @Sendable (inout QueueBook, Moment) -> T) -> Pending<T> {
+        let moment = environment.moment()
+        let (answer, change) = queues.assumeIsolated { queues in queues.decide { body(&$0, moment) } }
+        return Pending(.success(answer), commit(change))
+    }
+
+    /// - Returns: each message's id; that of the first under its key where there was one. 402 when the plan has no room for all of them, and none is put in.
+    package func enqueue(_ messages: [OutgoingMessage]) -> Pending<[QueueMessageID]> {
+        let moment = environment.moment()
+        do throws(Refusal) { try take(messages, moment) } catch {
+            var change = Change()
+            return Pending(.failure(error), commit(metered(&change, moment)))
+        }
+        var (ids, change) = queues.assumeIsolated { queues in queues.decide { $0.add(messages, moment) } }
+        return Pending(.success(ids), commit(metered(&change, moment)))
+    }
+
+    // MARK: Workers
+
+    /// Not stored: what is offered is still there for whoever claims it.
+    package func offerMessage(of queue: QueueName) -> QueueMessageID? {
+        let now = environment.now()
+        return queues.assumeIsolated { queues in queues.decide { $0.offer(queue, now) }.0 }
+    }
+
+    package func withdrawOffer(_ id: QueueMessageID) -> Pending<Void> { onQueues { book, moment in book.withdraw(id, moment.now) } }
+
+    package func claim(_ id: QueueMessageID, token: LeaseToken) -> Pending<QueueMessage?> {
+        onQueues { book, moment in book.claim(id, token: token, moment) }
+    }
+
+    /// - Returns: whether it is to be handed over; if not, it is somebody else's by now, or over.
+    package func handingOver(_ message: QueueMessage, token: LeaseToken) -> Pending<Bool> {
+        let moment = environment.moment()
+        let refused = noRoom(for: message, moment)
+        var (mayBeSent, change) = queues.assumeIsolated { queues in
+            queues.decide { book in
+                guard let refused else { return book.handingOver(message.id, attempt: message.attempt, token: token, moment) }
+                _ = book.ended(message.id, attempt: message.attempt, token: token, .dropped(reason: refused), moment)
+                return false
+            }
+        }
+        return Pending(.success(mayBeSent), commit(metered(&change, moment)))
+    }
+
+    /// What clients are told of their appointments counts when it goes out: it may have been planned long before, and be called off. What somebody puts in has
+    /// counted then. A message counts once, however often it is attempted.
+    private func noRoom(for message: QueueMessage, _ moment: Moment) -> String? {
+        guard message.content.subject != nil, !message.content.isOfTheAccount else { return nil }
+        meterIsNow(moment)
+        do throws(Refusal) { try meter.reserve(message.content.resource, 1, operation: "queue:\(message.id)") } catch { return error.message }
+        return nil
+    }
+
+    package func heartbeat(_ message: QueueMessage, token: LeaseToken) -> Pending<Bool> {
+        onQueues { book, moment in book.heartbeat(message.id, attempt: message.attempt, token: token, moment.now) }
+    }
+
+    package func ended(_ message: QueueMessage, token: LeaseToken, _ outcome: SendOutcome) -> Pending<QueueBook.Ending> {
+        onQueues { book, moment in book.ended(message.id, attempt: message.attempt, token: token, outcome, moment) }
+    }
+
+    // MARK: Reading on
+
+    /// What is to be read, once everything decided so far is on disk.
+    package func queueReadBegan() -> Pending<QueueBook.Errand> { onQueues { book, moment in book.readBegan(moment.now) } }
+
+    package func queueReadEnded(_ findings: QueueBook.Findings?) -> Pending<Void> {
+        onQueues { book, moment in
+            if let findings {
+                for (queue, reading) in findings.queues { book.adopt(reading, of: queue, moment.now) }
+                book.confirmed(findings.keys, first: findings.first, moment.now)
+                if let (subject, before, messages, isAll) = findings.callOff {
+                    book.calledOff(subject, before: before, messages, isAll: isAll, moment.now)
+                }
+            }
+            book.readEnded()
+        }
+    }
+
+    // MARK: By hand
+
+    /// Reads rows that a turn is to decide on, which has to say that the read is over (`carryOut`, `putAway`).
+    nonisolated func readingQueues<T: Sendable>(_ read: () async throws(Refusal) -> T) async throws(Refusal) -> T {
+        _ = try await queueReadBegan().committed()
+        do throws(Refusal) { return try await read() } catch {
+            _ = await queueReadEnded(nil)
+            throw error
+        }
+    }
+
+    package func carryOut(_ order: QueueBook.Order, on stored: [QueueMessage]) -> Pending<[QueueMessage]> {
+        onQueues { book, moment in
+            defer { book.readEnded() }
+            return stored.compactMap { book.carryOut(order, on: $0, moment) }
+        }
+    }
+
+    package func putAway(_ stored: [QueueMessage]) -> Pending<Void> {
+        onQueues { book, _ in
+            for message in stored { book.putAway(message) }
+            book.readEnded()
+        }
+    }
+
+    package func put(_ control: QueueControl, on queue: QueueName) -> Pending<Void> { onQueues { book, _ in book.put(control, on: queue) } }
+
+    // MARK: What is shown
+
+    package func queuesCounted(_ stats: QueueStats) -> Pending<Void> {
+        let now = environment.now()
+        return Pending(.success(()), commit(queues.assumeIsolated { $0.counted(stats, now) }))
+    }
+
+    package func queueStatus(_ stats: QueueStats, ofServer: [QueueName: QueueControl]) -> Pending<[UInt8]> {
+        let now = environment.now()
+        return Pending(.success(queues.assumeIsolated { $0.status(stats, ofServer: ofServer, now) }), commit(Change()))
+    }
+
+    package func queueWorkers(busy: [QueueName: Int], concurrency: Int, ofServer: [QueueName: QueueControl]) -> Pending<[UInt8]> {
+        Pending(
+            .success(queues.assumeIsolated { $0.workers(busy: busy, concurrency: concurrency, ofServer: ofServer) }),
+            commit(Change())
+        )
+    }
+}
