@@ -35,10 +35,11 @@ def ago(days, hour=12):
 
 
 @pytest.fixture(params=STORES)
-def shop(request, offices):
+def shop(request):
     """A business with a service, over each of the stores."""
+    # Asked for first, it is taken away last.
     extra = {"DATABASE_URL": request.getfixturevalue("database").url} if request.param == "postgres" else {}
-    return Shop(offices(**extra))
+    return Shop(request.getfixturevalue("offices")(**extra))
 
 
 class Shop:
@@ -561,7 +562,7 @@ def test_agents_see_clients_change_live_and_change_them_by_rpc(office):
 # MARK: When things fail
 
 
-def test_what_was_kept_before_numbers_had_one_form_is_found_and_counted(offices, database):
+def test_what_was_kept_before_numbers_had_one_form_is_found_and_counted(database, offices):
     """Rows of a version that had no counts, and kept a number's digits as they were written."""
     office = offices(DATABASE_URL=database.url)
     shop = Shop(office)
