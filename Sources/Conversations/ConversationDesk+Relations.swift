@@ -32,13 +32,13 @@ extension ConversationDesk {
         ).first.map(Contact.init)
     }
 
-    /// Those whom a message that brings a number and an id together will make one (`mergeSplit`).
-    package func split(_ identities: [ContactIdentity]) -> [ContactID] {
+    /// Those of whom a message tells something new by bringing a number and an id together: they show the one that they did not before, or are one though they
+    /// stand with two contacts (`mergeSplit`).
+    package func brought(together identities: [ContactIdentity]) -> [ContactID] {
         identities.flatMap { identity -> [ContactID] in
-            guard let one = identity.bsuid.flatMap({ contact(bsuid: $0) }), let other = contact(waIDs: identity.waIDs), one != other else {
-                return []
-            }
-            return [one, other]
+            guard let bsuid = identity.bsuid, !identity.waIDs.isEmpty else { return [] }
+            let (one, other) = (contact(bsuid: bsuid), contact(waIDs: identity.waIDs))
+            return one == other ? [] : [one, other].compactMap(\.self)
         }
     }
 

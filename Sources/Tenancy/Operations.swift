@@ -131,7 +131,7 @@ package struct Operations: Sendable {
                 await cell.adopt(try await ConversationDesk.contacts(missing, tenant: tenant, from: store))
                 try await bringIn(clientsOf: missing, cell)
             }
-            try await bringIn(clientsOfSplit: await cell.split(messages.map(\.from)), cell)
+            try await bringIn(clientsOf: await cell.brought(together: messages.map(\.from)), cell)
             for message in messages { if let other = message.otherMessage { try await bringIn(externalID: other, cell) } }
             var pending: [Pending<ConversationDesk.Reception>] = []
             for message in messages {

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from fakes.whatsapp import text
 from harness.api import Api, is_clear_error, names_fields
 from harness.office import new_number
 from harness.waiting import eventually
@@ -34,10 +35,11 @@ def ago(days, hour=12):
 
 
 @pytest.fixture(params=STORES)
-def shop(request, offices):
+def shop(request):
     """A business with a service, over each of the stores."""
+    # Asked for first, it is taken away last.
     extra = {"DATABASE_URL": request.getfixturevalue("database").url} if request.param == "postgres" else {}
-    return Shop(offices(**extra))
+    return Shop(request.getfixturevalue("offices")(**extra))
 
 
 class Shop:
@@ -333,6 +335,24 @@ def test_many_are_changed_at_once(shop):
     assert [result["status"] for result in answer["results"]] == ["too_many_tags", "updated"] and answer["failed"] == 1
 
 
+def test_no_request_changes_or_brings_more_than_it_may(office):
+    shop = Shop(office)
+    lines = lambda count, name="C": "\n".join(json.dumps({"name": f"{name}{n}", "whatsapp": f"+55119{10_000_000 + n}", "city": "Itu"}) for n in range(count)).encode()  # noqa: E731
+    send = lambda body: shop.api.call("POST", f"{BASE}/import", body=body, headers={"Content-Type": "application/x-ndjson"}, timeout=60)  # noqa: E731
+    assert send(lines(1001)).json()["created"] == 1001
+    assert shop.api.call("POST", f"{BASE}/bulk-update", json={"filter": {"city": "itu"}, "changes": {"is_vip": True}}).status == 422
+    assert shop.list(is_vip="true")["total"] == 0, "none of them"
+    ids = [shop.list(per_page=200, page=page)["clients"] for page in range(1, 7)]
+    everybody = [client["id"] for page in ids for client in page]
+    assert len(set(everybody)) == 1001, "nobody on two pages or on none"
+    names_fields(shop.api.call("POST", f"{BASE}/bulk-update", json={"client_ids": everybody, "changes": {"is_vip": True}}), "client_ids")
+    assert shop.api.post(f"{BASE}/bulk-update", {"client_ids": everybody[:1000], "changes": {"is_vip": True}})["updated"] == 1000
+    assert shop.list(is_vip="true")["total"] == 1000
+    assert send(lines(5001)).status == 422 and send(lines(20_000, "muito " * 5)).status == 413
+    assert shop.api.call("GET", f"{BASE}/export", expect=200).text.count("\r\n") == 1002
+    assert shop.names(sort_by="name", per_page=3) == ["C0", "C1", "C10"]
+
+
 def test_two_who_are_one_are_found_and_united(shop):
     api = shop.api
     one = shop.client("Ana", "+5511988887777", email="ana@example.com", tags=["a"], city="Itu")
@@ -444,6 +464,31 @@ def test_whoever_writes_is_a_client_and_the_one_that_they_were(office):
     assert shop.list()["total"] == 2
 
 
+def test_who_hid_their_number_and_shows_it_is_the_client_that_has_it(office):
+    shop, number, other = Shop(office), new_number(), new_number()
+    # Somebody unknown by their number, who then shows it, after a restart: nobody is in memory.
+    office.deliver(text(None, "sem número", bsuid="BR.1"))
+    eventually("a client", lambda: shop.list()["total"] == 1)
+    (hidden,) = shop.list()["clients"]
+    assert hidden["whatsapp"] is None and hidden["source"] == "whatsapp"
+    office.server.restart()
+    office.deliver(text(number, "com número", bsuid="BR.1"))
+    eventually("the number", lambda: shop.api.get(f"{BASE}/{hidden['id']}")["whatsapp"] == f"+{number}")
+    assert shop.book(number, at(weekday(), 9))["client_id"] == hidden["id"]
+    # Somebody who has booked and been here, and writes without a number: they are two until they show it.
+    known = shop.book(f"+{other}", ago(20), end="complete")["client_id"]
+    office.says(other, "Oi")
+    office.deliver(text(None, "sem número", bsuid="BR.2"))
+    eventually("three", lambda: shop.list()["total"] == 3)
+    office.server.restart()
+    office.deliver(text(other, "sou eu", bsuid="BR.2"))
+    eventually("two", lambda: shop.list()["total"] == 2)
+    (one,) = shop.list(query=other)["clients"]
+    assert one["completed_appointments"] == 1 and shop.api.get("/api/appointments/", client_id=one["id"])["total"] == 1
+    assert shop.api.get(f"{BASE}/{one['id']}/history", type="conversation")["total"] == 2
+    assert shop.book(other, at(weekday(), 10))["client_id"] == one["id"] and known
+
+
 def test_a_hundred_who_book_at_once_under_one_number_are_one_client(office):
     shop, day = Shop(office), weekday()
     starts = [at(day + timedelta(days=7 * week), hour) for week in range(13) for hour in range(9, 17)][:100]
@@ -517,7 +562,7 @@ def test_agents_see_clients_change_live_and_change_them_by_rpc(office):
 # MARK: When things fail
 
 
-def test_what_was_kept_before_numbers_had_one_form_is_found_and_counted(offices, database):
+def test_what_was_kept_before_numbers_had_one_form_is_found_and_counted(database, offices):
     """Rows of a version that had no counts, and kept a number's digits as they were written."""
     office = offices(DATABASE_URL=database.url)
     shop = Shop(office)

@@ -53,8 +53,8 @@ extension Operations {
         try await bringIn(keys: Set(identities.compactMap { $0.waIDs.first.flatMap { PhoneNumber.canonical("+\($0)") } }).sorted(), cell)
     }
 
-    /// Two contacts may be about to become one, and with them their clients, whose appointments go along.
-    func bringIn(clientsOfSplit contacts: [ContactID], _ cell: TenantCell) async throws(Refusal) {
+    /// Contacts may be about to become one, and with them their clients, whose appointments go along.
+    func bringIn(clientsOf contacts: [ContactID], _ cell: TenantCell) async throws(Refusal) {
         guard !contacts.isEmpty else { return }
         let clients = try await StoredClients.of(contacts, cell.tenant, from: store)
         await cell.adopt(clients)

@@ -20,7 +20,7 @@ extension TenantCell {
         return metered(&change, moment)
     }
 
-    func split(_ identities: [ContactIdentity]) -> [ContactID] { desk.assumeIsolated { $0.split(identities) } }
+    func brought(together identities: [ContactIdentity]) -> [ContactID] { desk.assumeIsolated { $0.brought(together: identities) } }
 }
 
 extension CalendarBook.ContactNews {
