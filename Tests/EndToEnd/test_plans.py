@@ -168,15 +168,19 @@ def test_the_channel_tells_of_usage_and_of_each_threshold_once(small, ana):
     # Less, and more again; another life of the server; nobody is told a second time.
     ana.call("DELETE", f"/api/services/{ana.get('/api/services/')['services'][1]['id']}", expect=204)
     eventually("the picture is the truth", lambda: not desk.picture("usage").differences(ana))
-    assert events("usage.changed")[-1]["usage"]["resources"]["services"]["used"] == 2 and not desk.faults
+    # Only what moved is told: what was sent to the client in between moves other figures.
+    services = [event["usage"]["resources"]["services"]["used"] for event in events("usage.changed") if "services" in event["usage"]["resources"]]
+    assert services == [1, 2, 3, 2] and not desk.faults
     desk.leave()
+    from test_account import letters
+
+    told = lambda: [letter["subject"] for letter in letters(small, "ana@example.com") if "limite" in letter["subject"]]  # noqa: E731
+    eventually("the letters are out", lambda: len(told()) == 3)
     small.server.kill()
     small.server.start()
     ana.post("/api/services/", {"name": "S5", "duration": 30}, expect=201)
     assert figures(ana, "services")["used"] == 3
-    from test_account import letters
-
-    subjects = [letter["subject"] for letter in letters(small, "ana@example.com") if "limite" in letter["subject"]]
+    subjects = told()
     # Of two thresholds that are passed at once one letter says it: two of three services are 66 %, three are all.
     assert sorted(subjects) == sorted([
         "Salão da Ana: o limite de serviços foi atingido",
@@ -306,6 +310,11 @@ def test_messages_are_counted_where_they_are_put_into_the_queues(offices):
     refused = next(answer.json() for answer in answers if answer.status == 402)
     assert (refused["resource"], refused["limit"], refused["used"], refused["upgrade_to"]) == ("emails", 5, 5, "starter") and refused["resets_at"]
     ana.post("/api/queues/test/email", mail | {"idempotency_key": "um"})
+    from test_account import letters
+
+    alerts = lambda: [m for m in letters(office, "ana@example.com") if "limite" in m["subject"]]  # noqa: E731
+    # One that is being handed over at the kill is never handed over again; whether it was sent nobody knows (test_queues.py).
+    eventually("both alerts are out", lambda: len(alerts()) == 2)
     office.server.kill()
     office.server.start()
     ana.call("POST", "/api/queues/test/email", json=mail, expect=402)
@@ -313,8 +322,6 @@ def test_messages_are_counted_where_they_are_put_into_the_queues(offices):
     answers = [ana.call("POST", "/api/queues/test/whatsapp", json=whatsapp).status for _ in range(3)]
     assert answers == [200, 200, 402] and figures(ana, "whatsapp_messages")["remaining"] == 0
     # What is said about the account itself still is.
-    from test_account import letters
-
-    eventually("the alerts", lambda: len([m for m in letters(office, "ana@example.com") if "limite" in m["subject"]]) == 3)
+    eventually("the third alert", lambda: len(alerts()) == 3)
     ana.put("/api/users/profile", {"email": "nova@example.com"})
     eventually("a code", lambda: letters(office, "nova@example.com"))
