@@ -13,11 +13,11 @@ import Realtime
 import Scheduling
 import Storage
 import Synchronization
-import Tenancy
 import TestSupport
 import Testing
 
 @testable import StoragePostgres
+@testable import Tenancy
 
 /// The queries that the product makes, asked of Postgres with a million messages: each must find what it looks for by an index.
 @Suite struct PlanTests {
@@ -92,6 +92,11 @@ import Testing
             \(Self.sqlID(7, "n * 4 + s")), t, t + interval '1 hour', \(Self.sqlID(6, "n")), 'Client', '', '', t, t + interval '1 hour', 60, 'UTC', '', 'completed',
             false, 0, false, 't' || n, t, t, 1 FROM generate_series(0, 39999) n, generate_series(0, 3) s, LATERAL (SELECT now() - (n + s * 40000) * interval '1 hour' AS t) x
             """,
+            """
+            INSERT INTO queue_messages SELECT \(Self.sqlID(1, "n % 100")), \(Self.sqlID(6, "n")), 'appointment_reminders', 'email', 'a@example.com', 'k' || n, 's' || n / 10,
+            CASE WHEN n % 300 < 30 THEN 'scheduled' WHEN n % 300 < 33 THEN 'dead' ELSE 'sent' END, 5, now() + (n % 5000 - 100) * interval '1 minute', NULL, 0, 8, 0, NULL, NULL,
+            '{}', '[]', NULL, NULL, now(), CASE WHEN n % 300 < 30 THEN NULL ELSE now() END, 1 FROM generate_series(0, 199999) n
+            """,
             "ANALYZE",
         ] { try await cluster.sql(statement, in: database) }
     }
@@ -152,13 +157,25 @@ import Testing
         let booking = BookingRequest(service: ServiceID(Self.id(8, 1)), start: environment.now(), clientName: "A", clientWhatsapp: "11 90000-1013")
         await #expect(throws: Refusal.self) { try await operations.book(booking, key: nil, who: "w", digest: "d", tenant) }
 
-        #expect(store.queries.count >= 50)
+        // The queues: what is read on, counted, listed, looked up by a key, called off, tried again and put away.
+        var errand = QueueBook.Errand()
+        (errand.now, errand.queues, errand.keys, errand.callOffs) = (environment.now(), [.reminders: 0], ["k103", "k7"], ["s10": environment.now()])
+        _ = try await QueueBook.read(errand, of: tenant, rules: QueueRules(), from: store)
+        _ = try await QueueStats.count(tenant, at: environment.now(), in: store)
+        for states: Set<String> in [[], ["dead"], ["available", "scheduled"]] {
+            _ = try await operations.queueMessages(.reminders, states: states, Page(number: 1, size: 20), for: agent)
+        }
+        _ = try await operations.queueMessage(QueueMessageID(Self.id(6, 103)), in: .reminders, for: agent)
+        _ = try await operations.perform(.clearFailed(.reminders), by: agent)
+
+        #expect(store.queries.count >= 62)
         for query in store.queries {
             let plan = try await database.rows(Query("EXPLAIN " + query.sql, query.arguments, kinds: [.text])).map { row in
                 var row = row
                 return row.text()
             }.joined(separator: "\n")
             #expect(!plan.contains("Seq Scan on messages") && !plan.contains("Seq Scan on conversations"), "\(query.sql)\n\(plan)")
+            #expect(!plan.contains("Seq Scan on queue_messages"), "\(query.sql)\n\(plan)")
             #expect(!plan.contains("Seq Scan on contacts") && !plan.contains("Seq Scan on protocolos"), "\(query.sql)\n\(plan)")
             #expect(!plan.contains("Seq Scan on clients") && !plan.contains("Seq Scan on appointments"), "\(query.sql)\n\(plan)")
         }

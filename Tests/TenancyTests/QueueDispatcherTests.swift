@@ -130,6 +130,25 @@ import Testing
         #expect(sender.handed.withLock { $0 } == ["s": 1])
     }
 
+    @Test(.timeLimit(.minutes(2))) func whatIsOldIsPutAwayAndItsKeyIsRememberedForLonger() async throws {
+        sender.objections.withLock { $0 = ["bad": .refused(reason: "no such number")] }
+        try await house.operations.enqueue([message("r", key: "k"), message("s"), message("bad")], of: house.tenant)
+        try await working { try await states() == [.sent: 2, .dead: 1] }
+        await dispatcher().putAwayOld()
+        #expect(try await states() == [.sent: 2, .dead: 1], "not yet")
+        house.clock.advance(by: .seconds(8 * 86_400))
+        await dispatcher().putAwayOld()
+        #expect(try await states() == [.forgotten: 1, .dead: 1])
+        house.clock.advance(by: .seconds(30 * 86_400))
+        await dispatcher().putAwayOld()
+        #expect(try await states() == [.forgotten: 1])
+        let left = try #require(try await house.store.rows(.select(from: QueueTables.messages)).first.map { QueueMessage($0) })
+        #expect(left.content.key == "k" && left.content.recipient.isEmpty && left.content.payload.isEmpty)
+        house.clock.advance(by: .seconds(400 * 86_400))
+        await dispatcher().putAwayOld()
+        #expect(try await states().isEmpty)
+    }
+
     @Test(.timeLimit(.minutes(2))) func twentyThousandRemindersForNextMonthAreNeitherInMemoryNorReadAndCanBeCalledOff() async throws {
         let month = Duration.seconds(30 * 86_400)
         for part in 0..<10 {

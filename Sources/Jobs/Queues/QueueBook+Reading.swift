@@ -15,6 +15,8 @@ extension QueueBook {
         /// Subjects whose messages of before are to be told that they are called off.
         package var callOffs: [String: Timestamp] = [:]
         package var now = Timestamp(milliseconds: 0)
+
+        package init() {}
     }
 
     /// What was read of one queue.

@@ -19,7 +19,7 @@ package enum QueueTables {
             Index("queue_messages_by_subject", on: ["tenant_id", "subject"]),
             Index("queue_messages_by_creation", on: ["tenant_id", "queue", "created_at", "id"]),
             Index("queue_messages_by_state", on: ["state", "run_at", "tenant_id", "queue"]),
-            Index("queue_messages_by_finish", on: ["finished_at"]),
+            Index("queue_messages_by_finish", on: ["state", "finished_at"]),
         ]
     )
 

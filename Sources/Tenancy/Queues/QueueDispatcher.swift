@@ -150,6 +150,7 @@ package final class QueueDispatcher: Sendable {
     private func runAside() async {
         await withDiscardingTaskGroup { group in
             group.addTask { await self.tick() }
+            group.addTask { await self.lookAround() }
             if let transport {
                 group.addTask { await transport.run(take: { await self.arrived($0) }, lost: { await self.publishAgain() }) }
             }
@@ -211,9 +212,8 @@ package final class QueueDispatcher: Sendable {
         }
     }
 
-    /// Looks after what nobody is told of: offers that nobody took, reads that failed, what is counted.
+    /// Looks after what nobody is told of: offers that nobody took, reads that failed.
     private func tick() async {
-        var ticks = 0
         while !Task.isCancelled {
             try? await Task.sleep(for: .milliseconds(250))
             if isStopping { return }
@@ -227,10 +227,20 @@ package final class QueueDispatcher: Sendable {
             }
             for ticket in lost { await withdraw(ticket) }
             for tenant in again { bell.ring(tenant, .init(ready: [], needsStore: true)) }
-            if ticks % 4 == 0 { await count() }
+        }
+    }
+
+    /// What asks the store, and may have to wait for it: counting, and putting away what is old.
+    private func lookAround() async {
+        var putAwayAt = ContinuousClock.now + .seconds(5)
+        while !Task.isCancelled, !isStopping {
+            try? await Task.sleep(for: .seconds(1))
+            await count()
             await census.takeWhenDue()
-            if ticks % 2400 == 10 { await putAwayOld() }
-            ticks += 1
+            if putAwayAt <= .now {
+                await putAwayOld()
+                putAwayAt = .now + .seconds(600)
+            }
         }
     }
 
@@ -397,7 +407,7 @@ package final class QueueDispatcher: Sendable {
     }
 
     /// Finished messages that nobody needs any more, some at a time.
-    private func putAwayOld() async {
+    func putAwayOld() async {
         let now = environment.now()
         let queries: [(String, [SQLValue])] = [
             ("finished_at < ? AND state IN ('sent', 'cancelled', 'dropped')", [.timestamp(now - rules.sentIsKept)]),
@@ -406,7 +416,8 @@ package final class QueueDispatcher: Sendable {
         ]
         for (condition, arguments) in queries {
             do throws(Refusal) {
-                while !Task.isCancelled {
+                // More than that waits for the next time.
+                for _ in 0..<1000 where !Task.isCancelled {
                     let query = Query("SELECT DISTINCT tenant_id FROM queue_messages WHERE \(condition) LIMIT 100", arguments, kinds: [.uuid])
                     let found = try await store.rows(query).map { (row) -> TenantID in
                         var row = row
