@@ -195,12 +195,14 @@ import Testing
             let attempt = attempts[index]
             let id = attempt.message.id
             if !attempt.isSending, !chance(5) {
+                let owner = rows[id]?.lease?.token
                 let mayBeSent = book.handingOver(id, attempt: attempt.message.attempt, token: attempt.token, moment)
                 commit("handing over \(id): \(mayBeSent)")
                 guard mayBeSent else {
                     attempts.remove(at: index)
                     return
                 }
+                if owner != attempt.token { faults.append("\(id) was handed over by somebody who did not have it") }
                 attempts[index].isSending = true
                 handOvers += 1
                 if !perhapsSent.insert(id).inserted { faults.append("\(id) was handed over twice") }
@@ -225,6 +227,7 @@ import Testing
                 if rows[id] != before { faults.append("\(id): a late finisher has changed the row") }
                 return
             }
+            if before?.lease?.token != attempt.token { faults.append("\(id) was ended by somebody who did not have it") }
             switch outcome {
             case .failed, .postponed, .refused: perhapsSent.remove(id)
             case .sent, .dropped, .unknown: break

@@ -308,6 +308,20 @@ import Testing
         #expect(book.offer(.reminders, now) == nil)
     }
 
+    @Test func whatIsAddedWhileTheRestIsReadIsNotForgotten() {
+        let book = book()
+        let far = message(in: .seconds(3600))
+        _ = book.add([far], moment)
+        _ = book.readBegan(now)
+        let nearer = message(in: .seconds(600))
+        _ = book.add([nearer], moment)
+        var reading = QueueBook.Reading()
+        reading.beyond = far.runAt
+        book.adopt(reading, of: .reminders, now)
+        book.readEnded()
+        #expect(book.nextDue(at: now) == nearer.runAt)
+    }
+
     @Test func aBacklogIsReadOnByPriorityAndNeverWhole() {
         let book = book { $0.inMemory = 10 }
         let ids = book.add((0..<100).map { message("\($0)") }, moment)
