@@ -279,7 +279,8 @@ let package = Package(
         .testTarget(
             name: "StoragePostgresTests",
             dependencies: [
-                "TestSupport", "Consultores", "Conversations", "CustomerHealth", "Identity", "Jobs", "Kernel", "Notifications", "Realtime", "Resilience",
+                "TestSupport", "Consultores", "Conversations", "CustomerHealth", "Identity", "Jobs", "Kernel", "Notifications", "Realtime",
+                "Resilience",
                 "Scheduling", "Storage",
                 "StoragePostgres",
                 "Tenancy",
@@ -315,7 +316,8 @@ let package = Package(
         .testTarget(
             name: "TransportsTests",
             dependencies: [
-                "TestSupport", "Consultores", "Conversations", "CustomerHealth", "Jobs", "Kernel", "Notifications", "Realtime", "Resilience", "Scheduling",
+                "TestSupport", "Consultores", "Conversations", "CustomerHealth", "Jobs", "Kernel", "Notifications", "Realtime", "Resilience",
+                "Scheduling",
                 "Storage", "Tenancy", "Transports", "Wire",
                 .product(name: "Logging", package: "swift-log"), .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),

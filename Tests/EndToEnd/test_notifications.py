@@ -73,6 +73,7 @@ def test_a_booking_is_confirmed_moved_and_cancelled_by_mail_with_an_invitation(o
     assert confirmed["List-Unsubscribe"] is None, "what one has booked oneself cannot be refused"
     invitation = calendar(confirmed)
     assert (invitation["method"], invitation["METHOD"], invitation["SEQUENCE"]) == ("REQUEST", "REQUEST", "0")
+    assert any(name.startswith("ORGANIZER") and value == "mailto:ana@example.com" for name, value in invitation.items())
     later = start + timedelta(days=1)
     moved = salon.api.post(f"/api/appointments/{made['id']}/reschedule", {"start_time": stamp(later)})
     change = mail.one("joao@example.net", "alterado")

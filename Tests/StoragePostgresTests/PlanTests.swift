@@ -6,8 +6,8 @@ import Identity
 import Jobs
 import Kernel
 import Logging
-import Notifications
 import NIOEmbedded
+import Notifications
 import Realtime
 import Scheduling
 import Storage

@@ -11,8 +11,12 @@ import Wire
     private func open(_ house: House) async throws -> Service {
         let owner = house.agent(role: .owner)
         _ = try await house.operations.changeBookingRules(
-            ["weekly_hours": ["mon": [["00:00", "24:00"]], "tue": [["00:00", "24:00"]], "wed": [["00:00", "24:00"]], "thu": [["00:00", "24:00"]],
-                "fri": [["00:00", "24:00"]], "sat": [["00:00", "24:00"]], "sun": [["00:00", "24:00"]]], "auto_confirm": true],
+            [
+                "weekly_hours": [
+                    "mon": [["00:00", "24:00"]], "tue": [["00:00", "24:00"]], "wed": [["00:00", "24:00"]], "thu": [["00:00", "24:00"]],
+                    "fri": [["00:00", "24:00"]], "sat": [["00:00", "24:00"]], "sun": [["00:00", "24:00"]],
+                ], "auto_confirm": true,
+            ],
             by: owner
         )
         _ = try await house.operations.changeNotificationSettings(["quiet_hours": .null], by: owner)
@@ -33,7 +37,11 @@ import Wire
     /// A message that is planned again is stored, and taken away when the queue finds that its key was used: nobody looks for that here.
     private func keys(_ house: House) async throws -> [String] {
         try await house.store.rows(
-            Query("SELECT DISTINCT key FROM queue_messages WHERE tenant_id = ? AND state <> 'cancelled' ORDER BY key", [.id(house.tenant)], kinds: [.text])
+            Query(
+                "SELECT DISTINCT key FROM queue_messages WHERE tenant_id = ? AND state <> 'cancelled' ORDER BY key",
+                [.id(house.tenant)],
+                kinds: [.text]
+            )
         ).map { row in
             var row = row
             return row.text()
@@ -61,7 +69,10 @@ import Wire
         let house = try House()
         let service = try await open(house)
         for hour in 0..<Int64(ClientNotices.stepSize + 50) { _ = try await book(house, service, hour: 72 + hour) }
-        _ = try await house.operations.changeNotificationSettings(["reminders": [["minutes_before": 300, "channels": ["email"]]]], by: house.agent(role: .owner))
+        _ = try await house.operations.changeNotificationSettings(
+            ["reminders": [["minutes_before": 300, "channels": ["email"]]]],
+            by: house.agent(role: .owner)
+        )
         func planned() async throws -> Int { try await keys(house).count { $0.hasSuffix("reminder-300m:email") } }
         #expect(try await planned() == 0)
         try await house.tenants.use(house.tenant) { cell throws(Refusal) in try await cell.timePassed().committed() }

@@ -5,8 +5,8 @@ import Foundation
 import Jobs
 import Kernel
 import Logging
-import Notifications
 import NIOEmbedded
+import Notifications
 import Realtime
 import Resilience
 import Scheduling

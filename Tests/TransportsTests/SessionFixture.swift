@@ -4,9 +4,9 @@ import CustomerHealth
 import Jobs
 import Kernel
 import Logging
-import Notifications
 import NIOCore
 import NIOEmbedded
+import Notifications
 import Realtime
 import Scheduling
 import Storage
