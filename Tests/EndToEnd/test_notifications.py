@@ -428,7 +428,7 @@ def test_whatever_happens_nobody_is_told_twice_or_of_what_is_no_longer_so(office
     eventually("everything is told or given up", lambda: waiting() == 0, timeout=150)
     doubtful = {m["recipient"] for name in ("appointment_confirmations", "appointment_cancellations") for m in salon.api.get(f"/api/queues/failed/{name}", per_page=200)["items"]}
     ids = [mail_["Message-ID"] for mail_ in mail.mails]
-    assert len(ids) > 20 and len(ids) == len(set(ids)), "a message was handed over twice"
+    assert len(ids) == len(set(ids)) >= len(appointments) - len(doubtful), "a message was handed over twice"
     for name, appointment in appointments.items():
         now = salon.api.get(f"/api/appointments/{appointment['id']}")
         theirs = mail.to(name)
