@@ -128,7 +128,10 @@ struct MailSender: QueueSender {
                     case .reminder, .followUp, .noShow, .waitlistOffer: nil
                     }
                 mail.invitation = method.map {
-                    .init(text: CalendarFile.text([appointment], businessName: sender.name, method: $0), method: $0.rawValue)
+                    .init(
+                        text: CalendarFile.text([appointment], businessName: sender.name, method: $0, organizer: letter.settings.replyTo ?? from),
+                        method: $0.rawValue
+                    )
                 }
             }
         }

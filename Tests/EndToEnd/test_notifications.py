@@ -73,6 +73,7 @@ def test_a_booking_is_confirmed_moved_and_cancelled_by_mail_with_an_invitation(o
     assert confirmed["List-Unsubscribe"] is None, "what one has booked oneself cannot be refused"
     invitation = calendar(confirmed)
     assert (invitation["method"], invitation["METHOD"], invitation["SEQUENCE"]) == ("REQUEST", "REQUEST", "0")
+    assert any(name.startswith("ORGANIZER") and value == "mailto:ana@example.com" for name, value in invitation.items())
     later = start + timedelta(days=1)
     moved = salon.api.post(f"/api/appointments/{made['id']}/reschedule", {"start_time": stamp(later)})
     change = mail.one("joao@example.net", "alterado")
@@ -355,3 +356,88 @@ def test_who_waits_is_told_of_the_time_that_is_kept_for_them(offices, mail):
     salon.api.post(f"/api/appointments/{made['id']}/cancel", {})
     offer = mail.one("bia@example.net", "Surgiu um horário")
     assert f"/waitlist/{entry['id']}?" in part(offer, "text/plain") and "reservado para você até" in part(offer, "text/plain")
+
+
+# MARK: Everything at once
+
+
+def test_whatever_happens_nobody_is_told_twice_or_of_what_is_no_longer_so(offices, mail, seed):
+    """Bookings, moves and cancellations from several sides, a mail server that is not always willing, and a server that is killed three times."""
+    office = offices(**mail.settings, SMTP_BREAKER_SECONDS=1, SMTP_BREAKER_FAILURES=50)
+    salon = Salon(office)
+    base, rounds = soon(5 * 24 * 60), 8
+    appointments, lock = {}, threading.Lock()
+    starts = iter(base + timedelta(minutes=30 * n) for n in range(2000))
+
+    def one(worker, choices):
+        api = salon.office.anybody.login(*login)
+        for number in range(rounds):
+            name = f"c{worker}x{number}@example.net"
+            steps = [("book", None)] + [(step, None) for step in choices[number]]
+            id = None
+            for step, _ in steps:
+                with lock:
+                    start = next(starts)
+                for _ in range(200):
+                    try:
+                        if step == "book":
+                            body = {"service_id": salon.service["id"], "client_name": name, "client_whatsapp": "+5511888888888", "client_email": name, "start_time": stamp(start)}
+                            reply = api.call("POST", "/api/appointments/", json=body, headers={"Idempotency-Key": name}, timeout=10)
+                        elif step == "move":
+                            reply = api.call("POST", f"/api/appointments/{id}/reschedule", json={"start_time": stamp(start)}, timeout=10)
+                        else:
+                            reply = api.call("POST", f"/api/appointments/{id}/cancel", json={}, timeout=10)
+                    except OSError:
+                        time.sleep(0.05)
+                        continue
+                    if reply.status in (200, 201):
+                        break
+                    # It was moved already by the attempt whose answer was lost, or the server is starting.
+                    assert reply.status in (409, 503), reply
+                    if reply.status == 409:
+                        break
+                    time.sleep(0.05)
+                else:
+                    raise AssertionError(f"{step} {name} never answered")
+                if step == "book":
+                    id = reply.json()["id"]
+                with lock:
+                    appointments[name] = {"id": id, "over": time.time() if step == "cancel" else None}
+
+    from harness.process import ADMIN_EMAIL, ADMIN_PASSWORD
+
+    login = (ADMIN_EMAIL, ADMIN_PASSWORD)
+    mail.faults.extend(seed.choice(["451", None, None, None]) for _ in range(40))
+    plans = [[seed.choice([[], ["move"], ["cancel"], ["move", "cancel"], ["move", "move"]]) for _ in range(rounds)] for _ in range(4)]
+    threads = [threading.Thread(target=one, args=(worker, plan)) for worker, plan in enumerate(plans)]
+    for thread in threads:
+        thread.start()
+    for _ in range(3):
+        time.sleep(seed.uniform(0.1, 0.6))
+        office.server.kill()
+        office.server.start()
+    for thread in threads:
+        thread.join(120)
+        assert not thread.is_alive()
+
+    def waiting():
+        status = salon.api.get("/api/queues/status")
+        states = [status[name]["states"] for name in ("appointment_confirmations", "appointment_cancellations")]
+        return sum(count for state in states for what, count in state.items() if what in ("available", "scheduled", "claimed", "sending"))
+
+    eventually("everything is told or given up", lambda: waiting() == 0, timeout=150)
+    doubtful = {m["recipient"] for name in ("appointment_confirmations", "appointment_cancellations") for m in salon.api.get(f"/api/queues/failed/{name}", per_page=200)["items"]}
+    ids = [mail_["Message-ID"] for mail_ in mail.mails]
+    assert len(ids) == len(set(ids)) >= len(appointments) - len(doubtful), "a message was handed over twice"
+    for name, appointment in appointments.items():
+        now = salon.api.get(f"/api/appointments/{appointment['id']}")
+        theirs = mail.to(name)
+        told = [(calendar(m)["method"], int(calendar(m)["SEQUENCE"]), m.received) for m in theirs]
+        assert len({(method, sequence) for method, sequence, _ in told}) == len(told), f"{name}: {told}"
+        if appointment["over"]:
+            late = [t for t in told if t[0] == "REQUEST" and t[2] > appointment["over"] + 3 * PATIENCE]
+            assert not late, f"{name} was told of what was off: {late}"
+        if name not in doubtful:
+            last = calendar(max(theirs, key=lambda m: int(calendar(m)["SEQUENCE"])))
+            start = now["start_time"][:19].replace("-", "").replace(":", "") + "Z"
+            assert last["DTSTART"] == start and (last["method"] == "CANCEL") == now["is_cancelled"], f"{name}: {told}"

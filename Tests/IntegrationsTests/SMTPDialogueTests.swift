@@ -93,7 +93,8 @@ import Testing
         #expect(said == ["EHLO plantao.test\r\n", "AUTH LOGIN\r\n", "dQ==\r\n", "cGEgc3M=\r\n", "MAIL FROM:<de@example.com>\r\n"])
         var neither = try Self.dialogue(.tls)
         #expect(
-            Self.talk(&neither, ["220 mx\r\n", "250-mx\r\n250 AUTH CRAM-MD5\r\n"]).end == .unavailable(nil, "o servidor não oferece AUTH PLAIN nem LOGIN")
+            Self.talk(&neither, ["220 mx\r\n", "250-mx\r\n250 AUTH CRAM-MD5\r\n"]).end
+                == .unavailable(nil, "o servidor não oferece AUTH PLAIN nem LOGIN")
         )
         var wrong = try Self.dialogue(.tls)
         guard case .unavailable(535, let reason)? = Self.talk(&wrong, ["220 mx\r\n", "250-mx\r\n250 AUTH PLAIN\r\n", "535 5.7.8 bad\r\n"]).end else {

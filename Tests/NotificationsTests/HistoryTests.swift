@@ -89,7 +89,9 @@ import Testing
             default:
                 if isDown { break }
                 // Workers take what is due, and keep it in their hands while everything else goes on: whatever is called off meanwhile is there still.
-                let due = office.queue.waiting.filter { $0.runAt <= office.now }.shuffled(using: &random).prefix(Int.random(in: 1...10, using: &random))
+                let due = office.queue.waiting.filter { $0.runAt <= office.now }.shuffled(using: &random).prefix(
+                    Int.random(in: 1...10, using: &random)
+                )
                 office.queue.waiting.removeAll { due.contains($0) }
                 inHand += due
                 for message in inHand.shuffled(using: &random).prefix(Int.random(in: 0...8, using: &random)) {

@@ -37,7 +37,11 @@ import Wire
     /// A message that is planned again is stored, and taken away when the queue finds that its key was used: nobody looks for that here.
     private func keys(_ house: House) async throws -> [String] {
         try await house.store.rows(
-            Query("SELECT DISTINCT key FROM queue_messages WHERE tenant_id = ? AND state <> 'cancelled' ORDER BY key", [.id(house.tenant)], kinds: [.text])
+            Query(
+                "SELECT DISTINCT key FROM queue_messages WHERE tenant_id = ? AND state <> 'cancelled' ORDER BY key",
+                [.id(house.tenant)],
+                kinds: [.text]
+            )
         ).map { row in
             var row = row
             return row.text()

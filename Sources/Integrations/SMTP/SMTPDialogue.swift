@@ -53,9 +53,8 @@ package struct SMTPDialogue: Sendable {
         case greeting, hello, startTLS, handshake, authPlain, authLogin, authUser, authPassword, mail, recipient, data, message, over
     }
 
-    /// What is done at each step, for whoever waits: seconds as RFC 5321 §4.5.3.2 has them are minutes; nobody waits so long for a reminder.
+    /// The whole message has gone out, for whose answer a server may take longer than for any other (RFC 5321 §4.5.3.2.6).
     package var isAfterDot: Bool { phase == .message }
-    package var isOver: Bool { phase == .over }
 
     package static let maxLineBytes = 4096
     package static let maxReplyBytes = 65_536

@@ -14,7 +14,13 @@ package enum CalendarFile {
         case cancel = "CANCEL"
     }
 
-    package static func text(_ appointments: [Appointment], businessName: String, method: Method) -> String {
+    /// - Parameter organizer: the address that those who are invited answer to.
+    package static func text(
+        _ appointments: [Appointment],
+        businessName: String,
+        method: Method,
+        organizer: String = "noreply@plantao.invalid"
+    ) -> String {
         var lines = ["BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//Plantao//Agenda//PT", "CALSCALE:GREGORIAN", "METHOD:\(method.rawValue)"]
         if method == .publish { lines.append("X-WR-CALNAME:\(escaped(businessName))") }
         for appointment in appointments {
@@ -25,7 +31,7 @@ package enum CalendarFile {
                 // Who reads the feed is the business, who is invited is its client.
                 "SUMMARY:\(escaped(method == .publish ? "\(appointment.serviceName) – \(appointment.clientName)" : "\(appointment.serviceName) – \(businessName)"))",
                 "STATUS:\(status(appointment.status))", "TRANSP:\(appointment.status.isBlocking ? "OPAQUE" : "TRANSPARENT")",
-                "ORGANIZER;CN=\(parameter(businessName)):mailto:noreply@plantao.invalid",
+                "ORGANIZER;CN=\(parameter(businessName)):mailto:\(escaped(organizer))",
             ]
             if let email = appointment.clientEmail, method != .publish {
                 lines.append("ATTENDEE;CN=\(parameter(appointment.clientName));ROLE=REQ-PARTICIPANT:mailto:\(escaped(email))")

@@ -82,7 +82,7 @@ class MailServer:
         with self._lock:
             fault = self.faults.popleft() if self.faults else None
             mail = email.message_from_bytes(envelope.content, policy=email.policy.default)
-            mail.is_over_tls, mail.user = session.ssl is not None, session.authenticated
+            mail.is_over_tls, mail.user, mail.received = session.ssl is not None, session.authenticated, time.time()
             if fault != "slow":
                 self.mails.append(mail)
         if fault == "cut":
