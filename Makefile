@@ -3,7 +3,7 @@
 # make loadtest   measure the change path of a server started for the purpose
 
 .DEFAULT_GOAL := run
-.PHONY: run build test test-swift test-e2e deps deps-test format lint loadtest loadtest-push loadtest-turns baseline-venv clean
+.PHONY: run build test test-swift test-e2e deps deps-test format lint loadtest loadtest-push loadtest-turns loadtest-bookings baseline-venv clean
 
 SYSTEM_PACKAGES = libsqlite3-dev libcrypt-dev libpq-dev libhiredis-dev libssl-dev zlib1g-dev pkg-config
 # Servers that tests start for themselves, in temporary folders and on free ports, and clients that they try the doors with.
@@ -73,6 +73,11 @@ loadtest-push: build baseline-venv
 	$(LOADTEST) storm --baseline
 	$(LOADTEST) chat --baseline
 	$(LOADTEST) slow-consumers
+
+# What a booking costs, and a month's availability, beside the same.
+loadtest-bookings: build deps-test baseline-venv
+	swift build -c release --product loadtest
+	$(LOADTEST) bookings
 
 # What a turn costs, beside FastAPI, SQLAlchemy and Postgres in the same run.
 loadtest-turns: build deps-test baseline-venv

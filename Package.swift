@@ -23,6 +23,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
         .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.0"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
@@ -36,7 +37,7 @@ let package = Package(
             dependencies: [
                 "Telemetry",
                 "Client", "Consultores", "Conversations", "CustomerHealth", "Fernet", "HTTPAPI", "Identity", "Integrations", "Jobs",
-                "Kernel", "Realtime", "RedisBus", "Resilience", "Sales", "Scheduling", "Storage",
+                "Kernel", "Notifications", "Plans", "Realtime", "RedisBus", "Resilience", "Sales", "Scheduling", "Storage",
                 "StoragePostgres", "Tenancy",
                 "Transports", "Wire",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
@@ -61,8 +62,8 @@ let package = Package(
             name: "HTTPAPI",
             dependencies: [
                 "Telemetry",
-                "Consultores", "Conversations", "CustomerHealth", "Identity", "Integrations", "Jobs", "Kernel", "Realtime", "Resilience", "Sales",
-                "Scheduling", "Storage", "Tenancy", "Wire",
+                "Consultores", "Conversations", "CustomerHealth", "Identity", "Integrations", "Jobs", "Kernel", "Notifications", "Plans",
+                "Realtime", "Resilience", "Sales", "Scheduling", "Storage", "Tenancy", "Wire",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Hummingbird", package: "hummingbird"),
@@ -93,8 +94,8 @@ let package = Package(
             name: "Tenancy",
             dependencies: [
                 "Telemetry",
-                "Consultores", "Conversations", "CustomerHealth", "Jobs", "Kernel", "Realtime", "Resilience", "Sales", "Scheduling",
-                "Storage", "Wire",
+                "Consultores", "Conversations", "CustomerHealth", "Jobs", "Kernel", "Notifications", "Plans", "Realtime", "Resilience",
+                "Sales", "Scheduling", "Storage", "Wire",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings
@@ -114,9 +115,17 @@ let package = Package(
             swiftSettings: settings
         ),
         .target(name: "Consultores", dependencies: ["Kernel", "Storage", "Wire"], swiftSettings: settings),
+        .target(name: "Plans", dependencies: ["Kernel", "Storage", "Wire"], swiftSettings: settings),
         .target(
             name: "Scheduling",
             dependencies: ["Kernel", "Storage", "Wire", .product(name: "OrderedCollections", package: "swift-collections")],
+            swiftSettings: settings
+        ),
+        .target(
+            name: "Notifications",
+            dependencies: [
+                "Jobs", "Kernel", "Scheduling", "Storage", "Wire", .product(name: "Crypto", package: "swift-crypto"),
+            ],
             swiftSettings: settings
         ),
         .target(
@@ -194,6 +203,9 @@ let package = Package(
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "OrderedCollections", package: "swift-collections"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+                .product(name: "NIOTLS", package: "swift-nio"),
             ],
             swiftSettings: settings
         ),
@@ -268,7 +280,8 @@ let package = Package(
         .testTarget(
             name: "StoragePostgresTests",
             dependencies: [
-                "TestSupport", "Consultores", "Conversations", "CustomerHealth", "Identity", "Jobs", "Kernel", "Realtime", "Resilience",
+                "TestSupport", "Consultores", "Conversations", "CustomerHealth", "Identity", "Jobs", "Kernel", "Notifications", "Plans",
+                "Realtime", "Resilience",
                 "Scheduling", "Storage",
                 "StoragePostgres",
                 "Tenancy",
@@ -304,7 +317,8 @@ let package = Package(
         .testTarget(
             name: "TransportsTests",
             dependencies: [
-                "TestSupport", "Consultores", "Conversations", "CustomerHealth", "Jobs", "Kernel", "Realtime", "Resilience", "Scheduling",
+                "TestSupport", "Consultores", "Conversations", "CustomerHealth", "Jobs", "Kernel", "Notifications", "Plans", "Realtime",
+                "Resilience", "Scheduling",
                 "Storage", "Tenancy", "Transports", "Wire",
                 .product(name: "Logging", package: "swift-log"), .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
@@ -319,7 +333,13 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
+        .testTarget(name: "PlansTests", dependencies: ["TestSupport", "Kernel", "Plans", "Scheduling", "Tenancy", "Wire"], swiftSettings: settings),
         .testTarget(name: "SchedulingTests", dependencies: ["TestSupport", "Scheduling", "Kernel", "Storage", "Wire"], swiftSettings: settings),
+        .testTarget(
+            name: "NotificationsTests",
+            dependencies: ["TestSupport", "Jobs", "Notifications", "Kernel", "Scheduling", "Storage", "Wire"],
+            swiftSettings: settings
+        ),
         .testTarget(name: "ConsultoresTests", dependencies: ["TestSupport", "Consultores", "Kernel", "Storage", "Wire"], swiftSettings: settings),
         .testTarget(
             name: "ConversationsTests",
@@ -348,8 +368,9 @@ let package = Package(
         .testTarget(
             name: "TenancyTests",
             dependencies: [
-                "TestSupport", "Consultores", "Conversations", "CustomerHealth", "Jobs", "Kernel", "Realtime", "Resilience", "Scheduling",
-                "Storage", "Tenancy", "Wire",
+                "TestSupport", "Consultores", "Conversations", "CustomerHealth", "Jobs", "Kernel", "Notifications", "Plans", "Realtime",
+                "Resilience",
+                "Scheduling", "Storage", "Tenancy", "Wire",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
             ],

@@ -22,6 +22,26 @@ package struct SendOrder: Sendable {
     package let replyTo: String?
     /// The number of the business to send from; `nil` for its only one.
     package let phoneNumberID: String?
+
+    package init(
+        message: MessageID,
+        toWaID: String?,
+        toBSUID: String?,
+        kind: String,
+        text: String,
+        content: String?,
+        replyTo: String?,
+        phoneNumberID: String?
+    ) {
+        self.message = message
+        self.toWaID = toWaID
+        self.toBSUID = toBSUID
+        self.kind = kind
+        self.text = text
+        self.content = content
+        self.replyTo = replyTo
+        self.phoneNumberID = phoneNumberID
+    }
 }
 
 /// How an attempt ended.

@@ -32,6 +32,16 @@ extension ConversationDesk {
         ).first.map(Contact.init)
     }
 
+    /// Those whom a message that brings a number and an id together will make one (`mergeSplit`).
+    package func split(_ identities: [ContactIdentity]) -> [ContactID] {
+        identities.flatMap { identity -> [ContactID] in
+            guard let one = identity.bsuid.flatMap({ contact(bsuid: $0) }), let other = contact(waIDs: identity.waIDs), one != other else {
+                return []
+            }
+            return [one, other]
+        }
+    }
+
     package func hasContact(_ id: ContactID) -> Bool { contacts[id] != nil }
 
     /// Somebody gave the customer another name in the CRM. The same name again is nothing, so that what goes around ends here.

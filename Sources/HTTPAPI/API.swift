@@ -4,6 +4,8 @@ package import Hummingbird
 package import Identity
 package import Integrations
 package import Kernel
+package import Notifications
+package import Plans
 package import Realtime
 package import Resilience
 package import Storage
@@ -39,6 +41,13 @@ package struct API: Sendable {
         /// Of those who run the server: what is everybody's may be stopped by them alone.
         package var operatorTenant: TenantID?
         package var browsers = BrowserPolicy()
+        package var plans = PlanCatalogue.standard
+        /// The plan of those who register.
+        package var defaultPlan = PlanType.free
+        /// Owners change their plan themselves; else only whoever runs the server does.
+        package var ownersChangePlans = true
+        /// Whoever has not proved their e-mail only looks.
+        package var requiresVerifiedEmail = false
         /// New web chats of one address.
         package var chatSessions: RateLimit? = RateLimit(perSecond: 1, burst: 60)
         /// Times that one address holds on public pages, and places that it takes in waiting lists.
@@ -61,6 +70,10 @@ package struct API: Sendable {
         package var variables: [String: Bool] = [:]
         /// The assistant's own families of metrics; `nil` without one.
         package var assistantMetrics: (@Sendable () -> String)?
+        /// Where this server is reached from outside, without a slash at the end.
+        package var publicURL = "http://127.0.0.1:8080"
+        /// Reads the addresses that mails carry for those who want no more.
+        package var unsubscribing: UnsubscribeLinks?
 
         package init() {}
     }
@@ -112,6 +125,7 @@ package struct API: Sendable {
     let book: RequestBook
     let health: HealthProbe
     let allowances: Allowances
+    package let letters = AccountLetters()
     private let routes = RouteMap()
 
     package init(
@@ -149,6 +163,8 @@ package struct API: Sendable {
         addShared(to: router)
         addIdentity(to: router)
         addLogins(to: router)
+        addAccount(to: router)
+        addPlans(to: router)
         addUsers(to: router)
         addConversations(to: router)
         addChat(to: router)
@@ -171,6 +187,8 @@ package struct API: Sendable {
         addStaff(to: router)
         addAppointments(to: router)
         addPublicBooking(to: router)
+        addClients(to: router)
+        addNotifications(to: router)
         addQueues(to: router)
         if settings.isSimulated { addSimulator(to: router) }
         routes.fill(from: router)
@@ -183,7 +201,18 @@ package struct API: Sendable {
     func principal(_ request: Request, _ context: APIContext) async throws -> Principal {
         let principal = try await anybody(request, context)
         guard principal.role != .visitor else { throw Refusal.visitorOnly }
+        try requireVerified(principal, request)
         return principal
+    }
+
+    /// What somebody may do whose e-mail is not proved yet, where that is asked for: look, and what proves it.
+    private func requireVerified(_ principal: Principal, _ request: Request) throws(Refusal) {
+        guard settings.requiresVerifiedEmail, request.method != .get, request.method != .head, !directory.isVerified(principal.user) else { return }
+        let path = request.uri.path
+        guard !path.hasPrefix("/api/users/verify-email"), !path.hasPrefix("/api/users/profile"), !path.hasPrefix("/api/users/change-password") else {
+            return
+        }
+        throw Refusal.emailUnverified
     }
 
     /// As `principal`, also for visitors: to be used where their own conversation is all that they get.

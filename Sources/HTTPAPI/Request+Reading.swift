@@ -118,11 +118,16 @@ extension Request {
 }
 
 extension API {
+    /// Whether a request to a path may go on for as long as it likes: activities, line by line.
+    package static func streamsBody(_ path: String) -> Bool { path == "/atividades" || path == "/atividades/" }
+
     /// The largest body that a route takes, by its path: what asks to send more need not begin (RFC 9110 §10.1.1). A route may still take less.
     package static func bodyLimit(maxMediaBytes: Int) -> @Sendable (_ path: String) -> Int {
         // What surrounds a file in a form is little.
         { path in
-            if path.contains("/media") { return maxMediaBytes + Request.maxBodyBytes }
+            if streamsBody(path) { return .max }
+            if path == "/clientes" || path == "/clientes/" { return API.maxListBytes }
+            if path.contains("/media") || path.hasSuffix("/images") { return maxMediaBytes + Request.maxBodyBytes }
             return path.hasPrefix("/api/webhooks/") ? API.maxDeliveryBytes : Request.maxBodyBytes
         }
     }

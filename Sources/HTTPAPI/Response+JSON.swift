@@ -46,6 +46,7 @@ extension Response {
             body.field("detail", refusal.message)
             body.field("code", refusal.code)
             for (name, value) in refusal.facts.sorted(by: { $0.key < $1.key }) { body.field(name, value) }
+            for (name, value) in refusal.numbers.sorted(by: { $0.key < $1.key }) { body.field(name, value) }
             for (name, values) in refusal.lists.sorted(by: { $0.key < $1.key }) { body.field(name, strings: values) }
         }
         if let seconds = refusal.retryAfterSeconds { response.headers[.retryAfter] = String(seconds) }

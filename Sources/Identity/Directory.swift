@@ -1,3 +1,4 @@
+import Crypto
 package import Kernel
 package import Storage
 import Synchronization
@@ -18,11 +19,15 @@ package actor Directory {
     let store: any Store
     /// For where logins come from, which is written down sealed and shown as it was.
     nonisolated let seal: Seal
-    private let gate: Gate
-    private let environment: Environment
-    private let hasher: PasswordHasher
+    let gate: Gate
+    let environment: Environment
+    let hasher: PasswordHasher
     private let tokens: TokenIssuer
-    private var guards: LoginGuard
+    var guards: LoginGuard
+    /// Whether a plan has room for one more active user.
+    let seats: @Sendable (PlanType, Int) -> Refusal?
+    /// What codes are kept under.
+    let codeKey: SymmetricKey
     private let refreshGrace: Duration
     private var roster = Roster(tenants: [], users: [], sessions: [])
     /// `nil` until loaded.
@@ -34,6 +39,8 @@ package actor Directory {
     private struct Committed {
         var tenants: [TenantID: Tenant] = [:]
         var tenantsByNumber: [String: TenantID] = [:]
+        var people: [TenantID: Roster.People] = [:]
+        var unverified: Set<UserID> = []
         /// The logins that have not ended.
         var standing: Set<LoginSessionID> = []
         var whenEnded: (@Sendable ([LoginSessionID]) -> Void)?
@@ -47,8 +54,12 @@ package actor Directory {
         tokens: TokenIssuer,
         guards: LoginGuard = LoginGuard(),
         refreshGrace: Duration = .seconds(10),
-        seal: Seal = .none
+        seal: Seal = .none,
+        codeSecret: String = "",
+        seats: @escaping @Sendable (PlanType, Int) -> Refusal? = { _, _ in nil }
     ) {
+        self.seats = seats
+        codeKey = SymmetricKey(data: Array("plantao:email-code:\(codeSecret)".utf8))
         self.refreshGrace = refreshGrace
         self.seal = seal
         self.guards = guards
@@ -70,14 +81,17 @@ package actor Directory {
         let tenants = try await store.everything(in: IdentityTables.tenants).map(Tenant.init)
         let users = try await store.everything(in: IdentityTables.users).map(User.init)
         let sessions = try await store.everything(in: IdentityTables.loginSessions).map(LoginSession.init)
+        let codes = try await store.everything(in: IdentityTables.emailCodes).compactMap(EmailCode.init)
         // Somebody was quicker, and has gone on from there: what was read here may be older than what they did.
         guard activation === ended else { return }
-        let roster = Roster(tenants: tenants, users: users, sessions: sessions)
+        let roster = Roster(tenants: tenants, users: users, sessions: sessions, codes: codes)
         self.roster = roster
         activation = Activation(tenant: TenantID(UniqueID(high: 0, low: 1)))
         committed.withLock {
             $0.tenants = roster.tenants
             $0.tenantsByNumber = roster.tenantsByNumber
+            $0.people = roster.people
+            $0.unverified = roster.unverified
             $0.standing = Set(roster.sessions.keys)
         }
     }
@@ -88,7 +102,7 @@ package actor Directory {
     // MARK: Turns
 
     /// What a turn decided: its answer, the change, and the logins that begin and end with it.
-    private struct Turn<Answer: Sendable> {
+    struct Turn<Answer: Sendable> {
         let answer: Answer
         var change = Change()
         var begun: LoginSessionID?
@@ -96,7 +110,7 @@ package actor Directory {
     }
 
     /// One turn, answered when it is on disk. A refusal waits too: what it refuses for may itself not be on disk yet.
-    private func perform<Answer: Sendable>(_ decide: (inout Roster, Moment) throws(Refusal) -> Turn<Answer>) async throws(Refusal) -> Answer {
+    func perform<Answer: Sendable>(_ decide: (inout Roster, Moment) throws(Refusal) -> Turn<Answer>) async throws(Refusal) -> Answer {
         try gate.admit()
         try await ready()
         let result: Result<Answer, Refusal>
@@ -115,14 +129,17 @@ package actor Directory {
 
     private func commit(_ change: Change, begun: LoginSessionID?, ended: [LoginSessionID]) -> Ticket {
         guard let activation else { preconditionFailure("a turn before anything was loaded") }
-        // Both change so rarely that to keep them as they now are costs no copy.
+        // They change so rarely that to keep them as they now are costs no copy.
         let (tenants, numbers) = (roster.tenants, roster.tenantsByNumber)
+        let (people, unverified) = (roster.people, roster.unverified)
         let ticket = Ticket()
         gate.enqueue(change, activation) { [self] result in
             if case .success = result {
                 let tell = committed.withLock { committed in
                     committed.tenants = tenants
                     committed.tenantsByNumber = numbers
+                    committed.people = people
+                    committed.unverified = unverified
                     if let begun { committed.standing.insert(begun) }
                     committed.standing.subtract(ended)
                     return committed.whenEnded
@@ -140,6 +157,13 @@ package actor Directory {
     package var tenants: [Tenant] { committed.withLock { $0.tenants }.values.sorted { $0.id < $1.id } }
     package func tenant(_ id: TenantID) -> Tenant? { committed.withLock { $0.tenants[id] } }
     package func tenant(slug: String) -> Tenant? { tenants.first { $0.slug == slug } }
+    /// A business as it is on disk, without a wait for this actor.
+    package nonisolated func business(_ id: TenantID) -> Tenant? { committed.withLock { $0.tenants[id] } }
+    /// How many active users a business has, and where its owners read their mail.
+    package nonisolated func people(of id: TenantID) -> (active: Int, owners: [String]) {
+        committed.withLock { $0.people[id] }.map { ($0.active, $0.owners) } ?? (0, [])
+    }
+    package nonisolated func isVerified(_ user: UserID) -> Bool { !committed.withLock { $0.unverified.contains(user) } }
 
     /// Whose number it is. While the first business has not named its number, every number that is nobody's is its: of the first, and not of one that
     /// happens to be the only one, for anybody may register another.
@@ -156,7 +180,7 @@ package actor Directory {
     package func user(_ tenant: TenantID, _ id: UserID) async throws(Refusal) -> User? { try await reading { $0.user(tenant, id) } }
 
     /// What is shown waits until it is on disk.
-    private func reading<T: Sendable>(_ body: (Roster) -> T) async throws(Refusal) -> T {
+    func reading<T: Sendable>(_ body: (Roster) -> T) async throws(Refusal) -> T {
         try await ready()
         let answer = body(roster)
         try await commit(Change(), begun: nil, ended: []).committed()
@@ -178,16 +202,22 @@ package actor Directory {
         ownerName: String,
         password: String,
         byOperator: Bool = false,
+        plan: PlanType = .enterprise,
+        template: TemplateType? = nil,
+        whatsappNumber: String? = nil,
+        isVerified: Bool = true,
         from origin: LoginOrigin = .inside
     ) async throws(Refusal) -> (Tenant, User) {
         let email = try Self.normalized(email: ownerEmail, isLocal: byOperator)
         if !byOperator { try PasswordStrength.check(password, email: email) }
         if !byOperator { try await refuseIfLocked(email, origin) }
         // Hashed before anybody looks whether the e-mail is taken, so that this takes as long when it is.
-        let owner = Roster.NewUser(email: email, name: ownerName, role: .owner, passwordHash: try await hasher.hash(password))
+        let hash = try await hasher.hash(password)
+        let owner = Roster.NewUser(email: email, name: ownerName, role: .owner, passwordHash: hash, isVerified: isVerified)
+        let founding = Roster.Founding(plan: plan, template: template, whatsappNumber: whatsappNumber)
         do throws(Refusal) {
             return try await perform { roster, moment throws(Refusal) in
-                let (tenant, user, change) = try roster.added(name: name, slug: slug, owner, moment)
+                let (tenant, user, change) = try roster.added(name: name, slug: slug, owner, founding: founding, moment)
                 return Turn(answer: (tenant, user), change: change)
             }
         } catch {
@@ -205,7 +235,7 @@ package actor Directory {
     // MARK: Users
 
     /// Refuses what would be refused anyway, before the time of a hash is spent on it.
-    private func check<Answer: Sendable>(_ look: (Roster) throws(Refusal) -> Answer) async throws(Refusal) -> Answer {
+    func check<Answer: Sendable>(_ look: (Roster) throws(Refusal) -> Answer) async throws(Refusal) -> Answer {
         try await perform { roster, _ throws(Refusal) in Turn(answer: try look(roster)) }
     }
 
@@ -221,7 +251,7 @@ package actor Directory {
         try PasswordStrength.check(password, email: email)
         let new = Roster.NewUser(email: email, name: name, role: role, passwordHash: try await hasher.hash(password))
         return try await perform { roster, moment throws(Refusal) in
-            let (user, change) = try roster.added(new, by: principal, moment)
+            let (user, change) = try roster.added(new, by: principal, seats: seats, moment)
             return Turn(answer: user, change: change)
         }
     }
@@ -237,7 +267,7 @@ package actor Directory {
             hash = try await hasher.hash(password)
         }
         return try await perform { roster, moment throws(Refusal) in
-            let (user, ended, change) = try roster.changed(id, asked, passwordHash: hash, by: principal, moment)
+            let (user, ended, change) = try roster.changed(id, asked, passwordHash: hash, by: principal, seats: seats, moment)
             return Turn(answer: user, change: change, ended: ended)
         }
     }
@@ -307,12 +337,12 @@ package actor Directory {
     }
 
     /// An address that keeps asking which e-mails are taken is one that guesses.
-    private func countAsGuess(_ refusal: Refusal, _ account: String, _ origin: LoginOrigin) {
+    func countAsGuess(_ refusal: Refusal, _ account: String, _ origin: LoginOrigin) {
         guard refusal.code == "email_taken" else { return }
         guards.failed(account, from: origin.address, at: environment.now(), random: environment.randomBits().0)
     }
 
-    private func refuseIfLocked(_ account: String, _ origin: LoginOrigin) async throws(Refusal) {
+    func refuseIfLocked(_ account: String, _ origin: LoginOrigin) async throws(Refusal) {
         let now = environment.now()
         guard let wait = guards.wait(account, from: origin.address, at: now) else { return }
         if guards.isWorthRecording(account, from: origin.address, at: now) {
@@ -324,7 +354,7 @@ package actor Directory {
         throw Self.locked(wait)
     }
 
-    private static func record(
+    static func record(
         _ user: User?,
         _ email: String,
         _ origin: LoginOrigin,
@@ -491,7 +521,7 @@ package actor Directory {
     private static func newTokenID(_ moment: Moment) -> String { (moment.id() as Identifier<TokenKind>).description }
 
     /// What people paste has blanks around it.
-    private static func trimmed(_ text: String) -> String {
+    static func trimmed(_ text: String) -> String {
         var rest = Substring(text)
         while rest.first?.isWhitespace == true { rest.removeFirst() }
         while rest.last?.isWhitespace == true { rest.removeLast() }
@@ -499,7 +529,7 @@ package actor Directory {
     }
 
     /// - Throws: a 422 for what cannot be an address. Whether it is one, only a message to it could tell.
-    private static func normalized(email: String, isLocal: Bool = false) throws(Refusal) -> String {
+    static func normalized(email: String, isLocal: Bool = false) throws(Refusal) -> String {
         let email = trimmed(email).lowercased()
         let parts = email.split(separator: "@", omittingEmptySubsequences: false)
         guard parts.count == 2, !parts[0].isEmpty, !parts[1].isEmpty, isLocal || parts[1].contains("."), !parts[1].hasPrefix("."),

@@ -4,7 +4,7 @@ package import Storage
 /// A business with an account here.
 package struct Tenant: Sendable, Equatable {
     package let id: TenantID
-    package let name: String
+    package internal(set) var name: String
     /// Its name in public addresses.
     package let slug: String
     package let timezone: String
@@ -12,6 +12,12 @@ package struct Tenant: Sendable, Equatable {
     package var phoneNumberID: String?
     package var wabaID: String?
     package let createdAt: Timestamp
+    /// Businesses from before there were plans have no limits.
+    package internal(set) var plan = PlanType.enterprise
+    /// `nil` while none is chosen: services need then what any template's do.
+    package internal(set) var template: TemplateType?
+    /// The number that people are shown, as the owner wrote it.
+    package internal(set) var whatsappNumber: String?
     package var version: Int64 = 0
 
     init(id: TenantID, name: String, slug: String, at time: Timestamp) {
@@ -31,6 +37,9 @@ package struct Tenant: Sendable, Equatable {
         phoneNumberID = row.optionalText()
         wabaID = row.optionalText()
         createdAt = row.timestamp()
+        plan = row.optionalText().flatMap { PlanType($0) } ?? .enterprise
+        template = row.optionalText().flatMap { TemplateType(rawValue: $0) }
+        whatsappNumber = row.optionalText()
         version = row.integer()
     }
 
@@ -39,7 +48,10 @@ package struct Tenant: Sendable, Equatable {
         return RowImage(
             IdentityTables.tenants,
             version: version,
-            values: [.id(id), .text(name), .text(slug), .text(timezone), .optional(phoneNumberID), .optional(wabaID), .timestamp(createdAt)]
+            values: [
+                .id(id), .text(name), .text(slug), .text(timezone), .optional(phoneNumberID), .optional(wabaID), .timestamp(createdAt),
+                .text(plan.rawValue), .optional(template?.rawValue), .optional(whatsappNumber),
+            ]
         )
     }
 }
@@ -59,6 +71,9 @@ package struct User: Sendable, Equatable {
     package internal(set) var lastLoginAt: Timestamp?
     /// The lists that they have named, as JSON; nothing here looks into it.
     package internal(set) var views: String?
+    /// Since when nobody has proved that they read `email`; `nil` once somebody has, or when whoever made the user answers for it.
+    package internal(set) var unverifiedSince: Timestamp?
+    package var isVerified: Bool { unverifiedSince == nil }
     package internal(set) var version: Int64 = 0
 
     init(tenant: TenantID, id: UserID, email: String, name: String, role: Role, passwordHash: String, at time: Timestamp) {
@@ -85,6 +100,7 @@ package struct User: Sendable, Equatable {
         updatedAt = row.timestamp()
         lastLoginAt = row.optionalTimestamp()
         views = row.optionalText()
+        unverifiedSince = row.optionalTimestamp()
         version = row.integer()
     }
 
@@ -95,7 +111,7 @@ package struct User: Sendable, Equatable {
             version: version,
             values: [
                 .id(tenant), .id(id), .text(email), .text(name), .text(role.rawValue), .text(passwordHash), .boolean(isActive), .timestamp(createdAt),
-                .timestamp(updatedAt), .optional(lastLoginAt), views.map { .json($0) } ?? .null,
+                .timestamp(updatedAt), .optional(lastLoginAt), views.map { .json($0) } ?? .null, .optional(unverifiedSince),
             ]
         )
     }

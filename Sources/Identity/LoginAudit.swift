@@ -37,6 +37,10 @@ package struct LoginRecord: Sendable, Equatable {
         case locked
         case refreshReused = "refresh_reused"
         case passwordChanged = "password_changed"
+        /// Somebody has forgotten it, or says so; whether there is such an account is in `user_id`.
+        case resetAsked = "reset_asked"
+        /// By the code that was sent to the address.
+        case passwordReset = "password_reset"
         case logout
     }
 

@@ -20,28 +20,55 @@ struct Roster: Sendable {
     // So that what one tenant does costs by its own size, not by everybody's.
     private var usersByTenant: [TenantID: Set<UserID>] = [:]
     private var sessionsByUser: [UserID: Set<LoginSessionID>] = [:]
+    /// Codes that were sent to addresses, one of each purpose.
+    var codes: [UserID: [EmailCode.Purpose: EmailCode]] = [:]
+    /// Of each tenant, what others ask of its users without waiting: derived from them.
+    private(set) var people: [TenantID: People] = [:]
+    /// Who has yet to prove that they read their e-mail.
+    private(set) var unverified: Set<UserID> = []
 
-    init(tenants: [Tenant], users: [User], sessions: [LoginSession]) {
+    struct People: Sendable, Equatable {
+        var active = 0
+        /// E-mails of the active owners, the oldest first.
+        var owners: [String] = []
+    }
+
+    init(tenants: [Tenant], users: [User], sessions: [LoginSession], codes: [EmailCode] = []) {
         for tenant in tenants { index(tenant) }
-        for user in users { index(user) }
+        for user in users { place(user) }
+        for tenant in tenants { recount(tenant.id) }
         for session in sessions { index(session) }
+        for code in codes { self.codes[code.user, default: [:]][code.purpose] = code }
     }
 
     func user(email: String) -> User? { usersByEmail[email].flatMap { users[$0] } }
     func user(_ tenant: TenantID, _ id: UserID) -> User? { users[id].flatMap { $0.tenant == tenant ? $0 : nil } }
     func users(of tenant: TenantID) -> [User] { usersByTenant[tenant, default: []].compactMap { users[$0] }.sorted { $0.id < $1.id } }
 
-    private mutating func index(_ tenant: Tenant) {
+    mutating func index(_ tenant: Tenant) {
         if let number = tenants[tenant.id]?.phoneNumberID { tenantsByNumber[number] = nil }
         tenants[tenant.id] = tenant
         tenantsBySlug[tenant.slug] = tenant.id
         if let number = tenant.phoneNumberID { tenantsByNumber[number] = tenant.id }
     }
 
-    private mutating func index(_ user: User) {
+    mutating func index(_ user: User) {
+        let before = users[user.id]
+        place(user)
+        if let before, before.email != user.email { usersByEmail[before.email] = nil }
+        if before?.email != user.email || before?.role != user.role || before?.isActive != user.isActive { recount(user.tenant) }
+    }
+
+    private mutating func place(_ user: User) {
         users[user.id] = user
         usersByEmail[user.email] = user.id
         usersByTenant[user.tenant, default: []].insert(user.id)
+        if user.isVerified { unverified.remove(user.id) } else { unverified.insert(user.id) }
+    }
+
+    private mutating func recount(_ tenant: TenantID) {
+        let active = users(of: tenant).filter(\.isActive)
+        people[tenant] = People(active: active.count, owners: active.filter { $0.role == .owner }.map(\.email))
     }
 
     private mutating func index(_ session: LoginSession) {
@@ -51,7 +78,20 @@ struct Roster: Sendable {
 
     // MARK: Tenants
 
-    mutating func added(name: String, slug: String?, _ owner: NewUser, _ moment: Moment) throws(Refusal) -> (Tenant, User, Change) {
+    /// What a new business is, beside its name.
+    struct Founding: Sendable {
+        var plan = PlanType.enterprise
+        var template: TemplateType?
+        var whatsappNumber: String?
+    }
+
+    mutating func added(
+        name: String,
+        slug: String?,
+        _ owner: NewUser,
+        founding: Founding = Founding(),
+        _ moment: Moment
+    ) throws(Refusal) -> (Tenant, User, Change) {
         try requireFree(email: owner.email)
         let chosen: String
         if let slug {
@@ -64,6 +104,9 @@ struct Roster: Sendable {
             chosen = freeSlug(for: name)
         }
         var tenant = Tenant(id: moment.id(), name: name, slug: chosen, at: moment.now)
+        tenant.plan = founding.plan
+        tenant.template = founding.template
+        tenant.whatsappNumber = founding.whatsappNumber
         var change = Change()
         change.rows.append(tenant.image())
         index(tenant)
@@ -114,10 +157,21 @@ struct Roster: Sendable {
         let name: String
         let role: Role
         let passwordHash: String
+        /// Whoever makes the user answers for the address; one who registers does not.
+        var isVerified = true
     }
 
-    mutating func added(_ user: NewUser, by principal: Principal, _ moment: Moment) throws(Refusal) -> (User, Change) {
+    /// Whether there is room for one more active user, by the plan and how many there are: `nil`, or why not.
+    typealias Seats = (PlanType, Int) -> Refusal?
+
+    private func requireSeat(_ tenant: TenantID, _ seats: Seats) throws(Refusal) {
+        if let refusal = tenants[tenant].flatMap({ seats($0.plan, people[tenant]?.active ?? 0) }) { throw refusal }
+    }
+
+    mutating func added(_ user: NewUser, by principal: Principal, seats: Seats = { _, _ in nil }, _ moment: Moment) throws(Refusal) -> (User, Change)
+    {
         try requireMayAdd(user.role, email: user.email, by: principal)
+        try requireSeat(principal.tenant, seats)
         var change = Change()
         return (add(user, to: principal.tenant, &change, moment), change)
     }
@@ -132,6 +186,7 @@ struct Roster: Sendable {
             passwordHash: new.passwordHash,
             at: moment.now
         )
+        if !new.isVerified { user.unverifiedSince = moment.now }
         change.rows.append(user.image())
         index(user)
         return user
@@ -159,6 +214,7 @@ struct Roster: Sendable {
         _ changes: UserChanges,
         passwordHash: String?,
         by principal: Principal,
+        seats: Seats = { _, _ in nil },
         _ moment: Moment
     ) throws(Refusal) -> (User, ended: [LoginSessionID], Change) {
         let before = try changeable(id, by: principal)
@@ -172,14 +228,16 @@ struct Roster: Sendable {
             try requireMayMake(role, principal)
             user.role = role
         }
-        if let isActive = changes.isActive { user.isActive = isActive }
+        if let isActive = changes.isActive {
+            if isActive, !before.isActive { try requireSeat(principal.tenant, seats) }
+            user.isActive = isActive
+        }
         if let passwordHash { user.passwordHash = passwordHash }
         if before.role == .owner, before.isActive, user.role != .owner || !user.isActive { try requireAnotherOwner(than: before) }
         guard user != before else { return (user, [], Change()) }
         user.updatedAt = moment.now
         var change = Change()
         change.rows.append(user.image())
-        usersByEmail[before.email] = nil
         index(user)
         var ended: [LoginSessionID] = []
         if user.role != before.role || user.isActive != before.isActive || user.passwordHash != before.passwordHash {
@@ -194,7 +252,10 @@ struct Roster: Sendable {
         users[id] = nil
         usersByEmail[user.email] = nil
         usersByTenant[user.tenant]?.remove(id)
+        unverified.remove(id)
+        recount(user.tenant)
         var change = Change()
+        change.rows += (codes.removeValue(forKey: id) ?? [:]).values.map(\.deletion)
         change.rows.append(RowImage(deleting: [.id(user.tenant), .id(id)], from: IdentityTables.users, version: user.version + 1))
         return (endSessions(of: id, &change), change)
     }
@@ -344,7 +405,7 @@ struct Roster: Sendable {
         return (ended, change)
     }
 
-    private mutating func endSessions(of user: UserID, _ change: inout Change) -> [LoginSessionID] {
+    mutating func endSessions(of user: UserID, _ change: inout Change) -> [LoginSessionID] {
         sessionsByUser[user, default: []].flatMap { end($0, &change) }
     }
 

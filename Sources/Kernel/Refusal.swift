@@ -4,13 +4,14 @@
 /// text of a message.
 package struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
     package enum Kind: Sendable, Equatable {
-        case malformed, unauthenticated, forbidden, notFound, conflict, tooLarge, invalid, tooMany, unavailable
+        case malformed, unauthenticated, paymentRequired, forbidden, notFound, conflict, tooLarge, invalid, tooMany, unavailable
 
         /// The HTTP status (RFC 9110 §15).
         package var status: Int {
             switch self {
             case .malformed: 400
             case .unauthenticated: 401
+            case .paymentRequired: 402
             case .forbidden: 403
             case .notFound: 404
             case .conflict: 409
@@ -44,6 +45,8 @@ package struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
     package var fields: [Field] = []
     /// Facts that go with the answer, such as who has the conversation.
     package var facts: [String: String] = [:]
+    /// The same, as numbers: a limit, and how much of it is used.
+    package var numbers: [String: Int] = [:]
     /// The same, several of a kind: times to choose from.
     package var lists: [String: [String]] = [:]
     /// Seconds after which trying again makes sense.
@@ -75,8 +78,7 @@ package struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
     package enum Thing: String, Sendable {
         case conversation, message, consultor, user, tenant, session, flow, cannedReply, protocolo, apiKey
         case service, category, staff, timeOff, appointment, hold, waitlistEntry, image
-        case customer, seller, action
-        case queue
+        case customer, seller, action, client, queue, template, subscription
 
         fileprivate var isMissing: String {
             switch self {
@@ -101,6 +103,9 @@ package struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
             case .customer: "Cliente não encontrado"
             case .seller: "Vendedor não encontrado"
             case .action: "Ação não encontrada"
+            case .client: "Cliente não encontrado"
+            case .template: "Modelo de mensagem não encontrado"
+            case .subscription: "Este endereço não vale"
             case .queue: "Fila não encontrada"
             }
         }
@@ -113,6 +118,13 @@ package struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
     package static let visitorOnly = Refusal(.forbidden, "visitor_forbidden", "Este token só dá acesso à sua própria conversa.")
     /// A viewer tried to do more than look.
     package static let viewerOnly = Refusal(.forbidden, "role_forbidden", "Seu perfil só permite consultar.")
+    /// Whoever asks has yet to prove that they read their e-mail.
+    package static let emailUnverified = Refusal(
+        .forbidden,
+        "email_unverified",
+        "Confirme o seu e-mail antes de alterar dados: informe o código que enviamos (POST /api/users/verify-email)."
+    )
+
     /// The change could not be made durable; nothing of it happened.
     package static let journalUnavailable = Refusal(
         .unavailable,

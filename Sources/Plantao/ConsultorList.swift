@@ -1,4 +1,5 @@
 import Foundation
+import Kernel
 import Wire
 
 /// A list of consultores from a file, as `POST /consultores/import` takes its lines.

@@ -9,7 +9,7 @@ struct Plantao: AsyncParsableCommand {
         version: Version.current,
         subcommands: [
             Serve.self, Migrate.self, Export.self, Import.self, Doctor.self, ConsultorCommand.self, RotateKeys.self, SetAside.self, Routes.self,
-            Demo.self,
+            Demo.self, PlanCommand.self,
         ]
     )
 }

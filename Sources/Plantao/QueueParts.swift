@@ -6,27 +6,6 @@ import Storage
 import Tenancy
 
 extension Server {
-    /// Who hands over what is in the queues, by channel.
-    func queueSenders(
-        _ desk: WhatsAppParts,
-        _ breakers: BreakerBoard,
-        _ environment: Kernel.Environment
-    ) -> [OutgoingMessage.Channel: any QueueSender] {
-        var senders: [OutgoingMessage.Channel: any QueueSender] = [
-            .whatsapp: SimulatedSender(.whatsapp, environment: environment, logger: logger),
-            .email: SimulatedSender(.email, environment: environment, logger: logger),
-        ]
-        if let client = desk.client {
-            senders[.whatsapp] = WhatsAppTextSender(
-                client: client,
-                credentials: desk.credentials,
-                breakers: breakers,
-                environment: environment
-            )
-        }
-        return senders
-    }
-
     /// - Parameter senders: who hands messages over, by channel.
     func queueDispatcher(
         _ tenants: Tenants,

@@ -13,6 +13,7 @@ import Kernel
 import Logging
 import NIOCore
 import NIOPosix
+import Plans
 import Realtime
 import RedisBus
 import Resilience
@@ -27,14 +28,17 @@ import Transports
 import UnixSignals
 import Wire
 
+import enum Notifications.NotificationTables
+import struct Notifications.Sender
+import struct Notifications.UnsubscribeLinks
 import enum Scheduling.SchedulingTables
 
 /// Everything the server consists of, put together. The only place that knows all of it.
 struct Server {
     static let schema = Schema(
         StorageTables.all + IdentityTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all
-            + BreakerTables.all + [WhatsAppNumber.table, PipedriveLink.table] + SchedulingTables.all + CustomerTables.all + SalesTables.all
-            + QueueTables.all
+            + BreakerTables.all + [WhatsAppNumber.table, PipedriveLink.table] + SchedulingTables.all + NotificationTables.all + CustomerTables.all
+            + SalesTables.all + QueueTables.all + UsageTables.all
     )
 
     let settings: Settings
@@ -73,8 +77,9 @@ struct Server {
             logger.warning("FERNET_KEYS is not set: what is sealed can be read by whoever has PLANTAO_DATA, where the key lies as well")
         }
         let hasher = PasswordHasher(rounds: settings.bcryptRounds)
+        let secret = try secretKey()
         let tokens = try await TokenIssuer(
-            secret: try secretKey(),
+            secret: secret,
             accessMinutes: settings.accessTokenMinutes,
             visitMinutes: settings.visitMinutes,
             environment: environment
@@ -87,7 +92,9 @@ struct Server {
             tokens: tokens,
             guards: LoginGuard(settings.loginGuard),
             refreshGrace: settings.refreshGrace,
-            seal: seal
+            seal: seal,
+            codeSecret: try secretKey(),
+            seats: settings.plans.seats(telemetry.metrics)
         )
         try await directory.load()
         let welcome = try await firstTenant(directory)
@@ -123,6 +130,8 @@ struct Server {
                 isConnected: { presence.isPresent(.init(tenant: $0, user: $1)) },
                 consulting: assistant?.turns,
                 tellsPipedrive: { $0 == toldToPipedrive },
+                plans: settings.plans,
+                account: { directory.account($0) },
                 queueBell: queueBell,
                 queueRules: settings.queues.rules
             ),
@@ -135,6 +144,7 @@ struct Server {
 
         let desk = try await whatsAppParts(store, gate, directory, http, operations, seal, environment)
         operations.signals = desk.signals
+        if settings.requiresVerifiedEmail { operations.mayChange = { directory.isVerified($0.user) } }
         operations.people = { tenant in
             let users = try? await directory.users(of: tenant)
             return (users ?? []).filter(\.isActive).map { Person(user: $0.id, name: $0.name) }
@@ -143,23 +153,24 @@ struct Server {
 
         let statuses = SimulatedStatuses(operations: operations, logger: logger)
         let simulator = WhatsAppSimulator(environment: environment) { statuses.put($0) }
-        var workers: [String: any JobWorker] = [
-            ConversationDesk.sendJobKind: OutboxWorker(
-                tenants: tenants,
-                store: store,
-                sender: desk.bridge(simulator, logger: logger),
-                guarding: SendGuard(
-                    board: breakers,
-                    dependency: .whatsapp,
-                    verdict: WhatsAppBridge.verdict,
-                    isOfNumber: WhatsAppBridge.isOfNumber,
-                    rateLimit: WhatsAppBridge.rateLimit
-                ),
-                stops: desk.stops,
-                accountStopped: { [operations] in await Self.tell($2, $0, $1, operations) },
-                environment: environment,
-                logger: logger
+        let outbox = OutboxWorker(
+            tenants: tenants,
+            store: store,
+            sender: desk.bridge(simulator, logger: logger),
+            guarding: SendGuard(
+                board: breakers,
+                dependency: .whatsapp,
+                verdict: WhatsAppBridge.verdict,
+                isOfNumber: WhatsAppBridge.isOfNumber,
+                rateLimit: WhatsAppBridge.rateLimit
             ),
+            stops: desk.stops,
+            accountStopped: { [operations] in await Self.tell($2, $0, $1, operations) },
+            environment: environment,
+            logger: logger
+        )
+        var workers: [String: any JobWorker] = [
+            ConversationDesk.sendJobKind: outbox,
             ConversationDesk.mediaJobKind: MediaWorker(
                 tenants: tenants,
                 store: store,
@@ -195,7 +206,7 @@ struct Server {
         let dispatcher = queueDispatcher(
             tenants,
             store,
-            senders: queueSenders(desk, breakers, environment),
+            senders: try messageSenders(outbox.path, operations, directory, breakers, secret, group, environment),
             relay: relay,
             environment: environment,
             bell: queueBell,
@@ -223,6 +234,7 @@ struct Server {
         if let assistant { apiSettings.assistantMetrics = { assistant.counters.prometheus } }
         apiSettings.whatsapp = desk.office(runner, maxBytes: settings.maxMediaBytes)
         apiSettings.apiKeys = apiKeys
+        apiSettings.unsubscribing = UnsubscribeLinks(secret: secret)
         apiSettings.pipedrive = pipedrive?.door(tenants, gate, environment)
         if let tenant = await directory.tenants.first {
             apiSettings.kommo.names = settings.kommoNames
@@ -241,6 +253,7 @@ struct Server {
         socketSettings.pingInterval = settings.pingInterval
         socketSettings.pongTimeout = settings.pongTimeout
         socketSettings.allowedOrigins = settings.allowedOrigins
+        socketSettings.streamsBody = API.streamsBody
         socketSettings.maxBodyBytes = API.bodyLimit(maxMediaBytes: settings.maxMediaBytes)
         socketSettings.isEchoOpen = settings.isEchoOpen
         socketSettings.deflate.isEnabled = settings.compressesSockets
@@ -288,8 +301,9 @@ struct Server {
             environment: environment,
             logger: logger
         )
+        let letters = LetterService(api: api, logger: logger)
         var members: [any Service] = [
-            housekeeping, JobService(runner: runner), QueueService(dispatcher: dispatcher), SignalService(signals: desk.signals),
+            housekeeping, letters, JobService(runner: runner), QueueService(dispatcher: dispatcher), SignalService(signals: desk.signals),
         ]
         if let relay { members.append(relay) }
         if let kommo = settings.kommoDatabase, let tenant = await directory.tenants.first {
@@ -385,7 +399,13 @@ struct Server {
         api.browsers.strictTransportSeconds = settings.strictTransportSeconds
         api.chatSessions = settings.chatSessions
         api.publicHolds = settings.publicHolds
+        api.plans = settings.plans
+        api.defaultPlan = settings.defaultPlan
+        api.ownersChangePlans = settings.ownersChangePlans
+        api.requiresVerifiedEmail = settings.requiresVerifiedEmail
         api.isSimulated = settings.whatsapp == nil
+        api.email = settings.mail == nil ? "simulator" : "smtp"
+        api.publicURL = settings.publicURL
         api.whatsappVerifyToken = settings.whatsappVerifyToken
         api.whatsappSignature = settings.whatsappAppSecret.map(WhatsAppSignature.init(appSecret:))
         return api
@@ -438,7 +458,8 @@ struct Server {
                     ownerEmail: settings.adminEmail,
                     ownerName: "Administrador",
                     password: password,
-                    byOperator: true
+                    byOperator: true,
+                    plan: settings.firstPlan
                 )
             } catch let error as Refusal {
                 throw StartupError("ADMIN_EMAIL, ADMIN_PASSWORD: the first user cannot be made: \(error.message)")
@@ -482,6 +503,9 @@ struct Server {
             )
         )
         for var row in queued { alarms.set(row.id(), at: row.timestamp()) }
+        // Rules that have changed count for what is booked already.
+        let unapplied = try await store.rows(Query("SELECT tenant_id FROM notification_settings WHERE NOT is_applied", kinds: [.uuid]))
+        for var row in unapplied { alarms.set(row.id(), at: Timestamp(seconds: 0)) }
         // Scores fall with time alone, and months end.
         let portfolios = try await store.rows(
             Query("SELECT id FROM tenants WHERE EXISTS (SELECT 1 FROM customers WHERE customers.tenant_id = tenants.id)", kinds: [.uuid])
@@ -524,7 +548,8 @@ struct Server {
               login     \(welcome.email)  senha \(password)
               dados     \(settings.dataDirectory)
               WhatsApp  \(mode)
-              filas     \(settings.redis == nil ? "no processo (defina REDIS_URL para Redis Streams)" : "Redis Streams"); e-mail: simulador embutido
+              filas     \(settings.redis == nil ? "no processo (defina REDIS_URL para Redis Streams)" : "Redis Streams")
+              e-mail    \(settings.mail.map { "\($0.client.host):\($0.client.port), de \($0.from)" } ?? "simulador: só no log (defina SMTP_SERVER)")
               Pipedrive \(settings.pipedrive == nil ? "desligado (defina PIPEDRIVE_API_TOKEN)" : "API v2")
               bot       \(settings.gemini.map { "fluxo da empresa e \($0.client.model)" } ?? "só o fluxo da empresa (defina GEMINI_API_KEY)")
 

@@ -6,12 +6,14 @@ import Identity
 import Integrations
 import Jobs
 import Kernel
+import Plans
 import Realtime
 import RedisBus
 import Resilience
 import Storage
 import StoragePostgres
 import Tenancy
+import Wire
 
 /// The server's configuration, read from environment variables once, here. Every key stands in docs/configuration.md; a bad value stops the start with its
 /// name, what was given and what is allowed.
@@ -34,6 +36,12 @@ struct Settings {
     var adminEmail: String
     var adminPassword: String?
     var tenantName: String
+    var plans: PlanCatalogue
+    /// Of those who register, and of the first business.
+    var defaultPlan: PlanType
+    var firstPlan: PlanType
+    var ownersChangePlans: Bool
+    var requiresVerifiedEmail: Bool
     var apiKey: String?
     /// Users of HTTP Basic, as the contracts have them.
     var basicUsers: [(name: String, password: String)]
@@ -87,6 +95,15 @@ struct Settings {
     }
     var queues: Queues
     var maxMediaBytes: Int
+    /// Where this server is reached from outside, without a slash at the end.
+    var publicURL: String
+    /// Unset: mails are said in the log, and go nowhere.
+    var mail: Mail?
+
+    struct Mail {
+        var client: SMTPClient.Configuration
+        var from: String
+    }
     /// Unset: nothing is told to any CRM.
     var pipedrive: Pipedrive?
 
@@ -141,6 +158,9 @@ struct Settings {
         adminEmail = reader.text("ADMIN_EMAIL") ?? "admin@plantao.local"
         adminPassword = reader.text("ADMIN_PASSWORD")
         tenantName = reader.text("TENANT_NAME") ?? "Minha Empresa"
+        (plans, defaultPlan, firstPlan) = try Self.plans(reader)
+        ownersChangePlans = try reader.choice("PLAN_CHANGES", default: "owner", among: ["owner", "operator"]) == "owner"
+        requiresVerifiedEmail = try reader.choice("EMAIL_VERIFICATION", default: "optional", among: ["optional", "required"]) == "required"
         apiKey = reader.text("AUTHENTICATION_API_KEY")
         basicUsers = try (reader.text("BASIC_AUTH_USERS") ?? "").split(separator: ",").map { pair in
             let parts = pair.split(separator: ":", maxSplits: 1)
@@ -188,6 +208,12 @@ struct Settings {
         burst.atMost = .milliseconds(try reader.integer("BOT_BURST_MAX_MILLISECONDS", default: 10_000, in: 0...600_000))
         gemini = try Self.gemini(reader)
         pipedrive = try Self.pipedrive(reader)
+        publicURL = reader.text("PUBLIC_URL") ?? "http://\(host):\(port)"
+        guard publicURL.hasPrefix("https://") || publicURL.hasPrefix("http://"), !publicURL.contains(where: \.isWhitespace) else {
+            throw StartupError("PUBLIC_URL: '\(publicURL)' is not such a URL as https://agenda.example.com.")
+        }
+        while publicURL.hasSuffix("/") { publicURL.removeLast() }
+        mail = try Self.mail(reader)
         queues = try Self.queues(reader)
         maxMediaBytes = try reader.integer("PLANTAO_MEDIA_MAX_MB", default: 100, in: 1...1000) << 20
 
@@ -222,6 +248,30 @@ struct Settings {
         contractVariables = Dictionary(
             uniqueKeysWithValues: ["UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TOKEN", "BASIC_AUTH_USERS"].map { ($0, reader.text($0) != nil) }
         )
+    }
+
+    /// `PLANTAO_PLANS` is JSON, or the path of a file with it.
+    private static func plans(_ reader: EnvironmentReader) throws -> (PlanCatalogue, standard: PlanType, first: PlanType) {
+        func plan(_ name: String, _ usual: PlanType) throws -> PlanType {
+            let text = try reader.choice(name, default: usual.rawValue, among: PlanType.allCases.map(\.rawValue))
+            return PlanType(text) ?? usual
+        }
+        let (standard, first) = (try plan("DEFAULT_PLAN", .free), try plan("FIRST_PLAN", .enterprise))
+        guard let given = reader.text("PLANTAO_PLANS") else { return (.standard, standard, first) }
+        var text = given
+        if !given.hasPrefix("{") {
+            guard let read = try? String(contentsOfFile: given, encoding: .utf8) else {
+                throw StartupError("PLANTAO_PLANS: '\(given)' is neither a JSON object nor a file that can be read.")
+            }
+            text = read
+        }
+        do {
+            return (try PlanCatalogue.standard.changed(by: JSON.parse(text)), standard, first)
+        } catch let error as PlanCatalogue.Invalid {
+            throw StartupError("PLANTAO_PLANS: \(error.description).")
+        } catch {
+            throw StartupError("PLANTAO_PLANS: not JSON (\(error)); write {\"free\": {\"appointments\": 50, \"clients\": null}}.")
+        }
     }
 
     private static func queues(_ reader: EnvironmentReader) throws -> Queues {
@@ -367,7 +417,9 @@ struct Settings {
         }
         var pipedrive = try read("PIPEDRIVE", .pipedrive)
         pipedrive.probeLease = max(pipedrive.probeLease, CircuitBreaker.Settings.pipedrive.probeLease)
-        return [.whatsapp: try read("WHATSAPP", .whatsapp), .gemini: try read("GEMINI", .gemini), .pipedrive: pipedrive]
+        var smtp = try read("SMTP", .smtp)
+        smtp.probeLease = max(smtp.probeLease, CircuitBreaker.Settings.smtp.probeLease)
+        return [.whatsapp: try read("WHATSAPP", .whatsapp), .gemini: try read("GEMINI", .gemini), .pipedrive: pipedrive, .smtp: smtp]
     }
 
     /// OpenTelemetry's own variables (https://opentelemetry.io/docs/specs/otel/protocol/exporter/).
@@ -420,6 +472,45 @@ struct Settings {
             timeout: .milliseconds(try reader.integer("GEMINI_TIMEOUT_MILLISECONDS", default: 30_000, in: 100...600_000)),
             prices: prices
         )
+    }
+
+    /// The contract's own variables, and how the line is secured.
+    private static func mail(_ reader: EnvironmentReader) throws -> Mail? {
+        guard let host = reader.text("SMTP_SERVER") else {
+            guard reader.text("SMTP_PASSWORD") == nil else {
+                throw StartupError("SMTP_SERVER: not set, but SMTP_PASSWORD is. Set both, or neither for the simulator.")
+            }
+            return nil
+        }
+        let security = SMTPDialogue.Security(
+            rawValue: try reader.choice("SMTP_TLS", default: "starttls", among: SMTPDialogue.Security.allCases.map(\.rawValue))
+        )
+        let usual = [SMTPDialogue.Security.starttls: 587, .tls: 465, .none: 25][security ?? .starttls]
+        var client = SMTPClient.Configuration(
+            host: host,
+            port: try reader.integer("SMTP_PORT", default: usual ?? 587, in: 1...65535),
+            security: security ?? .starttls
+        )
+        switch (reader.text("SMTP_USERNAME"), reader.text("SMTP_PASSWORD")) {
+        case (nil, nil): break
+        case (let user?, let password?):
+            guard security != SMTPDialogue.Security.none else {
+                throw StartupError("SMTP_TLS: 'none' would send SMTP_PASSWORD in the clear. Use starttls or tls, or unset the user and password.")
+            }
+            client.credentials = .init(user: user, password: password)
+        case (_?, nil): throw StartupError("SMTP_PASSWORD: not set, but SMTP_USERNAME is. Set both, or neither.")
+        case (nil, _?): throw StartupError("SMTP_USERNAME: not set, but SMTP_PASSWORD is. Set both, or neither.")
+        }
+        client.caFile = reader.text("SMTP_CA_FILE")
+        if let file = client.caFile, !SMTPClient.hasCertificates(file) {
+            throw StartupError("SMTP_CA_FILE: '\(file)' is not a file of certificates in PEM.")
+        }
+        client.patience = .seconds(try reader.integer("SMTP_TIMEOUT_SECONDS", default: 30, in: 1...600))
+        guard let from = reader.text("FROM_EMAIL") ?? client.credentials?.user, SMTPDialogue.Envelope.isAddress(from) else {
+            throw StartupError("FROM_EMAIL: needed where SMTP_SERVER is set; an address such as agenda@example.com.")
+        }
+        client.name = from.split(separator: "@").last.map(String.init) ?? client.name
+        return Mail(client: client, from: from)
     }
 
     private static func pipedrive(_ reader: EnvironmentReader) throws -> Pipedrive? {

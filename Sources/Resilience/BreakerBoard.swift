@@ -8,10 +8,10 @@ import Synchronization
 
 /// What the server or a business depends on.
 package enum Dependency: String, Sendable, CaseIterable {
-    case whatsapp, database, gemini, redis, pipedrive
+    case whatsapp, database, gemini, redis, pipedrive, smtp
 
     /// One for everybody.
-    package var isShared: Bool { self == .database || self == .redis }
+    package var isShared: Bool { self == .database || self == .redis || self == .smtp }
 }
 
 /// What a person tells a breaker.
@@ -27,14 +27,18 @@ package protocol BreakerControl: Sendable {
     func carryOut(_ order: BreakerOrder)
 }
 
-/// The breaker of one business's dependency. Its lock is its own.
+/// A breaker of its own, such as that of one business's dependency. Its lock is its own.
 package final class TenantBreaker: BreakerControl {
     private let state: Mutex<CircuitBreaker>
     private let environment: Environment
     /// Called outside the lock, after what people see of it has changed.
     private let changed: @Sendable (_ before: CircuitBreaker.State, _ now: CircuitBreaker) -> Void
 
-    init(_ settings: CircuitBreaker.Settings, environment: Environment, changed: @escaping @Sendable (CircuitBreaker.State, CircuitBreaker) -> Void) {
+    package init(
+        _ settings: CircuitBreaker.Settings,
+        environment: Environment,
+        changed: @escaping @Sendable (CircuitBreaker.State, CircuitBreaker) -> Void
+    ) {
         state = Mutex(CircuitBreaker(settings))
         self.environment = environment
         self.changed = changed
@@ -158,6 +162,7 @@ package final class BreakerBoard: Sendable {
         case .gemini: return .gemini
         case .redis: return .redis
         case .pipedrive: return .pipedrive
+        case .smtp: return .smtp
         }
     }
 

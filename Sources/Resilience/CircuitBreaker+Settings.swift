@@ -67,6 +67,8 @@ extension CircuitBreaker {
         package static let database = Settings(failureThreshold: 5, openFor: .seconds(60))
         package static let gemini = Settings(failureThreshold: 3, openFor: .seconds(45))
         package static let redis = Settings(failureThreshold: 3, openFor: .seconds(30))
+        // A mail is a dozen steps, each of which a server may take its time for.
+        package static let smtp = Settings(failureThreshold: 3, openFor: .seconds(60), probeLease: .seconds(300))
         // A hand-off is several calls, each with a time-out of its own.
         package static let pipedrive = Settings(failureThreshold: 3, openFor: .seconds(30), probeLease: .seconds(300))
     }

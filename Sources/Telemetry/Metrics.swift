@@ -40,6 +40,12 @@ package final class Metrics: Sendable {
         "Attempts to send messages of the queues, by what became of them",
         labels: ["queue", "outcome"]
     )
+    // Plans
+    package let planRefusals = CounterFamily(
+        "plantao_plan_refusals_total",
+        "What was refused because the business's plan gives no more of it",
+        labels: ["resource"]
+    )
     // The system
     package let requests = HistogramFamily("http_requests", "", labels: ["method", "path", "status"], maxCombinations: 2000)
     package let requestDuration = HistogramFamily(
@@ -88,6 +94,7 @@ package final class Metrics: Sendable {
         whatsappCalls.write(to: &page)
         whatsappRateLimits.write(to: &page)
         queueAttempts.write(to: &page)
+        planRefusals.write(to: &page)
         requests.writeCount(as: "http_requests_total", "HTTP requests", to: &page)
         requestDuration.write(to: &page)
         database.write(to: &page)

@@ -20,6 +20,8 @@ extension TenantCell {
         case health
         /// Who sells how much.
         case sales
+        /// How much of the plan is used.
+        case usage
         /// The queues of messages: how many there are of each, and what has failed.
         case jobs
         /// What waits for one person. Their own.
@@ -34,7 +36,7 @@ extension TenantCell {
         /// Those whose name is the same for everybody.
         private static let fixed = [
             conversations, queue, queueCounts, consultores, notices, breakers, desk, supervision, calendar,
-            health, sales, jobs,
+            health, sales, usage, jobs,
         ]
         private static let conversationPrefix = "conversation:"
         private static let userPrefix = "user:"
@@ -77,6 +79,7 @@ extension TenantCell {
             case .supervision: "supervision"
             case .health: "health"
             case .sales: "sales"
+            case .usage: "usage"
             case .jobs: "jobs"
             case .user(let id): Self.userPrefix + id.description
             case .calendar: "calendar"
@@ -89,7 +92,7 @@ extension TenantCell {
         package var delivery: DeliveryClass {
             switch self {
             case .conversations, .conversation, .queue, .consultores, .notices, .desk, .supervision, .user, .calendar, .calendarDay, .booking,
-                .health, .sales, .jobs:
+                .health, .sales, .usage, .jobs:
                 .ordered
             case .queueCounts, .breakers: .latest
             }

@@ -1,5 +1,6 @@
 package import Consultores
 package import Conversations
+package import Jobs
 package import Kernel
 package import Realtime
 import Scheduling
@@ -21,6 +22,8 @@ package struct Operations: Sendable {
     let visitorPace = VisitorPace()
     /// What customers see of us beside messages; `nil` where nobody is to see anything.
     package var signals: CustomerSignals?
+    /// Whether somebody has proved all that is asked for before they change anything. REST asks at its own door, where some addresses are open all the same.
+    package var mayChange: @Sendable (Principal) -> Bool = { _ in true }
     /// Who sends what is in the queues; `nil` where nothing is sent.
     package var queues: QueueDispatcher?
     /// The users of a business, as a note may name them.
@@ -124,7 +127,11 @@ package struct Operations: Sendable {
         try await tenants.use(tenant) { cell throws(Refusal) in
             let seen = try await store.marks(messages.map { $0.mark(tenant: tenant) })
             let missing = await cell.missing(messages.map(\.from))
-            if !missing.isEmpty { await cell.adopt(try await ConversationDesk.contacts(missing, tenant: tenant, from: store)) }
+            if !missing.isEmpty {
+                await cell.adopt(try await ConversationDesk.contacts(missing, tenant: tenant, from: store))
+                try await bringIn(clientsOf: missing, cell)
+            }
+            try await bringIn(clientsOfSplit: await cell.split(messages.map(\.from)), cell)
             for message in messages { if let other = message.otherMessage { try await bringIn(externalID: other, cell) } }
             var pending: [Pending<ConversationDesk.Reception>] = []
             for message in messages {
@@ -244,7 +251,8 @@ package struct Operations: Sendable {
     /// The RPC methods that there are.
     package static let methods: Set<String> = Set(AgentCommand.verbs.map { "conversation.\($0)" }).union([
         "conversation.resend", "conversation.typing", "consultor.connection", "consultor.wrapped-up", "notice.post", "echo",
-    ]).union(QueueCommand.verbs.map { "queue.\($0)" })
+    ]).union(calendarMethods).union(ClientCalls.methods).union(QueueCommand.verbs.map { "queue.\($0)" })
+        .union(notificationVerbs.map { "notification.\($0)" })
 
     /// A remote procedure call: the twin of a REST call, with `conversation_id` among its fields. `nil` when there is no such method.
     package func call(_ method: String, _ data: JSON, by principal: Principal) async throws(Refusal) -> [UInt8]? {
@@ -252,6 +260,8 @@ package struct Operations: Sendable {
         if method == "echo" { return data.bytes }
         guard !principal.isGuest else { throw .visitorOnly }
         if let visit = Visit(principal) { return try await call(method, data, by: principal, visit) }
+        guard mayChange(principal) else { throw .emailUnverified }
+        if ClientCalls.methods.contains(method) { return try await callClients(method, data, by: principal) }
         if method == "notice.post" {
             let (text, key) = try Notice.fields(data)
             return try await postNotice(text, clientMessageID: key, by: principal).json
@@ -269,6 +279,10 @@ package struct Operations: Sendable {
             guard principal.role.canAttend else { throw .viewerOnly }
             guard let id = try await consultorID(of: principal.user, principal.tenant) else { throw .notFound(.consultor) }
             return try await wrappedUp(id, principal.tenant)
+        }
+        if Self.calendarMethods.contains(method) { return try await callCalendar(method, data, by: principal) }
+        if method.hasPrefix("notification.") {
+            return try await callNotifications(String(method.dropFirst("notification.".count)), data, by: principal)
         }
         if method.hasPrefix("queue.") {
             guard let command = try QueueCommand.read(verb: String(method.dropFirst("queue.".count)), data) else { return nil }

@@ -3,7 +3,6 @@ package import Jobs
 package import Kernel
 package import Logging
 package import Storage
-import Telemetry
 
 /// Sends a message to where its customer is: WhatsApp, or the simulator that stands in for it.
 package protocol MessageSender: Sendable {
@@ -24,12 +23,7 @@ extension MessageSender {
 package struct OutboxWorker: JobWorker {
     private let tenants: Tenants
     private let store: any Store
-    private let sender: any MessageSender
-    private let guarding: SendGuard?
-    private let stops: AccountStops
-    /// An account was stopped: people are to be told.
-    private let accountStopped: @Sendable (TenantID, _ number: String?, Message.Failure) async -> Void
-    private let pace = NumberPace()
+    package let path: OutboundPath
     private let environment: Environment
     private let logger: Logger
 
@@ -43,12 +37,17 @@ package struct OutboxWorker: JobWorker {
         environment: Environment,
         logger: Logger
     ) {
-        self.stops = stops
-        self.accountStopped = accountStopped
+        path = OutboundPath(
+            tenants: tenants,
+            sender: sender,
+            guarding: guarding,
+            stops: stops,
+            accountStopped: accountStopped,
+            environment: environment,
+            logger: logger
+        )
         self.tenants = tenants
         self.store = store
-        self.sender = sender
-        self.guarding = guarding
         self.environment = environment
         self.logger = logger
     }
@@ -58,16 +57,12 @@ package struct OutboxWorker: JobWorker {
         do throws(Refusal) { number = try await ownNumber(job) } catch { return .again(later(job, seconds: Int64(error.retryAfterSeconds ?? 1))) }
         // Before anything is written of an attempt: while the breaker is open a message waits as it is, and is not a bit older for it.
         var permit: SendGuard.Permit?
-        if let guarding {
-            switch guarding.ask(job.tenant, number) {
-            case .allowed(let allowed): permit = allowed
-            case .refused(let retryAfter): return .held(until: environment.now() + retryAfter)
-            }
+        switch path.admit(job.tenant, number) {
+        case .go(let allowed): permit = allowed
+        case .wait(let until): return .held(until: until)
         }
         // Whichever way this ends, the permit is given back: a probe that is forgotten would hold everybody up until its lease ends.
         defer { permit?.abandon() }
-        if let until = stops.holds(job.tenant, number, at: environment.now()) { return .held(until: until) }
-        if let until = pace.ask(job.tenant, number, at: environment.now()) { return .held(until: until) }
         do throws(Refusal) {
             let attempt = try await tenants.use(job.tenant) { cell throws(Refusal) in
                 try await bringIn(job, cell)
@@ -75,12 +70,9 @@ package struct OutboxWorker: JobWorker {
             }
             switch attempt {
             case .send(let order, let begun):
-                let start = ContinuousClock.now
-                let result = await tenants.telemetry.span("outbox.send", .client, begins: true) { await sender.send(order, tenant: job.tenant) }
-                count(result, took: .now - start)
-                permit?.report(result)
+                let sent = permit
                 permit = nil
-                await learn(from: result, job.tenant, number)
+                let result = await path.send(order, job.tenant, number, sent)
                 await meetOthers(result, job.tenant)
                 return await settle(begun, result)
             case .ended: return .ended
@@ -92,45 +84,15 @@ package struct OutboxWorker: JobWorker {
         }
     }
 
-    private func count(_ result: SendResult, took: Duration) {
-        let metrics = tenants.telemetry.metrics
-        let outcome: (call: String, message: String?) =
-            switch result {
-            case .sent: ("sent", "sent")
-            case .refused: ("refused", "failed")
-            case .again, .held: ("retry", nil)
-            case .stopped: ("refused", nil)
-            case .unknown: ("unknown", "unknown")
-            }
-        metrics.whatsappCalls.observe(took, LabelValues("messages", outcome.call))
-        if let message = outcome.message { metrics.messagesSent.add(1, LabelValues("whatsapp", message)) }
-        if let scope = guarding?.rateLimit(result) { metrics.whatsappRateLimits.add(1, LabelValues(scope)) }
-    }
-
     /// The number that a job's message goes out from, where the business has several.
     private func ownNumber(_ job: Job) async throws(Refusal) -> String? {
-        guard await sender.hasSeveralNumbers(job.tenant) else { return nil }
+        guard await path.sender.hasSeveralNumbers(job.tenant) else { return nil }
         let wanted = try await tenants.use(job.tenant) { cell throws(Refusal) in
             try await bringIn(job, cell)
             return await cell.phoneNumberID(of: job)
         }
-        return await sender.number(wanted, of: job.tenant)
+        return await path.sender.number(wanted, of: job.tenant)
     }
-
-    /// What one message's fate says about its number, and about the whole account.
-    private func learn(from result: SendResult, _ tenant: TenantID, _ number: String?) async {
-        switch result {
-        case .stopped(_, let failure):
-            let (isNews, number) = stops.refused(tenant, number, failure, at: environment.now())
-            if isNews { await accountStopped(tenant, number, failure) }
-        case .sent, .refused: if stops.passed(tenant, number) { logger.notice("an account sends again", metadata: ["tenant": "\(tenant)"]) }
-        case .held(let after, let failure) where failure.code == Self.numberIsTooFast:
-            pace.tooFast(tenant, number, waiting: after ?? .seconds(1), at: environment.now())
-        case .again, .held, .unknown: break
-        }
-    }
-
-    private static let numberIsTooFast = "130429"
 
     /// The number that an answer names may be another contact's, who is not in memory.
     private func meetOthers(_ result: SendResult, _ tenant: TenantID) async {

@@ -53,7 +53,7 @@ package struct SendGuard: Sendable {
         }
     }
 
-    struct Permit {
+    package struct Permit: Sendable {
         fileprivate let whole: TenantBreaker
         fileprivate let generation: Int
         fileprivate var number: (breaker: TenantBreaker, generation: Int)?

@@ -20,4 +20,8 @@ extension TenantCell {
     package func message(_ id: MessageID) -> Pending<Message?> { onDesk { ($0.message(id), Change()) } }
 
     package func lastInbound(_ id: ConversationID) -> (externalID: String, phoneNumberID: String?)? { desk.assumeIsolated { $0.lastInbound(id) } }
+
+    package func window(to waIDs: [String], at now: Timestamp) -> (isOpen: Bool, phoneNumberID: String?)? {
+        desk.assumeIsolated { $0.window(to: waIDs, at: now) }
+    }
 }

@@ -3,6 +3,8 @@ package import Conversations
 import CustomerHealth
 package import Jobs
 package import Kernel
+import Notifications
+package import Plans
 package import Resilience
 import Sales
 package import Scheduling
@@ -21,14 +23,18 @@ package actor TenantCell {
     private let queue: ConsultorQueue
     let desk: ConversationDesk
     let calendar: Calendar
+    let clientNotices: ClientNotices
     let queues: MessageQueues
     private var board: NoticeBoard
     let gate: Gate
     let environment: Environment
+    /// How much of its plan the business has used.
+    var meter: UsageMeter
     private let alarms: AlarmClock
     private let queueBell: QueueBell
     private let breakers: BreakerBoard?
     private let tracer: Tracer?
+    let metrics: Metrics
     private var toldBreakers: [UInt8]?
     private let isConnected: @Sendable (TenantID, UserID) -> Bool
     private let consulting: (any Consulting)?
@@ -56,6 +62,8 @@ package actor TenantCell {
         package let consulting: (any Consulting)?
         /// Whether a business's hand-offs are told to Pipedrive.
         package let tellsPipedrive: @Sendable (TenantID) -> Bool
+        package let plans: PlanCatalogue
+        package let account: @Sendable (TenantID) -> AccountStanding
         /// Tells the workers of the queues that there is something for them.
         package let queueBell: QueueBell
         package let queueRules: QueueRules
@@ -71,12 +79,16 @@ package actor TenantCell {
             isConnected: @escaping @Sendable (TenantID, UserID) -> Bool = { _, _ in false },
             consulting: (any Consulting)? = nil,
             tellsPipedrive: @escaping @Sendable (TenantID) -> Bool = { _ in false },
+            plans: PlanCatalogue = .standard,
+            account: @escaping @Sendable (TenantID) -> AccountStanding = { _ in .unlimited },
             queueBell: QueueBell = QueueBell(),
             queueRules: QueueRules = QueueRules()
         ) {
             self.queueBell = queueBell
             self.queueRules = queueRules
             self.tellsPipedrive = tellsPipedrive
+            self.plans = plans
+            self.account = account
             self.gate = gate
             self.store = store
             self.environment = environment
@@ -96,9 +108,11 @@ package actor TenantCell {
         let consultores = try await ConsultorQueue.load(tenant: tenant, openProtocols: conversations.openProtocols, from: surroundings.store)
         let board = try await NoticeBoard.load(tenant, from: surroundings.store)
         let book = try await CalendarBook.load(tenant, now: surroundings.environment.now(), from: surroundings.store)
+        let now = surroundings.environment.now()
+        let told = try await ClientNotices.load(tenant, now: now, from: surroundings.store, settings: NotificationSettings.stored)
         let messages = try await QueueBook.load(
             tenant,
-            now: surroundings.environment.now(),
+            now: now,
             rules: surroundings.queueRules,
             from: surroundings.store
         )
@@ -123,7 +137,17 @@ package actor TenantCell {
             settings: surroundings.settings,
             loaded: conversations
         )
+        let meter = UsageMeter(
+            tenant: tenant,
+            rows: try await UsageMeter.rows(of: tenant, from: surroundings.store),
+            clients: try await StoredClients.listed(tenant, from: surroundings.store),
+            zone: book.rules.zone,
+            now: surroundings.environment.now(),
+            catalogue: surroundings.plans,
+            account: surroundings.account
+        )
         let calendar = Calendar(executor: turn, tenant: tenant, loaded: book)
+        let clientNotices = ClientNotices(executor: turn, tenant: tenant, loaded: told, book.appointments.values, now: now)
         let queues = MessageQueues(executor: turn, tenant: tenant, loaded: messages)
         let hasCustomers = try await Self.hasCustomers(tenant, surroundings.store)
         let cell = TenantCell(
@@ -132,8 +156,10 @@ package actor TenantCell {
             queue: queue,
             desk: desk,
             calendar: calendar,
+            clientNotices: clientNotices,
             queues: queues,
             board: board,
+            meter: meter,
             hasCustomers: hasCustomers,
             surroundings
         )
@@ -149,11 +175,14 @@ package actor TenantCell {
         queue: ConsultorQueue,
         desk: ConversationDesk,
         calendar: Calendar,
+        clientNotices: ClientNotices,
         queues: MessageQueues,
         board: NoticeBoard,
+        meter: UsageMeter,
         hasCustomers: Bool,
         _ surroundings: Surroundings
     ) {
+        self.meter = meter
         self.hasCustomers = hasCustomers
         store = surroundings.store
         self.tenant = tenant
@@ -161,6 +190,7 @@ package actor TenantCell {
         self.queue = queue
         self.desk = desk
         self.calendar = calendar
+        self.clientNotices = clientNotices
         self.queues = queues
         self.board = board
         activation = Activation(tenant: tenant)
@@ -170,6 +200,7 @@ package actor TenantCell {
         queueBell = surroundings.queueBell
         breakers = surroundings.breakers
         tracer = surroundings.telemetry.tracer
+        metrics = surroundings.telemetry.metrics
         isConnected = surroundings.isConnected
         consulting = surroundings.consulting
     }
@@ -184,11 +215,13 @@ package actor TenantCell {
         }
         if let deadline { alarms.set(tenant, at: deadline) }
         if let deadline = calendar.assumeIsolated({ $0.nextDeadline }) { alarms.set(tenant, at: deadline) }
+        if clientNotices.assumeIsolated({ $0.isReplanning }) { alarms.set(tenant, at: environment.now()) }
         let now = environment.now()
         let (due, wanted) = queues.assumeIsolated { ($0.nextDue(at: now), $0.wants(at: now)) }
         if due < .distantFuture { alarms.set(tenant, at: due) }
         queueBell.ring(tenant, wanted)
         if let portfolio { alarms.set(tenant, at: portfolio.nextDue) }
+        alarms.set(tenant, at: meter.periodEnd)
         if let (begun, cancelled) = consultations, let consulting {
             for (turn, conversation) in cancelled { consulting.cancelled(turn, of: conversation, tenant: tenant) }
             for request in begun { consulting.began(request, tenant: tenant, after: ticket) }
@@ -203,7 +236,7 @@ package actor TenantCell {
         return settle(
             desk.assumeIsolated { desk -> Result<(T, Change), Refusal> in
                 do throws(Refusal) { return .success(try body(desk)) } catch { return .failure(error) }
-            }
+            }.map { ($0.0, followingContacts($0.1)) }
         )
     }
 
@@ -220,9 +253,20 @@ package actor TenantCell {
     func onCalendar<T: Sendable>(_ body: @Sendable (isolated Calendar) -> Calendar.Decision<T>) -> Pending<T> {
         let span = turnBegins("calendar")
         defer { turnEnds(span) }
-        let (answer, change) = calendar.assumeIsolated(body)
+        let moment = environment.moment()
+        meterIsNow(moment)
+        let allowance = meter.allowance
+        let (decision, made) = calendar.assumeIsolated { calendar in
+            calendar.lend(allowance)
+            let decision = body(calendar)
+            return (decision, calendar.giveBack())
+        }
+        meter.made(made)
+        if case .failure(let refusal) = decision.answer { refused(refusal) }
         // What was due is done whether or not the command is refused.
-        return Pending(answer, commit(change))
+        var change = decision.change
+        change.append(tellClients(moment))
+        return Pending(decision.answer, commit(metered(&change, moment)))
     }
 
     private func turnBegins(_ name: String) -> Span? { tracer.flatMap { tracer in Trace.current.map { tracer.begin("turn \(name)", in: $0) } } }
@@ -242,13 +286,16 @@ package actor TenantCell {
     /// Something has fallen due, or may have.
     package func timePassed() -> Pending<Void> {
         let moment = environment.moment()
-        let (calendar, queues) = (calendar, queues)
-        let scores = portfolioTimePassed(moment)
+        meterIsNow(moment)
+        var others = calendar.assumeIsolated { $0.timePassed(moment) }
+        others.append(tellClients(moment))
+        others.append(replanStep(moment))
+        others.append(queues.assumeIsolated { $0.timePassed(moment) })
+        others.append(portfolioTimePassed(moment))
+        let rest = metered(&others, moment)
         return onDesk { desk in
             var change = desk.timePassed(moment)
-            change.append(calendar.assumeIsolated { $0.timePassed(moment) })
-            change.append(queues.assumeIsolated { $0.timePassed(moment) })
-            change.append(scores)
+            change.append(rest)
             return ((), change)
         }
     }
@@ -257,7 +304,12 @@ package actor TenantCell {
 
     package func received(_ message: CustomerMessage, seenBefore: Bool) -> Pending<ConversationDesk.Reception> {
         let moment = environment.moment()
-        return onDesk { desk throws(Refusal) in try desk.received(message, seenBefore: seenBefore, moment) }
+        let (notices, queues) = (clientNotices, queues)
+        return onDesk { desk throws(Refusal) in
+            var (reception, change) = try desk.received(message, seenBefore: seenBefore, moment)
+            if reception != .duplicate { change.append(Self.heed(message, notices, queues, moment)) }
+            return (reception, change)
+        }
     }
 
     package func reported(_ report: StatusReport) -> Pending<Void> {
@@ -605,6 +657,9 @@ package actor TenantCell {
         case .booking(let slug):
             let moment = environment.moment()
             return calendar.assumeIsolated { $0.bookingSnapshot(slug, moment) }
+        case .usage:
+            meterIsNow(environment.moment())
+            return meter.json
         case .health: return portfolio?.customers.snapshot()
         case .sales: return portfolio?.sales.snapshot()
         case .jobs:

@@ -141,7 +141,7 @@ extension CentrifugeError {
             case .forbidden, .unauthenticated: .permissionDenied
             case .tooMany: .tooManyRequests
             case .unavailable: .internalServerError
-            case .malformed, .conflict, .tooLarge, .invalid: .badRequest
+            case .malformed, .paymentRequired, .conflict, .tooLarge, .invalid: .badRequest
             }
     }
 }

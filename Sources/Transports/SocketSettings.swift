@@ -37,6 +37,10 @@ package struct SocketSettings: Sendable {
     /// Origins that browsers may connect from, besides the server's own.
     package var allowedOrigins: Set<String> = ["http://localhost:3000"]
 
+    /// Whether the body of a request to a path may be of any length, and so take any time.
+    package var streamsBody: @Sendable (_ path: String) -> Bool = { _ in false }
+    /// What such a body has to bring in each `requestTimeout`, by the second.
+    package static let leastStreamedBytesPerSecond = 1024
     /// Of a request to a path, at the most. Only asked where a client waits for leave to send it.
     package var maxBodyBytes: @Sendable (_ path: String) -> Int = { _ in .max }
 

@@ -36,6 +36,8 @@ final class UpgradeHandler: ChannelDuplexHandler, RemovableChannelHandler {
     /// What is behind us speaks the other protocol already: its close, if the server is draining, or its answer to what came with the request.
     private var hasSwitched = false
     private var wantsToRead = false
+    /// Bytes of a body of any length, since its time began anew; `nil` of all other requests.
+    private var streamed: Int?
     private var isMidRequest = false
     /// What the request that has begun waits for before it sends its body (RFC 9110 §10.1.1).
     private var leave = Leave.notAsked
@@ -91,8 +93,11 @@ final class UpgradeHandler: ChannelDuplexHandler, RemovableChannelHandler {
         case .head(let head):
             isMidRequest = true
             leave = leave(for: head)
+            streamed = settings.streamsBody(String(head.uri.prefix { $0 != "?" })) ? 0 : nil
             lift()
-        case .body: if leave == .due { leave = .notAsked }
+        case .body(let bytes):
+            if leave == .due { leave = .notAsked }
+            streamed? += bytes.readableBytes
         case .end:
             isMidRequest = false
             if leave == .due { leave = .notAsked }
@@ -104,8 +109,23 @@ final class UpgradeHandler: ChannelDuplexHandler, RemovableChannelHandler {
 
     /// Most requests come in one piece, and need no deadline.
     func channelReadComplete(context: ChannelHandlerContext) {
-        if isMidRequest, deadline == nil { closeUnless(within: settings.requestTimeout, context) }
+        if isMidRequest, deadline == nil { waitForTheRest(context) }
         context.fireChannelReadComplete()
+    }
+
+    /// A request has a time in which it is to be there; a body that may be of any length goes on for as long as it comes at a rate worth waiting for.
+    private func waitForTheRest(_ context: ChannelHandlerContext) {
+        guard streamed != nil else { return closeUnless(within: settings.requestTimeout, context) }
+        let context = NIOLoopBound(context, eventLoop: context.eventLoop)
+        let least = Int(settings.requestTimeout.components.seconds) * SocketSettings.leastStreamedBytesPerSecond
+        deadline = context.value.eventLoop.assumeIsolated().scheduleTask(in: .nanoseconds(settings.requestTimeout.inMilliseconds * 1_000_000)) {
+            [self] in
+            deadline = nil
+            guard isMidRequest, let streamed else { return }
+            guard streamed >= least else { return context.value.close(promise: nil) }
+            self.streamed = 0
+            waitForTheRest(context.value)
+        }
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {

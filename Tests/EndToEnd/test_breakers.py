@@ -24,7 +24,7 @@ def accepted(office, text):
 def test_all_are_there_with_the_contract_s_numbers(shared_office):
     breakers = shared_office.admin.get("/circuit-breakers")["circuit_breakers"]
     assert {name: (b["failure_threshold"], b["recovery_timeout"]) for name, b in breakers.items()} == {
-        "whatsapp": (3, 30), "database": (5, 60), "gemini": (3, 45), "redis": (3, 30), "pipedrive": (3, 30),
+        "whatsapp": (3, 30), "database": (5, 60), "gemini": (3, 45), "redis": (3, 30), "pipedrive": (3, 30), "smtp": (3, 60),
     }
     assert {b["state"] for b in breakers.values()} == {"closed"}
     is_clear_error(shared_office.anybody.call("GET", "/circuit-breakers"), 401)

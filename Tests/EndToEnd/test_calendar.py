@@ -233,42 +233,52 @@ def test_the_public_books_and_looks_after_its_own_and_sees_nothing_of_others(sal
     assert anybody.call("POST", "/api/appointments/public", json=salon.body(at(day, 12)) | business, expect=403).json()["code"] == "public_booking_off"
 
 
-def test_slots_disappear_and_appear_for_whoever_looks_at_the_public_page(salon):
-    office, day = salon.office, weekday(2)
-    session = office.anybody.post("/api/appointments/public/sessions", {"user_id": salon.api.user["id"]}, expect=201)
-    guest = Api(office.server, token=session["token"])
-    channel = f"/api/v1/realtime/{session['channel']}"
-    seen = guest.get(channel, wait=0)
-    page = {s["service_id"]: set(s["slots"]) for s in seen["data"]["slots"]}
-    assert at(day, 9) in page[salon.id]
+class PublicPage:
+    """What a visitor of the business's page has on the screen, kept up by what is pushed."""
 
-    def follow():
-        nonlocal seen
-        news = guest.get(channel, epoch=seen["epoch"], offset=seen["offset"], wait=10)
-        seen = news
-        for publication in news["publications"]:
+    def __init__(self, salon):
+        self.salon = salon
+        session = salon.office.anybody.post("/api/appointments/public/sessions", {"user_id": salon.api.user["id"]}, expect=201)
+        self.guest = Api(salon.office.server, token=session["token"])
+        self.channel = f"/api/v1/realtime/{session['channel']}"
+        self.seen = self.guest.get(self.channel, wait=0)
+        self.shown = {s["service_id"]: set(s["slots"]) for s in self.seen["data"]["slots"]}
+
+    @property
+    def slots(self):
+        return self.shown[self.salon.id]
+
+    def follow(self):
+        self.seen = self.guest.get(self.channel, epoch=self.seen["epoch"], offset=self.seen["offset"], wait=10)
+        for publication in self.seen["publications"]:
             assert publication["data"]["type"] == "slots.changed" and "Jo" not in str(publication)
             for part in publication["data"]["ranges"]:
                 for service in part["services"]:
-                    kept = {slot for slot in page[service["service_id"]] if not part["from"] <= slot < part["until"]}
-                    page[service["service_id"]] = kept | set(service["slots"])
+                    kept = {slot for slot in self.shown[service["service_id"]] if not part["from"] <= slot < part["until"]}
+                    self.shown[service["service_id"]] = kept | set(service["slots"])
+
+
+def test_slots_disappear_and_appear_for_whoever_looks_at_the_public_page(salon):
+    office, day = salon.office, weekday(2)
+    page = PublicPage(salon)
+    assert at(day, 9) in page.slots
 
     hold = office.anybody.post("/api/appointments/public/holds", {"service_id": salon.id, "start_time": at(day, 9), "user_id": salon.api.user["id"]}, expect=201)
-    follow()
-    assert at(day, 9) not in page[salon.id], "held by somebody else"
+    page.follow()
+    assert at(day, 9) not in page.slots, "held by somebody else"
     made = salon.book(at(day, 10))
-    follow()
-    assert at(day, 10) not in page[salon.id] and at(day, 11) in page[salon.id]
+    page.follow()
+    assert at(day, 10) not in page.slots and at(day, 11) in page.slots
     salon.api.post(f"/api/appointments/{made['id']}/cancel", {})
-    follow()
-    assert at(day, 10) in page[salon.id]
+    page.follow()
+    assert at(day, 10) in page.slots
     office.anybody.call("DELETE", f"/api/appointments/public/holds/{hold['hold_id']}", user_id=salon.api.user["id"], expect=204)
-    follow()
-    shown = {slot for slot in page[salon.id] if slot.startswith(at(day, 9)[:10])}
+    page.follow()
+    shown = {slot for slot in page.slots if slot.startswith(at(day, 9)[:10])}
     assert shown == set(salon.slots(day)), "the page is what the calendar is"
     # That token opens nothing else.
     for path in ("/api/appointments/", "/api/services/", "/api/v1/conversations", "/api/v1/realtime/calendar", "/api/v1/realtime/booking:outra", "/api/v1/realtime/conversations"):
-        assert guest.call("GET", path, wait=0 if "realtime" in path else None).status == 403, path
+        assert page.guest.call("GET", path, wait=0 if "realtime" in path else None).status == 403, path
 
 
 def test_agents_see_their_calendar_live(salon):
@@ -281,7 +291,7 @@ def test_agents_see_their_calendar_live(salon):
     events = [p["data"]["type"] for p in api.get(f"/api/v1/realtime/calendar:{day}", epoch=one["epoch"], offset=one["offset"], wait=5)["publications"]]
     assert events == ["appointment.changed", "appointment.left"]
     news = api.get("/api/v1/realtime/calendar", epoch=whole["epoch"], offset=whole["offset"], wait=5)["publications"]
-    assert [p["data"]["appointment"]["revision"] for p in news] == [0, 1]
+    assert [p["data"]["appointment"]["revision"] for p in news if p["data"]["type"] == "appointment.changed"] == [0, 1]
     api.call("GET", "/api/v1/realtime/calendar:2026-02-30", wait=0, expect=404)
 
 
@@ -403,3 +413,241 @@ def test_postgres_itself_would_refuse_what_overlaps_and_has_never_had_to(offices
     with pytest.raises(Exception, match="appointments_no_overlap"):
         database.sql("UPDATE appointments SET blocked_from = blocked_from - interval '3 hours' WHERE id = %s", first["id"])
     assert "plantao_calendar_exclusion_hits_total 0" in office.anybody.call("GET", "/metrics", expect=200).text
+
+
+# MARK: Limits, whose holds, RPC
+
+
+def test_what_a_day_or_a_month_may_take_is_taken_and_no_more(salon):
+    api, day = salon.api, weekday()
+    salon.rules(max_per_day=2)
+    first, second = salon.book(at(day, 9)), salon.book(at(day, 10))
+    assert salon.slots(day) == [] and salon.slots(day + timedelta(days=1) if day.weekday() < 5 else day + timedelta(days=2))
+    refused = api.call("POST", "/api/appointments/", json=salon.body(at(day, 11)), expect=409).json()
+    assert (refused["code"], refused["scope"], refused["limit_of"]) == ("limit_reached", "day", "business") and refused["alternatives"]
+    assert api.post(f"/api/appointments/{first['id']}/reschedule", {"start_time": at(day, 11)})["revision"] == 1, "it stands in nobody's way but its own"
+    api.post(f"/api/appointments/{second['id']}/cancel")
+    hold = api.post("/api/appointments/holds", {"service_id": salon.id, "start_time": at(day, 15)}, expect=201)
+    assert salon.slots(day) == [], "what is held counts"
+    api.call("DELETE", f"/api/appointments/holds/{hold['hold_id']}", expect=204)
+    assert at(day, 15) in salon.slots(day)
+    salon.rules(max_per_day=None)
+    salon.api.put(f"/api/services/{salon.id}", {"max_per_month": 1})
+    refused = api.call("POST", "/api/appointments/", json=salon.body(at(day, 16)), expect=409).json()
+    assert (refused["code"], refused["scope"], refused["limit_of"]) == ("limit_reached", "month", "service")
+    salon.office.server.restart()
+    assert salon.slots(day) == [], "also after a restart"
+    assert salon.book(at(day, 16), force=True)["is_forced"], "the staff goes over it"
+    names_fields(api.call("PUT", "/api/users/business-hours", json={"max_per_week": 0}), "max_per_week")
+
+
+def test_viewers_of_the_public_page_see_a_day_fill_up(salon):
+    day = weekday(2)
+    salon.rules(max_per_day=1)
+    page = PublicPage(salon)
+    assert at(day, 15) in page.slots
+    made = salon.book(at(day, 9))
+    page.follow()
+    assert not [slot for slot in page.slots if slot.startswith(at(day, 9)[:10])], "the rest of the day is gone, too"
+    salon.api.post(f"/api/appointments/{made['id']}/cancel")
+    page.follow()
+    assert at(day, 15) in page.slots and at(day, 9) in page.slots
+
+
+def test_a_hold_is_for_whoever_holds_it(salon):
+    office, day = salon.office, weekday()
+    maria, joao = office.hire("Maria").api, office.hire("João").api
+    business = {"user_id": salon.api.user["id"]}
+    hold = maria.post("/api/appointments/holds", {"service_id": salon.id, "start_time": at(day, 9)}, expect=201)
+    assert hold["held_by"] == str(maria.user["id"])
+    body = salon.body(at(day, 9), hold_id=hold["hold_id"])
+    assert joao.call("POST", "/api/appointments/", json=body, expect=409).json()["code"] == "hold_of_another"
+    assert joao.call("DELETE", f"/api/appointments/holds/{hold['hold_id']}", expect=409).json()["code"] == "hold_of_another"
+    office.anybody.call("POST", "/api/appointments/public", json=body | business, expect=404)
+    office.anybody.call("DELETE", f"/api/appointments/public/holds/{hold['hold_id']}", **business, expect=404)
+    maria.post("/api/appointments/", body, expect=201)
+    guests = office.anybody.call("POST", "/api/appointments/public/holds", json={"service_id": salon.id, "start_time": at(day, 10)} | business, expect=201).json()
+    assert joao.call("DELETE", f"/api/appointments/holds/{guests['hold_id']}", expect=409).json()["code"] == "hold_of_another"
+    salon.api.call("DELETE", f"/api/appointments/holds/{guests['hold_id']}", expect=204)
+
+
+def test_a_series_under_one_key_is_made_once(salon):
+    api, day = salon.api, weekday()
+    taken = salon.book(at(day + timedelta(days=7), 9))
+    body = salon.body(at(day, 9), recurrence={"frequency": "weekly", "count": 4, "skip_unavailable": True})
+    headers = {"Idempotency-Key": "serie-1"}
+    first = api.call("POST", "/api/appointments/", json=body, headers=headers, expect=201).json()
+    assert len(first["appointments"]) == 3 and first["unavailable"] == [taken["start_time"]]
+    assert api.call("POST", "/api/appointments/", json=body, headers=headers, expect=201).json() == first
+    salon.office.server.restart()
+    assert api.call("POST", "/api/appointments/", json=body, headers=headers, expect=201).json() == first
+    assert api.call("POST", "/api/appointments/", json=body | {"notes": "x"}, headers=headers, expect=409).json()["code"] == "idempotency_conflict"
+    assert api.get("/api/appointments/")["total"] == 4
+
+
+def test_agents_do_by_rpc_what_they_do_by_rest(salon):
+    office, day = salon.office, weekday()
+    maria = office.hire("Maria")
+    desk = office.desk(maria)
+    hold = desk.rpc("appointment.hold", {"service_id": salon.id, "start_time": at(day, 9)})
+    made = desk.rpc("appointment.book", salon.body(at(day, 9), hold_id=hold["hold_id"], idempotency_key="r-1"))
+    assert desk.rpc("appointment.book", salon.body(at(day, 9), hold_id=hold["hold_id"], idempotency_key="r-1"))["id"] == made["id"]
+    one = {"appointment_id": made["id"]}
+    assert desk.rpc("appointment.confirm", one | {"revision": 0})["status"] == "confirmed"
+    assert desk.rpc("appointment.reschedule", one | {"start_time": at(day, 11)})["start_time"] == at(day, 11)
+    assert desk.rpc("appointment.update", one | {"notes": "trazer exames"})["notes"] == "trazer exames"
+    assert desk.rpc("appointment.no-show", one)["status"] == "no_show" and desk.rpc("appointment.complete", one)["status"] == "completed"
+    other = desk.rpc("appointment.book", salon.body(at(day, 13)))
+    assert desk.rpc("appointment.decline", {"appointment_id": other["id"], "reason": "lotado"})["cancel_reason"] == "lotado"
+    third = desk.rpc("appointment.book", salon.body(at(day, 14)))
+    assert desk.rpc("appointment.cancel", {"appointment_id": third["id"], "reason": "chuva"})["cancelled_by"] == "staff"
+    again = desk.rpc("appointment.hold", {"service_id": salon.id, "start_time": at(day, 14)})
+    assert desk.rpc("appointment.release", {"hold_id": again["hold_id"]}) == {}
+    waiting = {"service_id": salon.id, "from": at(day, 11), "until": at(day, 12), "client_name": "Rita", "client_whatsapp": "+5511977776666"}
+    blocker = desk.rpc("appointment.book", salon.body(at(day, 11)))
+    entry = desk.rpc("waitlist.join", waiting)
+    desk.rpc("appointment.cancel", {"appointment_id": blocker["id"]})
+    assert desk.rpc("waitlist.accept", {"waitlist_id": entry["id"]})["client_name"] == "Rita"
+    left = desk.rpc("waitlist.join", waiting)
+    assert desk.rpc("waitlist.leave", {"waitlist_id": left["id"]})["status"] == "left"
+    with pytest.raises(Exception, match="404|encontrado"):
+        desk.rpc("appointment.confirm", {"appointment_id": salon.id})
+    viewer = office.admin.create_user("vera@example.com", "Vera", "viewer", "Senha#Forte9x2026")
+    desk = office.desk(Api(office.server).login(viewer["email"], "Senha#Forte9x2026"))
+    with pytest.raises(Exception, match="403|consulta|perfil"):
+        desk.rpc("appointment.book", salon.body(at(day, 15)))
+
+
+# MARK: Generated histories
+
+
+class Minutes:
+    """What may be had, asked minute by minute: one at a time on weekdays from 9 to 18, from every quarter of an hour."""
+
+    def __init__(self, day, length):
+        self.zero = datetime(day.year, day.month, day.day, tzinfo=SAO_PAULO)
+        self.length, self.taken = length, {}
+
+    def minute(self, text):
+        return int((datetime.fromisoformat(text.replace("Z", "+00:00")) - self.zero).total_seconds() // 60)
+
+    def has_room(self, start, without=None):
+        first = self.minute(start)
+        busy = {m for id, s in self.taken.items() if id != without for m in range(s, s + self.length)}
+        return 540 <= first and first + self.length <= 1080 and not busy & set(range(first, first + self.length))
+
+
+def _random_command(salon, day, chance, known, holds):
+    """Method, path, body, of which id."""
+    start = at(day, chance.randrange(9, 18), chance.choice((0, 15, 30, 45)))
+    kind = chance.random()
+    if kind < 0.35 or not known:
+        return "book", "/api/appointments/", salon.body(start), None
+    if kind < 0.5:
+        return "hold", "/api/appointments/holds", {"service_id": salon.id, "start_time": start}, None
+    if kind < 0.65 and holds:
+        hold = chance.choice(sorted(holds.items()))
+        return "book held", "/api/appointments/", salon.body(hold[1], hold_id=hold[0]), hold[0]
+    if kind < 0.72 and holds:
+        return "release", "/api/appointments/holds/", None, chance.choice(sorted(holds))
+    id = chance.choice(sorted(known))
+    if kind < 0.88:
+        return "reschedule", f"/api/appointments/{id}/reschedule", {"start_time": start}, id
+    if kind < 0.96:
+        return "cancel", f"/api/appointments/{id}/cancel", {}, id
+    return "confirm", f"/api/appointments/{id}/confirm", {}, id
+
+
+@pytest.mark.parametrize("store", ["sqlite", "postgres"])
+def test_a_generated_history_is_answered_as_the_minutes_say(offices, database, seed, store):
+    office = offices(**({"DATABASE_URL": database.url} if store == "postgres" else {}))
+    salon, day, length = Salon(office, duration=45), weekday(4), 45
+    salon.rules(start_interval_minutes=15, hold_seconds=3600)
+    chance, model, known, holds, seen = random.Random(seed.random()), Minutes(day, length), {}, {}, {}
+    for step in range(400):
+        kind, path, body, of = _random_command(salon, day, chance, known, holds)
+        start = (body or {}).get("start_time")
+        reply = salon.api.call("DELETE", path + of) if kind == "release" else salon.api.call("POST", path, json=body)
+        seen[kind, reply.status] = seen.get((kind, reply.status), 0) + 1
+        said = reply.json() if reply.body else {}
+        if kind == "book":
+            assert reply.status == (201 if model.has_room(start) else 409), (step, reply)
+        elif kind == "hold":
+            assert reply.status == (201 if model.has_room(start) else 409), (step, reply)
+            if reply.status == 201:
+                holds[said["hold_id"]] = start
+                model.taken[said["hold_id"]] = model.minute(start)
+        elif kind == "book held":
+            assert reply.status == 201, (step, reply)
+            del model.taken[of], holds[of]
+        elif kind == "release":
+            assert reply.status == 204
+            del model.taken[of], holds[of]
+        elif kind == "reschedule":
+            lives = of in model.taken
+            assert reply.status == (200 if lives and model.has_room(start, of) else 409), (step, reply)
+            if reply.status == 200:
+                model.taken[of] = model.minute(start)
+        elif kind == "cancel":
+            assert reply.status == 200
+            model.taken.pop(of, None)
+        else:
+            assert reply.status == (200 if of in model.taken else 409), (step, reply)
+        if kind in ("book", "book held") and reply.status == 201:
+            known[said["id"]] = said
+            model.taken[said["id"]] = model.minute(said["start_time"])
+        if step % 50 == 0:
+            listed = salon.slots(day)
+            assert listed == [s for h in range(9, 18) for q in (0, 15, 30, 45) if model.has_room(s := at(day, h, q))], step
+    print(seen)
+    if store == "postgres":
+        assert "plantao_calendar_exclusion_hits_total 0" in office.anybody.call("GET", "/metrics", expect=200).text
+
+
+@pytest.mark.parametrize("store", ["sqlite", "postgres"])
+def test_generated_histories_of_many_at_once_leave_no_minute_twice(offices, database, seed, store):
+    office = offices(**({"DATABASE_URL": database.url} if store == "postgres" else {}))
+    salon, day, length = Salon(office, duration=45), weekday(4), 45
+    salon.rules(start_interval_minutes=15, hold_seconds=3600)
+    agents = [office.hire(f"Agente {n}") for n in range(6)]
+    known, seen, lock, faults = {}, {}, threading.Lock(), []
+
+    def worker(number):
+        chance, holds = random.Random(f"{seed.random()} {number}"), {}
+        api = Api(office.server, token=agents[number].api.token)
+        try:
+            for _ in range(120):
+                with lock:
+                    everybodys = dict(known)
+                kind, path, body, of = _random_command(salon, day, chance, everybodys, holds)
+                reply = api.call("DELETE", path + of) if kind == "release" else api.call("POST", path, json=body)
+                said = reply.json() if reply.body else {}
+                with lock:
+                    seen[kind, reply.status] = seen.get((kind, reply.status), 0) + 1
+                    if reply.status == 201 and "hold" != kind:
+                        known[said["id"]] = said
+                if kind in ("book held", "release"):
+                    assert reply.status in (201, 204), reply
+                    del holds[of]
+                elif kind == "hold" and reply.status == 201:
+                    holds[said["hold_id"]] = said["start_time"]
+                else:
+                    assert reply.status in (200, 201) or said["code"] in ("slot_taken", "outside_hours", "invalid_state"), reply
+        except Exception as error:
+            faults.append(error)
+
+    threads = [threading.Thread(target=worker, args=(n,)) for n in range(6)]
+    [t.start() for t in threads], [t.join(240) for t in threads]
+    assert not faults, faults[0]
+    model = Minutes(day, length)
+    standing = [a for a in salon.api.get("/api/appointments/", date=day.isoformat(), per_page=200)["appointments"] if a["status"] in ("pending", "confirmed")]
+    standing += salon.api.get(f"/api/v1/realtime/calendar:{day}", wait=0)["data"]["holds"]
+    for one in standing:
+        assert model.has_room(one["start_time"]), f"two at {one['start_time']}"
+        model.taken[one.get("id") or one["hold_id"]] = model.minute(one["start_time"])
+    assert len(standing) >= 3
+    assert salon.slots(day) == [s for h in range(9, 18) for q in (0, 15, 30, 45) if model.has_room(s := at(day, h, q))]
+    assert sum(n for (kind, status), n in seen.items() if status < 300) > 60, seen
+    print(seen)
+    if store == "postgres":
+        assert "plantao_calendar_exclusion_hits_total 0" in office.anybody.call("GET", "/metrics", expect=200).text

@@ -25,7 +25,7 @@ def test_the_body_has_what_each_contract_looks_for(offices):
     assert body["env_variables"] == {"UPSTASH_REDIS_REST_URL": False, "UPSTASH_REDIS_REST_TOKEN": False, "BASIC_AUTH_USERS": True}
     datetime.datetime.fromisoformat(body["timestamp"])
     assert {name: check["status"] for name, check in body["checks"].items()} == {
-        "change_path": "ok", "database": "ok", "redis": "off", "queues": "ok", "whatsapp": "ok", "gemini": "off", "pipedrive": "off",
+        "change_path": "ok", "database": "ok", "redis": "off", "queues": "ok", "whatsapp": "ok", "gemini": "off", "pipedrive": "off", "smtp": "simulator",
     }
     assert body["checks"]["change_path"]["latency_ms"] > 0
     info = office.anybody.get("/info")

@@ -212,7 +212,8 @@ def test_only_pipedrive_is_heard(bureau, offices, pipedrive):
     body = {"meta": {"action": "change", "entity": "person", "entity_id": "1", "user_id": "11", "change_source": "app"}, "data": {"id": 1, "name": "X"}}
     assert [pipedrive.post(body, credential) for credential in (("plantao", "errada"), ("outro", PASSWORD), ("", ""))] == [401] * 3
     path = "/api/webhooks/pipedrive"
-    is_clear_error(bureau.anybody.call("POST", path, json=body), 401)
+    reply = bureau.anybody.call("POST", path, json=body)
+    assert is_clear_error(reply, 401)["code"] == "basic_auth_invalid" and reply.headers["www-authenticate"] == "Basic"
     assert pipedrive.post(body) == 200, "of a person who is nobody's"
     assert pipedrive.post({**body, "meta": {**body["meta"], "entity": "deal"}}) == 200
     assert [pipedrive.post(broken) for broken in (b"{", b"[]", b"{}", b'{"meta": {"entity": "person", "action": "change"}}', b"")] == [422, 400, 400, 400, 400]

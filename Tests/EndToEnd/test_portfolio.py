@@ -110,7 +110,7 @@ def test_what_is_wrong_refuses_a_whole_list_and_says_where(api):
     assert api.post("/clientes", [{"client_id": 1, "valor": 20}, {"client_id": 1, "valor": 20}])["atualizados"] == 1
     assert api.get("/clientes")["1"]["nome"] == "Um", "what is left out stays"
     names_fields(api.call("POST", "/atividades", json=acts(1, "lead") + acts(2, "lead") + acts(1, "dança")), 2, "tipo")
-    names_fields(api.call("POST", "/atividades", json=acts(1, "lead") + acts(2, "lead")), "1", "tenant_id")
+    names_fields(api.call("POST", "/atividades", json=acts(1, "lead") + acts(2, "lead")), 1, "tenant_id")
     assert api.get("/health-scores")["1"]["qntd_leads_30d"] == 0
     body = "\n".join(["", json.dumps(acts(1, "lead")[0]), "{", json.dumps(acts(9, "lead")[0]), json.dumps(acts(1, "lead", ocorrido_em=ago(days=-9))[0])])
     told = api.call("POST", "/atividades", body=body.encode(), headers={"Content-Type": "application/x-ndjson"}, expect=200).json()

@@ -9,6 +9,7 @@ import pytest
 from fakes.whatsapp import text
 from harness.audit import drained, storage
 from harness.office import new_number
+from harness.pipedrive import ME, FakePipedrive
 from harness.process import Server, free_port, run
 from harness.slowproxy import SlowProxy
 from harness.waiting import PATIENCE, eventually
@@ -419,3 +420,15 @@ def test_doctor_of_the_embedded_store(tmp_path):
     finally:
         server.stop()
     assert code == 0 and "SQLite" in found["ok", "store"][0] and "version" in found["ok", "schema"][0] and "not set" in found["ok", "redis"][0], found
+
+
+def test_doctor_tries_pipedrive(tmp_path):
+    data = {"PLANTAO_DATA": tmp_path / "data"}
+    assert "PIPEDRIVE_API_TOKEN" in doctor(**data)[1]["ok", "pipedrive"][0]
+    with FakePipedrive() as fake:
+        code, found = doctor(**data, PIPEDRIVE_API_URL=fake.url, PIPEDRIVE_API_TOKEN=fake.token)
+        assert code == 0 and f"user {ME}" in found["ok", "pipedrive"][0] and "closed" in found["ok", "pipedrive"][0]
+        code, found = doctor(**data, PIPEDRIVE_API_URL=fake.url, PIPEDRIVE_API_TOKEN="another-token")
+        assert code == 1 and "refused" in found["FAIL", "pipedrive"][0] and "another-token" not in str(found)
+    code, found = doctor(**data, PIPEDRIVE_API_URL=fake.url, PIPEDRIVE_API_TOKEN=fake.token)
+    assert code == 1 and "cannot be reached" in found["FAIL", "pipedrive"][0]

@@ -26,6 +26,7 @@ from fakes.whatsapp import media, status
 from harness.api import Api
 from harness.contract import METHODS, PROTOCOL, Broken, Contract, document, every_schema
 from harness.golden import Player, Socket
+from harness.mail import unsubscribe_token
 from harness.http import Reply
 from harness.office import new_number
 from harness.process import ADMIN_EMAIL, ADMIN_PASSWORD, API_KEY, APP_SECRET, VERIFY_TOKEN, WHATSAPP_TOKEN, run
@@ -534,8 +535,9 @@ def _until(line, session, found):
         frames = [json.loads(text) for text in line.receive(timeout=20 * PATIENCE).splitlines()]
         for frame in frames:
             session.heard(frame)
-        if any(found(frame) for frame in frames):
-            return
+        wanted = next((frame for frame in frames if found(frame)), None)
+        if wanted is not None:
+            return wanted
 
 
 def _tour_of_the_bot(offices, contract):
@@ -561,6 +563,35 @@ def _tour_of_the_bot(offices, contract):
         _until(line, session, lambda frame: frame.get("push", {}).get("pub", {}).get("data", {}).get("type") == "message.streaming")
         line.abort()
         office.settled(id)
+
+
+def _by_rpc(line, session, service, at):
+    """What the staff does with the calendar, over a socket."""
+    numbers = itertools.count(100)
+
+    def call(method, **data):
+        number = next(numbers)
+        command = {"id": number, "rpc": {"method": method, "data": data}}
+        session.said(command)
+        line.send(json.dumps(command))
+        return _until(line, session, lambda frame: frame.get("id") == number)["rpc"]["data"]
+
+    person = {"service_id": service, "client_name": "Bia", "client_whatsapp": "+5511900000002"}
+    hold = call("appointment.hold", service_id=service, start_time=at(13))
+    made = call("appointment.book", **person, start_time=at(13), hold_id=hold["hold_id"])["id"]
+    call("appointment.confirm", appointment_id=made)
+    call("appointment.update", appointment_id=made, notes="porta")
+    call("appointment.reschedule", appointment_id=made, start_time=at(14))
+    call("appointment.complete", appointment_id=made)
+    call("appointment.no-show", appointment_id=made)
+    call("appointment.decline", appointment_id=call("appointment.book", **person, start_time=at(13))["id"], reason="cheio")
+    call("appointment.release", hold_id=call("appointment.hold", service_id=service, start_time=at(13))["hold_id"])
+    blocker = call("appointment.book", **person, start_time=at(15))["id"]
+    wish = person | {"from": at(15), "until": at(16)}
+    entry = call("waitlist.join", **wish)
+    call("appointment.cancel", appointment_id=blocker, reason="chuva")
+    call("appointment.cancel", appointment_id=call("waitlist.accept", waitlist_id=entry["id"])["id"])
+    call("waitlist.leave", waitlist_id=call("waitlist.join", **wish)["id"])
 
 
 def _tour_of_bookings(office, owner, anybody):
@@ -635,6 +666,7 @@ def _tour_of_bookings(office, owner, anybody):
     owner.call("DELETE", f"{base}/{one['id']}", scope="following", expect=200)
     owner.get(base, q="ana", status="cancelled", order="desc")
     owner.get(f"{base}/stats")
+    _by_rpc(line, session, service["id"], at)
     released = owner.post(f"{base}/holds", {"service_id": service["id"], "start_time": at(9)}, expect=201)
     owner.call("DELETE", f"{base}/holds/{released['hold_id']}", expect=204)
     until("hold.ended")
@@ -659,7 +691,7 @@ def _tour_of_bookings(office, owner, anybody):
     booked = anybody.call("POST", f"{entry}/accept", expect=201, **token).json()
     anybody.call("DELETE", entry, expect=200, **token)
     owner.call("DELETE", f"{base}/{booked['id']}", expect=200)
-    assert owner.get(f"{base}/waitlist")["total"] == 2
+    assert owner.get(f"{base}/waitlist")["total"] == 4
     owner.call("POST", f"{base}/waitlist/{waiting[1]['id']}/accept", expect=201)
     owner.call("DELETE", f"{base}/waitlist/{waiting[1]['id']}", expect=200)
     owner.get("/api/services/stats")
@@ -668,6 +700,91 @@ def _tour_of_bookings(office, owner, anybody):
     owner.call("DELETE", f"/api/services/{spare['id']}", expect=204)
     line.abort()
     page.abort()
+
+
+def _tour_of_clients(owner):
+    base, number = "/api/clients", "+5511912340001"
+    session, line = owner.contract.session(), RawSocket(owner.server.host, owner.server.port)
+    ids = itertools.count(3)
+
+    def call(method, data):
+        command = {"id": next(ids), "rpc": {"method": method, "data": data}}
+        session.said(command)
+        line.send(json.dumps(command))
+        return _until(line, session, lambda frame: frame.get("id") == command["id"])["rpc"]["data"]
+
+    for command in ({"id": 1, "connect": {"token": owner.token}}, {"id": 2, "subscribe": {"channel": "calendar"}}):
+        session.said(command)
+        line.send(json.dumps(command))
+    _until(line, session, lambda frame: frame.get("id") == 2)
+    one = owner.post(base, {"name": "Ana", "whatsapp": number, "tags": ["a"], "birth_date": "1990-05-17"}, expect=201)
+    _until(line, session, lambda frame: frame.get("push", {}).get("pub", {}).get("data", {}).get("type") == "client.changed")
+    owner.call("POST", base, json={"name": "Ana", "whatsapp": number}, expect=409)
+    owner.call("POST", base, json={}, is_sane=False, expect=422)
+    own = f"{base}/{one['id']}"
+    owner.get(own)
+    owner.put(own, {"city": "Itu", "custom_fields": {"a": 1}})
+    owner.get(base, query="ana", is_active="true", min_appointments=0, sort_by="frequency_score", sort_order="desc")
+    owner.get(f"{own}/history", type="change")
+    owner.get(f"{base}/analytics/overview")
+    owner.post(f"{base}/bulk-update", {"client_ids": [one["id"]], "changes": {"tags_add": ["b"]}})
+    owner.call("POST", f"{base}/import", json=[{"name": "Bia", "whatsapp": "+5511912340002"}], expect=200)
+    owner.call("GET", f"{base}/export", query="bia", expect=200)
+    other = call("client.create", {"name": "Caio", "email": "caio@example.com", "whatsapp": "+5511912340003"})
+    call("client.update", {"client_id": other["id"], "email": "ana@example.com"})
+    owner.put(own, {"email": "ana@example.com"})
+    assert owner.get(f"{base}/duplicates")["total"] == 1
+    call("client.bulk-update", {"client_ids": [other["id"]], "changes": {"is_vip": True}})
+    third = owner.post(base, {"name": "Davi", "whatsapp": "+5511912340004"}, expect=201)
+    owner.post(f"{own}/merge", {"from": third["id"]})
+    call("client.merge", {"client_id": other["id"], "into": one["id"]})
+    owner.call("GET", f"{base}/{other['id']}", expect=404)
+    owner.get(f"{own}/history")
+    spare = owner.post(base, {"name": "Eva", "whatsapp": "+5511912340005"}, expect=201)
+    call("client.remove", {"client_id": spare["id"]})
+    owner.call("DELETE", own, erase="true", expect=204)
+    line.abort()
+
+
+def _tour_of_accounts(office, owner, anybody):
+    from test_account import code
+
+    ana = anybody.register("conta@example.com", "Senha123!", template_type="service_table", whatsapp_number="+5511999999999", business_name="Conta")
+    digits = code(office, "conta@example.com")
+    ana.call("POST", "/api/users/verify-email", json={"code": "000000" if digits != "000000" else "000001"}, expect=400)
+    ana.call("POST", "/api/users/verify-email/resend", expect=429)
+    ana.post("/api/users/verify-email", {"code": digits})
+    ana.post("/api/users/verify-email/resend")
+    assert ana.get("/api/users/profile")["is_verified"] is True
+    ana.put("/api/users/profile", {"business_name": "Conta Nova", "timezone": "America/Manaus"})
+    ana.call("PUT", "/api/users/profile", json={"email": ADMIN_EMAIL}, expect=409)
+    ana.post("/api/users/change-password", {"current_password": "Senha123!", "new_password": "Outra#2026ok"})
+    anybody.post("/api/auth/forgot-password", {"email": "conta@example.com"}, expect=202)
+    reset = {"email": "conta@example.com", "code": code(office, "conta@example.com", subject="nova senha"), "new_password": "Senha123!"}
+    anybody.post("/api/auth/reset-password", reset)
+    anybody.call("POST", "/api/auth/reset-password", json=reset, expect=400)
+    ana = anybody.login("conta@example.com", "Senha123!")
+
+    session, line = owner.contract.session(), RawSocket(owner.server.host, owner.server.port)
+    for command in ({"id": 1, "connect": {"token": ana.token}}, {"id": 2, "subscribe": {"channel": "usage"}}):
+        session.said(command)
+        line.send(json.dumps(command))
+    _until(line, session, lambda frame: frame.get("id") == 2)
+    for number in range(2):
+        ana.post("/api/staff", {"name": f"P{number}"}, expect=201)
+    ana.call("POST", "/api/staff", json={"name": "P"}, expect=402)
+    for event in ("usage.changed", "usage.alert"):
+        if event not in session.contract.messages:
+            _until(line, session, lambda frame: frame.get("push", {}).get("pub", {}).get("data", {}).get("type") == event)
+    ana.get("/api/users/usage")
+    assert ana.post("/api/users/upgrade-plan", {"plan_type": "PRO"})["changed"]
+    _until(line, session, lambda frame: frame.get("push", {}).get("pub", {}).get("data", {}).get("type") == "plan.changed")
+    line.abort()
+    ana.get("/api/users/plans")
+    slug = ana.get("/api/users/profile")["slug"]
+    owner.put(f"/api/v1/plans/{slug}", {"plan_type": "starter"})
+    ana.call("PUT", f"/api/v1/plans/{slug}", json={"plan_type": "pro"}, expect=403)
+    owner.call("PUT", "/api/v1/plans/ninguem", json={"plan_type": "pro"}, expect=404)
 
 
 def _tour_of_queues(owner, viewer, anybody):
@@ -727,6 +844,53 @@ def _tour_of_queues(owner, viewer, anybody):
         ("test-whatsapp", {"recipient_whatsapp": "+5511988887777", "message_content": "Mensagem de teste"}),
     ]:
         say({"rpc": {"method": f"queue.{verb}", "data": data}})
+    line.abort()
+
+
+def _tour_of_notifications(office, owner, anybody):
+    """How clients are told of their appointments. The address of somebody who wants no more is read from the page that a mail would lead to."""
+    session, line = owner.contract.session(), RawSocket(owner.server.host, owner.server.port)
+    for command in ({"id": 1, "connect": {"token": owner.token}}, {"id": 2, "subscribe": {"channel": "calendar"}}):
+        session.said(command)
+        line.send(json.dumps(command))
+    _until(line, session, lambda frame: frame.get("id") == 2)
+
+    def until(event):
+        _until(line, session, lambda frame: frame.get("push", {}).get("pub", {}).get("data", {}).get("type") == event)
+
+    settings = owner.get("/api/users/notification-settings")
+    rules = [{"days_before": 1, "at": "18:00", "channels": ["email"], "template": "reminder_vespera"}, {"minutes_before": 60, "channels": ["whatsapp"]}]
+    changed = owner.put("/api/users/notification-settings", {"reminders": rules, "follow_ups": [{"minutes_after": 60}], "version": settings["version"]})
+    until("notification_settings.changed")
+    owner.call("PUT", "/api/users/notification-settings", json={"version": settings["version"]}, expect=409)
+    owner.call("PUT", "/api/users/notification-settings", json={"reminders": [{}]}, is_sane=False, expect=422)
+    assert owner.get("/api/users/notification-settings") == changed
+    template = "/api/queues/templates/reminder_vespera/email"
+    owner.put(template, {"subject": "Amanhã às {{time}}", "text": "Olá, {{client_name}}", "html": "<p>{{client_name}}</p>"})
+    until("notification_template.changed")
+    owner.put("/api/queues/templates/confirmed/whatsapp", {"text": "Olá", "whatsapp_template": {"name": "confirmado", "parameters": ["client_name"]}})
+    owner.get("/api/queues/templates")
+    owner.post(f"{template}/preview", {"variables": {"client_name": "Bia"}})
+    owner.post("/api/queues/templates/confirmed/whatsapp/preview")
+    owner.call("DELETE", template, expect=200)
+    owner.call("PUT", "/api/queues/templates/nada/email", json={"text": "x"}, is_sane=False, expect=404)
+    owner.put("/api/users/notification-opt-outs", {"channel": "email", "recipient": "Ana@Example.com"})
+    until("opt_out.changed")
+    assert owner.get("/api/users/notification-opt-outs", channel="email")["items"][0]["recipient"] == "ana@example.com"
+    token = unsubscribe_token(owner.user["tenant_id"], "bia@example.com")
+    anybody.call("GET", f"/api/notifications/unsubscribe/{token}", expect=200)
+    anybody.call("POST", f"/api/notifications/unsubscribe/{token}", expect=200)
+    assert owner.get("/api/users/notification-opt-outs")["total"] == 2
+    anybody.call("GET", "/api/notifications/unsubscribe/nada", expect=404)
+    for number, (verb, data) in enumerate([
+        ("settings", {"quiet_hours": None}), ("template", {"event": "reminder", "channel": "email", "text": "Até já, {{client_name}}"}),
+        ("template-reset", {"event": "reminder", "channel": "email"}), ("opt-out", {"channel": "whatsapp", "recipient": "+5511900000009"}),
+        ("opt-in", {"channel": "whatsapp", "recipient": "+5511900000009"}),
+    ], 10):
+        command = {"id": number, "rpc": {"method": f"notification.{verb}", "data": data}}
+        session.said(command)
+        line.send(json.dumps(command))
+        _until(line, session, lambda frame: frame.get("id") == number and "rpc" in frame)
     line.abort()
 
 
@@ -827,6 +991,9 @@ def test_what_passes_in_a_live_session_is_as_described_and_nothing_is_described_
     _tour_of_the_bot(offices, seen)
     _tour_of_pipedrive(offices, seen)
     _tour_of_bookings(office, owner, anybody)
+    _tour_of_clients(owner)
+    _tour_of_accounts(office, owner, anybody)
+    _tour_of_notifications(office, owner, anybody)
     _tour_of_queues(owner, viewer, anybody)
     _tour_of_operators(owner, viewer, anybody)
     _subscribed_late(own_postgres, offices, seen)
@@ -853,7 +1020,7 @@ def _addresses():
     for path, item in document("openapi.yaml")["paths"].items():
         id = "1" if path.startswith(("/consultor", "/protocolo")) else "00000000-0000-7000-8000-000000000000"
         for method, operation in item.items():
-            yield method.upper(), path.replace("{id}", id).replace("{channel}", "notices"), operation
+            yield method.upper(), path.replace("{id}", id).replace("{channel}", "notices").replace("{slug}", "minha-empresa"), operation
 
 
 def test_the_credentials_that_openapi_names_are_those_that_are_asked_for(offices):

@@ -268,6 +268,53 @@ def test_a_body_that_trickles_is_not_waited_for_either(strict):
         assert time.monotonic() - began < 15 * PATIENCE
 
 
+def _activities(strict):
+    """The head of a stream of activities, whose body comes in chunks."""
+    strict.admin.call("POST", "/clientes", json={"client_id": 1, "nome": "Um"}, expect=200)
+    token = f"Authorization: Bearer {strict.admin.token}".encode()
+    return b"POST /atividades HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n" + token + b"\r\n\r\n"
+
+
+def _chunk(lines):
+    return b"%x\r\n%s\r\n" % (len(lines), lines)
+
+
+def test_a_stream_of_activities_goes_on_for_as_long_as_it_comes(strict):
+    head = _activities(strict)
+    with Line(strict.server) as line:
+        line.send(head)
+        lines = b'{"tenant_id":1,"tipo":"lead"}\n' * 100
+        for _ in range(8):
+            line.send(_chunk(lines))
+            time.sleep(1)
+        line.send(b"0\r\n\r\n")
+        status, _, body = line.answer()
+        assert status == 200 and json.loads(body)["aceitas"] == 800, "it took four times what a request may"
+
+
+def test_a_stream_of_activities_that_trickles_is_not_waited_for(strict):
+    head = _activities(strict)
+    with Line(strict.server) as line:
+        line.send(head)
+        began = time.monotonic()
+        with pytest.raises((ConnectionError, AssertionError)):
+            while time.monotonic() - began < 20 * PATIENCE:
+                line.send(_chunk(b" "))
+                if select.select([line.sock], [], [], 0.3)[0]:
+                    assert line.sock.recv(65536), "closed"
+        assert time.monotonic() - began < 15 * PATIENCE
+
+
+def test_large_lists_are_asked_for_before_they_are_sent(strict):
+    token = f"Authorization: Bearer {strict.admin.token}".encode()
+    for path, size, status in ((b"/clientes", 3 << 20, 100), (b"/clientes", 17 << 20, 413), (b"/atividades", 1 << 30, 100), (b"/api/appointments", 3 << 20, 413)):
+        with Line(strict.server) as line:
+            line.send(b"POST %s HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Type: application/x-ndjson\r\nContent-Length: %d\r\n%s\r\n\r\n" % (path, size, token))
+            while b"\r\n\r\n" not in line.data:
+                line._more()
+            assert line.data.startswith(b"HTTP/1.1 %d " % status), (path, size, line.data[:60])
+
+
 def test_a_connection_that_is_kept_alive_for_nothing_ends(strict):
     with Line(strict.server) as line:
         line.send(line.request())

@@ -79,6 +79,9 @@ import Testing
         book.rules.bufferBeforeMinutes = before
         book.rules.bufferAfterMinutes = after
         if round % 3 == 2 { book.rules.pendingMinutes = 90 }
+        // 2026-03-02 is a Monday, and all of the days are of one week.
+        if round % 2 == 1 { (book.rules.limits.perDay, book.rules.limits.perWeek) = (9, 26) }
+        let (mostOfDay, mostOfWeek, mostOfService) = (book.rules.limits.perDay, book.rules.limits.perWeek, round == 4 ? 3 : nil)
         var resources = [Resource.business(business)]
         if round >= 3 {
             for name in ["Ana", "Bia"] { book.staff.append(StaffMember(id: moment().id(), name: name, at: clock.now)) }
@@ -96,6 +99,7 @@ import Testing
         for (length, seats) in [(30, 1), (45, 1), (60, 3)] {
             var service = Service(id: moment().id(), name: "S\(length)", durationMinutes: length, at: clock.now)
             service.seats = seats
+            if length == 45 { service.limits.perDay = mostOfService }
             book.services[service.id] = service
             services.append(service)
         }
@@ -124,8 +128,15 @@ import Testing
             // What is due is over, for the model as well.
             model.entries = model.entries.filter { $0.value.expires.map { $0 > clock.now } ?? true }
             let isInTime = time >= clock.now && start < Self.days * 1440
+            func isFull(_ holder: Holder?, _ service: Service) -> Bool {
+                let others = model.entries.filter { $0.key != holder }.map(\.value)
+                let ofDay = others.filter { $0.start / 1440 == start / 1440 }
+                return mostOfDay.map { ofDay.count >= $0 } ?? false || mostOfWeek.map { others.count >= $0 } ?? false
+                    || service.durationMinutes == 45 && mostOfService.map { most in ofDay.count { $0.service == service.id } >= most } ?? false
+            }
             func expected(_ holder: Holder? = nil, _ service: Service) -> Bool {
-                isInTime && model.hasRoom(service, start, resources, lanes: lanes, before: before, after: after, without: holder)
+                isInTime && !isFull(holder, service)
+                    && model.hasRoom(service, start, resources, lanes: lanes, before: before, after: after, without: holder)
             }
             let wish = try book.wish(service.id, now: clock.now)
             switch Int.random(in: 0..<10, using: &random) {

@@ -7,6 +7,8 @@ import Jobs
 import Kernel
 import Logging
 import NIOEmbedded
+import Notifications
+import Plans
 import Realtime
 import Scheduling
 import Storage
@@ -48,7 +50,7 @@ import Testing
 
     private static let schema = Schema(
         StorageTables.all + IdentityTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all
-            + SchedulingTables.all + QueueTables.all + CustomerTables.all
+            + SchedulingTables.all + NotificationTables.all + QueueTables.all + CustomerTables.all + UsageTables.all
     )
     /// Numbers as ids: `id(table, 7)` is the seventh row's.
     private static func id(_ table: UInt64, _ number: UInt64) -> UniqueID {
@@ -80,6 +82,20 @@ import Testing
             INSERT INTO queue_messages SELECT \(Self.sqlID(1, "n % 100")), \(Self.sqlID(6, "n")), 'appointment_reminders', 'email', 'a@example.com', 'k' || n, 's' || n / 10,
             CASE WHEN n % 300 < 30 THEN 'scheduled' WHEN n % 300 < 33 THEN 'dead' ELSE 'sent' END, 5, now() + (n % 5000 - 100) * interval '1 minute', NULL, 0, 8, 0, NULL, NULL,
             '{}', '[]', NULL, NULL, now(), CASE WHEN n % 300 < 30 THEN NULL ELSE now() END, 1 FROM generate_series(0, 199999) n
+            """,
+            """
+            INSERT INTO clients (tenant_id, id, name, whatsapp, found_by, email_key, search_text, is_active, is_vip, tags, contact_id, created_at, updated_at,
+            created_month, tally, total_appointments, visits, last_appointment_at, last_visit_ms, steady_score, total_spent, preferred_services, version)
+            SELECT \(tenant), \(Self.sqlID(6, "n")), 'Client ' || n, '+5511' || 900000000 + n, '5511' || 900000000 + n, 'c' || n || '@example.com',
+            'client ' || n || ' 5511' || 900000000 + n, n % 9 > 0, n % 20 = 0, ARRAY['fiel'], \(Self.sqlID(2, "n")), now() - n * interval '1 hour', now(), '2026-03',
+            '{"spent": "0"}', n % 7, n % 7, now() - n * interval '1 minute', 1790000000000 - n, 100, n, '{}', 1 FROM generate_series(0, 39999) n
+            """,
+            """
+            INSERT INTO appointments (tenant_id, id, service_id, service_name, resource_id, lane, seat_no, session_id, blocked_from, blocked_until, client_id,
+            client_name, client_whatsapp, search_text, start_time, end_time, duration_minutes, timezone, local_start, status, is_blocking, revision, is_forced,
+            manage_token, created_at, updated_at, version) SELECT \(tenant), \(Self.sqlID(7, "n * 4 + s")), \(Self.sqlID(8, "n % 5")), 'Corte', \(tenant), 1, 1,
+            \(Self.sqlID(7, "n * 4 + s")), t, t + interval '1 hour', \(Self.sqlID(6, "n")), 'Client', '', '', t, t + interval '1 hour', 60, 'UTC', '', 'completed',
+            false, 0, false, 't' || n, t, t, 1 FROM generate_series(0, 39999) n, generate_series(0, 3) s, LATERAL (SELECT now() - (n + s * 40000) * interval '1 hour' AS t) x
             """,
             "ANALYZE",
         ] { try await cluster.sql(statement, in: database) }
@@ -137,7 +153,22 @@ import Testing
         _ = try await operations.queueMessage(QueueMessageID(Self.id(6, 103)), in: .reminders, for: agent)
         _ = try await operations.perform(.clearFailed(.reminders), by: agent)
 
-        #expect(store.queries.count >= 30)
+        let client = ClientID(Self.id(6, 1003))
+        for filter in [
+            clients { _ in }, clients { $0.text = "client 1003" }, clients { $0.text = "+55 11 90000-1003" }, clients { $0.isVIP = true },
+            clients { $0.minScore = 500 }, clients { $0.tags = ["fiel"] }, clients { $0.hasUpcoming = true }, clients { $0.isRegular = false },
+            clients { $0.lastFrom = Timestamp(seconds: 1_700_000_000) }, clients { $0.minSpent = 10 },
+            clients { ($0.sort, $0.isDescending) = (.score, true) },
+            clients { $0.sort = .last }, clients { $0.sort = .created }, clients { $0.sort = .spent },
+        ] { _ = try await operations.clients(filter, Page(number: 2, size: 50), tenant) }
+        _ = try await operations.clientAnalytics(tenant)
+        _ = try await operations.clientHistory(client, only: Set(Operations.HistoryKind.allCases), Page(number: 1, size: 20), tenant)
+        _ = try await operations.duplicateClients(Page(), tenant)
+        _ = try await operations.client(client, tenant)
+        let booking = BookingRequest(service: ServiceID(Self.id(8, 1)), start: environment.now(), clientName: "A", clientWhatsapp: "11 90000-1013")
+        await #expect(throws: Refusal.self) { try await operations.book(booking, key: nil, who: "w", digest: "d", tenant) }
+
+        #expect(store.queries.count >= 50)
         for query in store.queries {
             let plan = try await database.rows(Query("EXPLAIN " + query.sql, query.arguments, kinds: [.text])).map { row in
                 var row = row
@@ -146,12 +177,19 @@ import Testing
             #expect(!plan.contains("Seq Scan on messages") && !plan.contains("Seq Scan on conversations"), "\(query.sql)\n\(plan)")
             #expect(!plan.contains("Seq Scan on queue_messages"), "\(query.sql)\n\(plan)")
             #expect(!plan.contains("Seq Scan on contacts") && !plan.contains("Seq Scan on protocolos"), "\(query.sql)\n\(plan)")
+            #expect(!plan.contains("Seq Scan on clients") && !plan.contains("Seq Scan on appointments"), "\(query.sql)\n\(plan)")
         }
         await database.close()
     }
 
     private func protocols(_ change: (inout ProtocoloFilter) -> Void) -> ProtocoloFilter {
         var filter = ProtocoloFilter()
+        change(&filter)
+        return filter
+    }
+
+    private func clients(_ change: (inout ClientFilter) -> Void) -> ClientFilter {
+        var filter = ClientFilter()
         change(&filter)
         return filter
     }

@@ -6,6 +6,8 @@ import Jobs
 import Kernel
 import Logging
 import NIOEmbedded
+import Notifications
+import Plans
 import Realtime
 import Resilience
 import Scheduling
@@ -81,6 +83,8 @@ final class House: Sendable {
     init(
         limits: Tenants.Limits = Tenants.Limits(),
         watched: @escaping @Sendable (TenantID) -> Bool = { _ in false },
+        plans: PlanCatalogue = .standard,
+        account: @escaping @Sendable (TenantID) -> AccountStanding = { _ in .unlimited },
         queueBell: QueueBell = QueueBell()
     ) throws {
         let logger = Logger.silent
@@ -88,7 +92,7 @@ final class House: Sendable {
             directory: directory.path,
             schema: Schema(
                 StorageTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all + BreakerTables.all
-                    + SchedulingTables.all + QueueTables.all + CustomerTables.all
+                    + SchedulingTables.all + NotificationTables.all + QueueTables.all + CustomerTables.all + UsageTables.all
             )
         )
         journal = FragileJournal(store: sqlite)
@@ -109,6 +113,8 @@ final class House: Sendable {
                 alarms: alarms,
                 settings: settings,
                 breakers: breakers,
+                plans: plans,
+                account: account,
                 queueBell: queueBell
             ),
             limits: limits,

@@ -6,6 +6,8 @@ import Kernel
 import Logging
 import NIOCore
 import NIOEmbedded
+import Notifications
+import Plans
 import Realtime
 import Scheduling
 import Storage
@@ -119,8 +121,7 @@ final class SessionFixture: Sendable {
             directory: directory.path,
             schema: Schema(
                 StorageTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all + SchedulingTables.all
-                    + QueueTables.all
-                    + CustomerTables.all
+                    + NotificationTables.all + QueueTables.all + CustomerTables.all + UsageTables.all
             )
         )
         shelf = Shelf(store: sqlite)

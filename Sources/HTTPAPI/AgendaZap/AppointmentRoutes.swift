@@ -3,6 +3,7 @@ import Hummingbird
 import Identity
 import Kernel
 import NIOCore
+import OrderedCollections
 import Scheduling
 import Tenancy
 import Wire
@@ -21,36 +22,8 @@ extension API {
         }
         router.post("\(base)") { request, context -> Response in
             let principal = try await principal(request, context)
-            guard principal.role.canAttend else { throw Refusal.viewerOnly }
-            let idempotencyKey = try request.idempotencyKey
-            let bytes = try await request.bytes(upTo: Request.maxBodyBytes)
-            var fields = try RequestFields(try Request.json(bytes))
-            var booking = fields.booking()
-            booking.internalNotes = fields.optionalText("internal_notes", max: 5000)
-            booking.durationMinutes = fields.optionalInteger("duration_minutes", in: 5...1440).map(Int.init)
-            if fields.optionalBool("force") == true { booking.force = fields.optionalText("force_reason", min: 1, max: 500) ?? "Encaixe" }
-            let recurrence = try fields.recurrence()
-            try fields.check()
-            let request = booking
-            if let recurrence {
-                let (made, unavailable) = try await operations.changeCalendar(by: principal) { book, moment throws(Refusal) in
-                    try book.book(request, recurrence, moment)
-                }
-                return .json(status: .created) {
-                    $0.field("series_id", made.first?.series?.description)
-                    $0.list("appointments") { for appointment in made { appointment.write(to: &$0) } }
-                    $0.field("unavailable", strings: unavailable)
-                }
-            }
-            let made = try await operations.book(
-                request,
-                key: try key(idempotencyKey, bytes),
-                who: principal.user.description,
-                digest: Self.digest(bytes),
-                principal.tenant
-            )
-            context.notes.note("appointment_id", made.id)
-            return .json(made.json(withToken: true), status: .created)
+            let key = try request.idempotencyKey
+            return .json(try await operations.book(try await request.json(), key: key, by: principal), status: .created)
         }
         router.get("\(base)/availability") { request, context -> Response in
             let principal = try await principal(request, context)
@@ -74,69 +47,26 @@ extension API {
             let appointment = try await appointment(try context.identifier(.appointment), principal.tenant)
             return await invitation(appointment, principal.tenant)
         }
-        router.put("\(base)/:id") { request, context -> Response in
-            let principal = try await principal(request, context)
-            let id: AppointmentID = try context.identifier(.appointment)
-            return .json(try await update(id, try await request.fields(), by: principal).json(withToken: true))
-        }
+        router.put("\(base)/:id") { request, context -> Response in try await act(.update, request, context) }
+        // What stands behind the question mark is for clients that send no body with a DELETE.
         router.delete("\(base)/:id") { request, context -> Response in
-            let principal = try await principal(request, context)
-            let id: AppointmentID = try context.identifier(.appointment)
-            return try await cancel(id, try await request.fields(), scope: request.query("scope"), reason: request.query("reason"), by: principal)
-        }
-        router.post("\(base)/:id/cancel") { request, context -> Response in
-            let principal = try await principal(request, context)
-            let id: AppointmentID = try context.identifier(.appointment)
-            return try await cancel(id, try await request.fields(), scope: nil, reason: nil, by: principal)
-        }
-        router.post("\(base)/:id/decline") { request, context -> Response in
-            let principal = try await principal(request, context)
-            let id: AppointmentID = try context.identifier(.appointment)
-            var fields = try await request.fields()
-            let reason = fields.reason()
-            let revision = fields.revision()
-            try fields.check()
-            let declined = try await operations.changeCalendar(by: principal, bringingIn: id) { book, moment throws(Refusal) in
-                if let known = book.appointments[id], known.status != .pending {
-                    throw Refusal(
-                        .conflict,
-                        "invalid_state",
-                        "Só um agendamento pendente pode ser recusado.",
-                        facts: ["status": known.status.rawValue]
-                    )
-                }
-                return try book.cancel(id, by: "staff", reason: reason, revision: revision, moment)
+            guard let body = try await request.json() else {
+                var said = OrderedDictionary<String, JSON>()
+                for name in ["scope", "reason"] { said[name] = request.query(name).map { .string(String($0.prefix(500))) } }
+                return try await act(.cancel, request, context, .object(said))
             }
-            return .json(declined.json(withToken: true))
+            return try await act(.cancel, request, context, body)
         }
-        router.post("\(base)/:id/reschedule") { request, context -> Response in
-            let principal = try await principal(request, context)
-            let id: AppointmentID = try context.identifier(.appointment)
-            var fields = try await request.fields()
-            let move = fields.move(isRequired: true)
-            try fields.check()
-            let moved = try await operations.changeCalendar(by: principal, bringingIn: id) { book, moment throws(Refusal) in
-                try book.reschedule(id, move, moment)
-            }
-            return .json(moved.json(withToken: true))
+        for verb in Operations.AppointmentVerb.allCases where verb != .update {
+            router.post("\(base)/:id/\(verb.rawValue)") { request, context -> Response in try await act(verb, request, context) }
         }
-        for verb in ["confirm", "complete", "no-show"] {
-            router.post("\(base)/:id/\(verb)") { request, context -> Response in
-                let principal = try await principal(request, context)
-                let id: AppointmentID = try context.identifier(.appointment)
-                var fields = try await request.fields()
-                let revision = fields.revision()
-                try fields.check()
-                let changed = try await operations.changeCalendar(by: principal, bringingIn: id) { book, moment throws(Refusal) in
-                    switch verb {
-                    case "confirm": try book.confirm(id, revision: revision, moment)
-                    case "complete": try book.ended(id, as: .completed, revision: revision, moment)
-                    default: try book.ended(id, as: .noShow, revision: revision, moment)
-                    }
-                }
-                return .json(changed.json(withToken: true))
-            }
-        }
+    }
+
+    private func act(_ verb: Operations.AppointmentVerb, _ request: Request, _ context: APIContext, _ body: JSON? = nil) async throws -> Response {
+        let principal = try await principal(request, context)
+        let id: AppointmentID = try context.identifier(.appointment)
+        let given = if let body { body as JSON? } else { try await request.json() }
+        return .json(try await operations.act(verb, on: id, given, by: principal).json(withToken: true))
     }
 
     // MARK: Parts
@@ -150,20 +80,6 @@ extension API {
             guard let appointment = book.appointments[id] else { throw .notFound(.appointment) }
             return appointment
         }
-    }
-
-    /// The key of a request, from its header or its body.
-    func key(_ header: String?, _ bytes: [UInt8]) throws(Refusal) -> String? {
-        guard let json = try Request.json(bytes), let key = json["idempotency_key"]?.string else { return header }
-        guard (1...128).contains(key.utf8.count) else {
-            throw .invalid("idempotency_key", message: "deve ter de 1 a 128 caracteres", type: "string_length")
-        }
-        return key
-    }
-
-    /// Tells one request from another (FNV-1a, 64 bits).
-    static func digest(_ bytes: [UInt8]) -> String {
-        String(bytes.reduce(0xcbf2_9ce4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }, radix: 16)
     }
 
     private func filter(_ request: Request, _ zone: Zone) throws(Refusal) -> Operations.AppointmentFilter {
@@ -240,99 +156,17 @@ extension API {
         return writer.bytes
     }
 
-    // MARK: Changes
-
-    private func update(_ id: AppointmentID, _ fields: RequestFields, by principal: Principal) async throws -> Appointment {
-        var fields = fields
-        var details = CalendarBook.Details()
-        details.clientName = fields.optionalText("client_name", min: 1, max: 255)
-        details.clientWhatsapp = fields.whatsapp("client_whatsapp", isRequired: false)
-        if fields.has("client_email") { details.clientEmail = .some(fields.email("client_email")) }
-        if fields.has("notes") { details.notes = .some(fields.optionalText("notes", max: 5000)) }
-        if fields.has("internal_notes") { details.internalNotes = .some(fields.optionalText("internal_notes", max: 5000)) }
-        if fields.has("custom_fields") { details.customFields = .some(fields.object("custom_fields")) }
-        let move = fields.move(isRequired: false)
-        let status = fields.optionalText("status", max: 32)
-        if let status, Appointment.Status(rawValue: status) == nil {
-            fields.refuse("status", "deve ser um destes: \(Appointment.Status.allCases.map(\.rawValue).joined(separator: ", "))", type: "enum")
-        }
-        let reason = fields.reason()
-        try fields.check()
-        let (wanted, changes) = (status.flatMap(Appointment.Status.init(rawValue:)), details)
-        let isMove = move.start != nil || move.staff != nil || move.durationMinutes != nil
-        return try await operations.changeCalendar(by: principal, bringingIn: id) { book, moment throws(Refusal) in
-            // All of it or nothing.
-            var trial = book
-            guard var appointment = trial.appointments[id] else { throw .notFound(.appointment) }
-            var revision = move.revision
-            if isMove {
-                appointment = try trial.reschedule(id, move, moment)
-                revision = nil
-            }
-            if !changes.isEmpty {
-                appointment = try trial.update(id, changes, revision: revision, moment)
-                revision = nil
-            }
-            switch wanted {
-            case nil: break
-            case .pending?:
-                guard appointment.status == .pending else { throw Refusal(.conflict, "invalid_state", "Um agendamento não volta a ficar pendente.") }
-            case .confirmed?: appointment = try trial.confirm(id, revision: revision, moment)
-            case .cancelled?: appointment = try trial.cancel(id, by: "staff", reason: reason, revision: revision, moment)
-            case .completed?: appointment = try trial.ended(id, as: .completed, revision: revision, moment)
-            case .noShow?: appointment = try trial.ended(id, as: .noShow, revision: revision, moment)
-            }
-            book = trial
-            return appointment
-        }
-    }
-
-    private func cancel(_ id: AppointmentID, _ fields: RequestFields, scope: String?, reason: String?, by principal: Principal) async throws
-        -> Response
-    {
-        var fields = fields
-        let why = fields.reason() ?? reason.map { String($0.prefix(500)) }
-        let scope = fields.optionalText("scope", max: 16) ?? scope ?? "this"
-        if !["this", "following"].contains(scope) { fields.refuse("scope", "deve ser this ou following", type: "enum") }
-        let revision = fields.revision()
-        try fields.check()
-        let cancelled = try await operations.changeCalendar(by: principal, bringingIn: id) { book, moment throws(Refusal) in
-            let others = scope == "following" ? book.following(id).filter { $0 != id } : []
-            let cancelled = try book.cancel(id, by: "staff", reason: why, revision: revision, moment)
-            for other in others { _ = try book.cancel(other, by: "staff", reason: why, moment) }
-            return cancelled
-        }
-        return .json(cancelled.json(withToken: true))
-    }
-
     // MARK: Holds
 
     private func addHolds(to router: Router<APIContext>) {
         router.post("/api/appointments/holds") { request, context -> Response in
             let principal = try await principal(request, context)
-            guard principal.role.canAttend else { throw Refusal.viewerOnly }
-            var fields = try await request.fields()
-            let service: ServiceID? = fields.id("service_id", isRequired: true)
-            let staff: StaffID? = fields.id("staff_id")
-            let start = fields.time("start_time")
-            let duration = fields.optionalInteger("duration_minutes", in: 5...1440).map(Int.init)
-            try fields.check()
-            let hold = try await operations.hold(
-                service!,
-                staff: staff,
-                start: start,
-                durationMinutes: duration,
-                isPublic: false,
-                key: try request.idempotencyKey,
-                who: principal.user.description,
-                principal.tenant
-            )
-            return .json(hold.json, status: .created)
+            let key = try request.idempotencyKey
+            return .json(try await operations.hold(try await request.json(), key: key, by: principal).json, status: .created)
         }
         router.delete("/api/appointments/holds/:id") { request, context -> Response in
             let principal = try await principal(request, context)
-            let id: HoldID = try context.identifier(.hold)
-            try await operations.changeCalendar(by: principal) { book, moment throws(Refusal) in try book.release(id, moment) }
+            try await operations.release(try context.identifier(.hold), by: principal)
             return Response(status: .noContent)
         }
     }
@@ -405,99 +239,16 @@ extension API {
         }
         router.post("/api/appointments/waitlist") { request, context -> Response in
             let principal = try await principal(request, context)
-            guard principal.role.canAttend else { throw Refusal.viewerOnly }
-            var fields = try await request.fields()
-            return .json(try await join(try fields.waitlistEntry(environment.moment()), principal.tenant, isPublic: false), status: .created)
+            return .json(try await operations.joinWaitlist(try await request.json(), by: principal).json(withToken: true), status: .created)
         }
         router.delete("/api/appointments/waitlist/:id") { request, context -> Response in
             let principal = try await principal(request, context)
-            let id: WaitlistID = try context.identifier(.waitlistEntry)
-            let left = try await operations.changeCalendar(by: principal) { book, moment throws(Refusal) in try book.leave(id, moment) }
-            return .json(left.json())
+            return .json(try await operations.leaveWaitlist(try context.identifier(.waitlistEntry), by: principal).json())
         }
         router.post("/api/appointments/waitlist/:id/accept") { request, context -> Response in
             let principal = try await principal(request, context)
-            let id: WaitlistID = try context.identifier(.waitlistEntry)
-            let made = try await operations.changeCalendar(by: principal) { book, moment throws(Refusal) in try book.accept(id, moment) }
+            let made = try await operations.acceptOffer(try context.identifier(.waitlistEntry), by: principal)
             return .json(made.json(withToken: true), status: .created)
         }
-    }
-
-    func join(_ entry: WaitlistEntry, _ tenant: TenantID, isPublic: Bool) async throws -> [UInt8] {
-        try await operations.changeCalendar(of: tenant) { book, moment throws(Refusal) in try book.join(entry, isPublic: isPublic, moment) }
-            .json(withToken: true)
-    }
-}
-
-extension RequestFields {
-    /// What every booking says, whoever makes it. `service_id` stands in for itself until `check`.
-    mutating func booking() -> BookingRequest {
-        let service: ServiceID? = id("service_id", isRequired: true)
-        var booking = BookingRequest(
-            service: service ?? ServiceID(UniqueID(high: 0, low: 0)),
-            start: time("start_time"),
-            clientName: text("client_name", max: 255),
-            clientWhatsapp: whatsapp("client_whatsapp", isRequired: true) ?? ""
-        )
-        booking.staff = id("staff_id")
-        booking.clientEmail = email("client_email")
-        booking.notes = optionalText("notes", max: 5000)
-        booking.source = optionalText("source", max: 100)
-        booking.customFields = object("custom_fields")
-        booking.hold = id("hold_id")
-        return booking
-    }
-
-    mutating func reason() -> String? {
-        optionalText("reason", min: 1, max: 500) ?? optionalText("cancellation_reason", min: 1, max: 500)
-    }
-
-    mutating func revision() -> Int64? { optionalInteger("revision", in: 0...Int64.max) }
-
-    mutating func move(isRequired: Bool) -> CalendarBook.Move {
-        var move = CalendarBook.Move()
-        move.start = isRequired ? time("start_time") : optionalTime("start_time")
-        if has("staff_id") { move.staff = .some(id("staff_id")) }
-        move.durationMinutes = optionalInteger("duration_minutes", in: 5...1440).map(Int.init)
-        move.revision = revision()
-        if optionalBool("force") == true { move.force = optionalText("force_reason", min: 1, max: 500) ?? "Encaixe" }
-        return move
-    }
-
-    /// `recurrence: {frequency, interval?, count, skip_unavailable?}`
-    mutating func recurrence() throws(Refusal) -> CalendarBook.Recurrence? {
-        guard let json = json("recurrence") else { return nil }
-        var fields = try RequestFields(json, location: "recurrence")
-        let name = fields.text("frequency", max: 16)
-        let frequency = CalendarBook.Recurrence.Frequency(rawValue: name)
-        if !name.isEmpty, frequency == nil { fields.refuse("frequency", "deve ser daily, weekly ou monthly", type: "enum") }
-        let interval = Int(fields.optionalInteger("interval", in: 1...52) ?? 1)
-        let count = Int(fields.integer("count", in: 2...Int64(CalendarBook.Recurrence.maxCount)))
-        let skips = fields.optionalBool("skip_unavailable") ?? false
-        try fields.check()
-        return CalendarBook.Recurrence(frequency: frequency ?? .weekly, interval: interval, count: count, skipsUnavailable: skips)
-    }
-
-    mutating func waitlistEntry(_ moment: Moment) throws(Refusal) -> WaitlistEntry {
-        let service: ServiceID? = id("service_id", isRequired: true)
-        let staff: StaffID? = id("staff_id")
-        let (from, until) = (time("from"), time("until"))
-        if until <= from { refuse("until", "deve ser depois de from") }
-        if until > from + .seconds(92 * 86_400) { refuse("until", "deve ser no máximo 92 dias depois de from") }
-        let name = text("client_name", max: 255)
-        let whatsapp = whatsapp("client_whatsapp", isRequired: true)
-        let email = email("client_email")
-        try check()
-        return WaitlistEntry(
-            id: moment.id(),
-            service: service ?? ServiceID(UniqueID(high: 0, low: 0)),
-            staff: staff,
-            from: from,
-            until: until,
-            clientName: name,
-            clientWhatsapp: whatsapp ?? "",
-            clientEmail: email,
-            moment
-        )
     }
 }

@@ -2,6 +2,7 @@ import HTTPTypes
 import Hummingbird
 import Identity
 import Kernel
+import Plans
 import Scheduling
 import Tenancy
 import Wire
@@ -46,6 +47,7 @@ extension API {
                 isPublic: true,
                 key: try request.idempotencyKey,
                 who: address(of: request, context),
+                by: Asker(.guest),
                 business.id
             )
             return .json(hold.json, status: .created)
@@ -55,26 +57,24 @@ extension API {
             let business = try await self.business(try request.business())
             let id: HoldID = try context.identifier(.hold)
             try await operations.changeCalendar(of: business.id) { book, moment throws(Refusal) in
-                guard book.holds[id]?.waitlist == nil else { throw .notFound(.hold) }
-                try book.release(id, moment)
+                try book.release(id, by: Asker(.guest), moment)
             }
             return Response(status: .noContent)
         }
         router.post("\(base)") { request, context -> Response in
-            let bytes = try await request.bytes(upTo: Request.maxBodyBytes)
-            var fields = try RequestFields(try Request.json(bytes))
+            let body = try await request.json()
+            var fields = try RequestFields(body)
             let business = try await business(&fields)
             var booking = fields.booking()
             try fields.check()
             booking.isPublic = true
+            booking.asker = Asker(.guest)
             booking.source = booking.source ?? "public"
-            let made = try await operations.book(
-                booking,
-                key: try key(try request.idempotencyKey, bytes),
-                who: address(of: request, context),
-                digest: Self.digest(bytes),
-                business.id
-            )
+            let (wanted, key) = (booking, try Operations.idempotencyKey(body, try request.idempotencyKey))
+            let who = address(of: request, context)
+            let made = try await discreetly { () throws(Refusal) in
+                try await operations.book(wanted, key: key, who: who, digest: Operations.digest(body), business.id)
+            }
             context.notes.note("appointment_id", made.id)
             return .json(made.json(isPublic: true, withToken: true), status: .created)
         }
@@ -120,7 +120,11 @@ extension API {
             try allowances.takePublicHold(address(of: request, context), at: environment.now())
             var fields = try await request.fields()
             let business = try await business(&fields)
-            return .json(try await join(try fields.waitlistEntry(environment.moment()), business.id, isPublic: true), status: .created)
+            let entry = try fields.waitlistEntry(environment.moment())
+            let joined = try await operations.changeCalendar(of: business.id) { book, moment throws(Refusal) in
+                try book.join(entry, isPublic: true, moment)
+            }
+            return .json(joined.json(withToken: true), status: .created)
         }
         router.get("/api/appointments/public/waitlist/:id") { request, context -> Response in
             let (_, entry) = try await ownEntry(request, context)
@@ -133,9 +137,16 @@ extension API {
         }
         router.post("/api/appointments/public/waitlist/:id/accept") { request, context -> Response in
             let (tenant, entry) = try await ownEntry(request, context)
-            let made = try await operations.changeCalendar(of: tenant) { book, moment throws(Refusal) in try book.accept(entry.id, moment) }
+            let made = try await discreetly { () throws(Refusal) in
+                try await operations.changeCalendar(of: tenant) { book, moment throws(Refusal) in try book.accept(entry.id, moment) }
+            }
             return .json(made.json(isPublic: true, withToken: true), status: .created)
         }
+    }
+
+    /// What the business's plan has to do with it is not the public's affair.
+    private func discreetly<T>(_ body: () async throws(Refusal) -> T) async throws(Refusal) -> T {
+        do throws(Refusal) { return try await body() } catch { throw error.forThePublic }
     }
 
     // MARK: Whose

@@ -32,8 +32,10 @@ extension API {
         router.post("\(base)") { request, context -> Response in
             let principal = try await principal(request, context)
             let fields = try await request.fields()
+            let template = directory.business(principal.tenant)?.template
             let made = try await operations.arrange(by: principal) { book, moment throws(Refusal) in
                 var fields = fields
+                template?.check(&fields, isNew: true)
                 var service = Service(id: moment.id(), name: fields.text("name", max: 255), durationMinutes: 0, at: moment.now)
                 service.durationMinutes = Int(fields.integer("duration", in: 5...1440))
                 try service.read(&fields, book)
@@ -57,9 +59,11 @@ extension API {
             let principal = try await principal(request, context)
             let id: ServiceID = try context.identifier(.service)
             let fields = try await request.fields()
+            let template = directory.business(principal.tenant)?.template
             let changed = try await operations.arrange(by: principal) { book, moment throws(Refusal) in
                 guard var service = book.services[id] else { throw .notFound(.service) }
                 var fields = fields
+                template?.check(&fields, isNew: false)
                 if let name = fields.optionalText("name", min: 1, max: 255) { service.name = name }
                 if let duration = fields.optionalInteger("duration", in: 5...1440) { service.durationMinutes = Int(duration) }
                 service.updatedAt = moment.now
@@ -213,7 +217,7 @@ extension API {
         router.get("/api/services/:id/images/:image_id") { request, context -> Response in
             let id: ServiceID = try context.identifier(.service)
             guard let name = context.parameters.get("image_id"), let image = MediaFiles.ID(name) else { throw Refusal.notFound(.image) }
-            guard let (tenant, _) = try await owner(of: image, of: id, request), let media = settings.whatsapp?.media,
+            guard let tenant = try await owner(of: image, of: id), let media = settings.whatsapp?.media,
                 let reader = await media.open(image, of: tenant)
             else { throw Refusal.notFound(.image) }
             let head = try await reader.read(Int(min(512, reader.size)), at: 0)
@@ -271,11 +275,13 @@ extension API {
 
     private static let tooManyImages = Refusal(.conflict, "too_many_images", "Um serviço pode ter no máximo \(maxImages) imagens.")
 
-    /// Whose service has this image: asked of the businesses that there are, the one of the address first.
-    private func owner(of image: MediaFiles.ID, of id: ServiceID, _ request: Request) async throws -> (TenantID, Service)? {
-        for tenant in await directory.tenants where await settings.whatsapp?.media.open(image, of: tenant.id) != nil {
-            let found = try await operations.readCalendar(of: tenant.id) { book, _ throws(Refusal) in book.services[id] }
-            if let found, found.images.contains(image.description) { return (tenant.id, found) }
+    /// Whose service has this image.
+    private func owner(of image: MediaFiles.ID, of id: ServiceID) async throws -> TenantID? {
+        let rows = try await store.rows(Query("SELECT tenant_id FROM services WHERE id = ? AND removed_at IS NULL", [.id(id)], kinds: [.uuid]))
+        for var row in rows {
+            let tenant: TenantID = row.id()
+            let images = try await operations.readCalendar(of: tenant) { book, _ throws(Refusal) in book.services[id]?.images ?? [] }
+            if images.contains(image.description) { return tenant }
         }
         return nil
     }
@@ -341,6 +347,7 @@ extension Service {
         optional("start_interval_minutes", 5...1440, &startIntervalMinutes)
         if fields.has("auto_confirm") { confirmsAtOnce = fields.optionalBool("auto_confirm") }
         if fields.has("public_booking") { isPublic = fields.optionalBool("public_booking") ?? true }
+        fields.limits(&limits)
         if fields.has("category_id") {
             category = nil
             if let text = fields.optionalText("category_id", max: 64) {

@@ -15,15 +15,22 @@ extension API {
             let password = fields.text("password", max: 256)
             let business = fields.optionalText("business_name", min: 1, max: 120)
             let name = fields.optionalText("name", min: 1, max: 120)
+            let template = fields.template("template_type")
+            let number = fields.whatsapp("whatsapp_number", isRequired: false)
             try fields.check()
-            _ = try await directory.createTenant(
+            let (tenant, owner) = try await directory.createTenant(
                 name: business ?? email,
                 slug: nil,
                 ownerEmail: email,
                 ownerName: name ?? business ?? email,
                 password: password,
+                plan: settings.defaultPlan,
+                template: template,
+                whatsappNumber: number,
+                isVerified: false,
                 from: origin
             )
+            if let letter = try? await directory.verificationCode(of: owner.id, in: tenant.id) { await sendLater(letter, context) }
             return .json(Self.json(try await directory.login(identifier: email, password: password, from: origin)), status: .created)
         }
         for path in ["/api/v1/auth", "/api/auth"] {

@@ -38,15 +38,7 @@ extension API {
             _ = try await directory.endSessions(of: principal, current: current, one: try context.identifier(.session))
             return Response(status: .noContent)
         }
-        router.post("\(base)/password") { request, context -> Response in
-            let (principal, current) = try await login(request, context)
-            var fields = try await request.fields()
-            let old = fields.text("current_password", max: 256)
-            let new = fields.text("new_password", max: 256)
-            try fields.check()
-            try await directory.changePassword(of: principal, session: current, from: old, to: new, origin: origin(of: request, context))
-            return .json { $0.field("detail", "Senha alterada; as outras sessões foram encerradas") }
-        }
+        router.post("\(base)/password") { request, context -> Response in try await changePassword(request, context) }
         router.get("\(base)/audit") { request, context -> Response in
             let principal = try await principal(request, context)
             guard principal.role == .owner else { throw Refusal(.forbidden, "owner_only", "Só um proprietário vê o registro de logins.") }
@@ -71,6 +63,17 @@ extension API {
                 $0.page(page, total: total)
             }
         }
+    }
+
+    /// `{current_password, new_password}`
+    func changePassword(_ request: Request, _ context: APIContext) async throws -> Response {
+        let (principal, current) = try await login(request, context)
+        var fields = try await request.fields()
+        let old = fields.text("current_password", max: 256)
+        let new = fields.text("new_password", max: 256)
+        try fields.check()
+        try await directory.changePassword(of: principal, session: current, from: old, to: new, origin: origin(of: request, context))
+        return .json { $0.field("detail", "Senha alterada; as outras sessões foram encerradas") }
     }
 
     /// Who asks, and the login that they do it with.

@@ -40,10 +40,9 @@ extension API {
             let role = Self.role(fields.text("role", max: 16), &fields)
             let password = fields.text("password", max: 256)
             try fields.check()
-            return .json(
-                try await directory.createUser(by: principal, email: email, name: name, role: role, password: password).json,
-                status: .created
-            )
+            let made = try await directory.createUser(by: principal, email: email, name: name, role: role, password: password)
+            await operations.accountChanged(principal.tenant)
+            return .json(made.json, status: .created)
         }
         // What a user keeps of lists: `{views: [{name, query}], selected}`. A whole, put in place of what was there.
         router.get("/api/v1/users/me/views") { request, context -> Response in
@@ -79,6 +78,7 @@ extension API {
             try fields.check()
             let user = try await directory.updateUser(by: principal, id, changes)
             if !user.isActive { try await operations.accountClosed(id, by: principal) }
+            if changes.isActive != nil { await operations.accountChanged(principal.tenant) }
             return .json(user.json)
         }
         router.delete("/api/v1/users/:id") { request, context -> Response in
@@ -87,6 +87,7 @@ extension API {
             try principal.requireAdministrator()
             try await directory.deleteUser(by: principal, id)
             try await operations.accountClosed(id, by: principal)
+            await operations.accountChanged(principal.tenant)
             return Response(status: .noContent)
         }
     }

@@ -170,10 +170,11 @@ final class HealthProbe: Sendable {
     /// What businesses reach with credentials of their own. One business's trouble is shown, and makes nobody else's server unwell.
     private func services() -> [Report.Check] {
         let board = operations.tenants.breakers
-        return [Dependency.whatsapp, .gemini, .pipedrive].map { dependency in
+        return [Dependency.whatsapp, .gemini, .pipedrive, .smtp].map { dependency in
             let open = board?.all.count { $0.dependency == dependency && $0.breaker.state.isOpen } ?? 0
             if open > 0 { return Report.Check(name: dependency.rawValue, status: "paused", detail: "circuit breakers abertos: \(open)") }
             if dependency == .whatsapp, settings.isSimulated { return Report.Check(name: "whatsapp", status: "simulator") }
+            if dependency == .smtp, settings.email == "simulator" { return Report.Check(name: "smtp", status: "simulator") }
             return Report.Check(name: dependency.rawValue, status: board?.isUsed(dependency) == true ? "ok" : "off")
         }
     }

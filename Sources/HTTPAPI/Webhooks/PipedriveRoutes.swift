@@ -44,13 +44,13 @@ extension API {
         // Pipedrive signs nothing; it logs in (research/conversations.md §8). 200 means that it is on disk; anything else, and it comes again.
         router.post("/api/webhooks/pipedrive") { request, context -> Response in
             guard request.headers[.authorization] != nil else {
-                throw Refusal(.unauthenticated, "not_authenticated", "Credencial ausente: o webhook entra com usuário e senha (Basic).")
+                throw Refusal(.unauthenticated, "basic_auth_invalid", "Credencial ausente: o webhook entra com usuário e senha (Basic).")
             }
             guard let door = settings.pipedrive, let credential = door.credential else {
                 throw Refusal(.forbidden, "webhook_closed", "O webhook está fechado: PIPEDRIVE_WEBHOOK_PASSWORD não foi configurado.")
             }
             guard Self.isBasic(request.headers[.authorization], credential) else {
-                throw Refusal(.unauthenticated, "credentials_invalid", "Usuário ou senha do webhook inválidos.")
+                throw Refusal(.unauthenticated, "basic_auth_invalid", "Usuário ou senha do webhook inválidos.")
             }
             guard let json = try await request.json() else { throw Self.notADelivery }
             switch PipedriveNews.read(json) {

@@ -16,6 +16,8 @@ package actor Calendar {
     private var slug: String?
     /// How often what the public sees has changed.
     private var publicVersion: Int64 = 0
+    /// What clients may have to be told, since it was last taken.
+    private var news = CalendarNews()
 
     private static let maxAnswered = 5000
     /// Of what is shown to the public at once, in days and services.
@@ -85,12 +87,53 @@ package actor Calendar {
         return settled(moment)
     }
 
+    /// What has changed for clients in the turns since this was last asked.
+    package func takeNews() -> CalendarNews {
+        defer { news = CalendarNews() }
+        return news
+    }
+
     package var nextDeadline: Timestamp? { book.nextDue == .distantFuture ? nil : book.nextDue }
 
     /// To look at what is there; for what changes it there are turns.
     package func reading<T>(_ body: (CalendarBook) throws(Refusal) -> T) throws(Refusal) -> T { try body(book) }
 
-    package func adopt(_ appointments: [Appointment]) { for appointment in appointments { book.adopt(appointment) } }
+    package func adopt(_ appointments: [Appointment]) { for appointment in appointments { book.adopt(appointment, isCounted: true) } }
+
+    /// - Parameter free: keys that the store has nobody for.
+    package func adopt(_ clients: [Client], free: [String] = [], at now: Timestamp) {
+        for client in clients { book.clients.adopt(client, at: now) }
+        for key in free { book.clients.learned(free: key) }
+    }
+
+    /// A person who writes, told by the conversations within the same turn.
+    package func contactCame(_ news: [CalendarBook.ContactNews], _ moment: Moment) -> Change {
+        for one in news { book.contactCame(one, moment) }
+        return settled(moment)
+    }
+
+    // MARK: What the plan allows
+
+    /// For the turn that comes.
+    package func lend(_ allowance: Allowance) { book.allowance = allowance }
+    /// What the turn has made.
+    package func giveBack() -> [Allowance.Thing: Int] {
+        defer { book.allowance = .unlimited }
+        var made = book.allowance.made
+        made[.client] = book.clients.takeListedMoved()
+        return made
+    }
+
+    /// How much there is of what is limited.
+    package var standing: (services: Int, staff: Int) { (book.services.count, book.staff.count) }
+    package var zone: Zone { book.rules.zone }
+
+    /// Whether one more of these may be made; counts it.
+    private func admit(_ thing: Allowance.Thing) -> Refusal? {
+        do throws(Refusal) { try book.allowance.check(thing) } catch { return error }
+        book.allowance.take(thing)
+        return nil
+    }
 
     // MARK: What the business is made of. Each is a row and the news of it.
 
@@ -113,6 +156,7 @@ package actor Calendar {
     }
 
     package func put(_ service: Service) -> Decision<Service> {
+        if book.services[service.id] == nil, let refusal = admit(.service) { return (.failure(refusal), Change()) }
         var service = service
         let row = service.image(tenant: tenant)
         book.services[service.id] = service.removedAt == nil ? service : nil
@@ -140,6 +184,7 @@ package actor Calendar {
     }
 
     package func put(_ member: StaffMember) -> Decision<StaffMember> {
+        if !book.staff.contains(where: { $0.id == member.id }), let refusal = admit(.staff) { return (.failure(refusal), Change()) }
         var member = member
         let row = member.image(tenant: tenant)
         if let index = book.staff.firstIndex(where: { $0.id == member.id }) {
@@ -173,7 +218,7 @@ package actor Calendar {
 
     private func settled(_ moment: Moment) -> Change {
         let effects = book.effects
-        guard !effects.isEmpty else { return Change() }
+        guard !effects.isEmpty || !book.clients.isUnchanged else { return Change() }
         book.effects = CalendarBook.Effects()
         var change = Change()
         // What gives way comes before what takes its place: at any row a store may stop, and nothing overlaps there.
@@ -183,12 +228,20 @@ package actor Calendar {
             let id = hold.id
             tell(&change, [day(hold.start)], "hold.ended") { $0.field("hold_id", id.description) }
         }
-        for id in effects.clients {
-            guard var client = book.clients[id] else { continue }
+        let (clients, records) = book.clients.taken()
+        for client in clients {
             change.rows.append(client.image(tenant: tenant))
-            book.keep(client)
+            change.events.append(
+                event("calendar", "client.changed") {
+                    $0.key("client")
+                    client.writeSummary(at: moment.now, book.rules.zone, to: &$0)
+                }
+            )
         }
+        for record in records { change.rows.append(record.image(tenant: tenant)) }
+        book.forgetClients(at: moment.now)
         let changed = effects.appointments.compactMap { book.appointments[$0] }
+        news.appointments += changed.map { AppointmentNews(before: effects.before[$0.id], after: $0) }
         for appointment in changed.filter({ !$0.status.isBlocking }) + changed.filter(\.status.isBlocking) {
             change.rows.append(appointment.image(tenant: tenant))
             let json = appointment.json()
@@ -211,6 +264,7 @@ package actor Calendar {
             guard var entry = book.waitlist[id] else { continue }
             change.rows.append(entry.image(tenant: tenant))
             book.keep(entry)
+            news.waitlist.append(entry)
             change.events.append(event("calendar", "waitlist.changed") { $0.field("entry", raw: entry.json()) })
         }
         if let news = slotNews(effects.touched, moment) { change.events.append(news) }

@@ -11,12 +11,13 @@ package import Kernel
 //
 // Rules of a start: it lies in a working period at a whole number of intervals from the period's beginning by the wall clock, and what begins there ends within
 // the periods that follow one another without a break; it is not before now + notice, nor after the day that is `maximumAdvanceDays` ahead; nobody of whom it is
-// asked is off meanwhile; and with its buffers it overlaps nothing that has buffers (they add up).
+// asked is off meanwhile; with its buffers it overlaps nothing that has buffers (they add up); and no limit of the day, week or month is reached by then.
 //
 // Invariants
 // 1. On one lane of one resource no two sessions overlap, buffers counted, but those that the staff forced; no seat of a session is given twice.
 // 2. A hold lasts until its deadline and not at it; what holds a time books it, whoever asks in between.
-// 3. Whatever is decided at `now` is decided as if everything due by then had been done at its time.
+// 3. Unless it was forced, nothing is booked or held by which a limit is passed; and `tally` has the start of each.
+// 4. Whatever is decided at `now` is decided as if everything due by then had been done at its time.
 package struct CalendarBook: Sendable {
     package let tenant: TenantID
     package var rules = BookingRules()
@@ -27,32 +28,36 @@ package struct CalendarBook: Sendable {
     package private(set) var appointments: [AppointmentID: Appointment] = [:]
     package private(set) var holds: [HoldID: Hold] = [:]
     package private(set) var waitlist: [WaitlistID: WaitlistEntry] = [:]
-    package private(set) var clients: [ClientID: Client] = [:]
-    private var clientsByKey: [String: ClientID] = [:]
+    package var clients = ClientLedger()
     private var occupancy: [Resource: Occupancy] = [:]
+    /// From this month and week on.
+    var tally = Tally()
     /// Who of the staff was given something last, by a count.
     private var lastGiven: [StaffID: Int] = [:]
     private var given = 0
     /// Not later than anything falls due.
     package private(set) var nextDue = Timestamp.distantFuture
     package var effects = Effects()
+    /// What the plan still allows, in this turn.
+    package var allowance = Allowance.unlimited
 
     /// What happened since it was last taken.
     package struct Effects: Sendable {
         package var appointments: [AppointmentID] = []
+        /// As those of them were that are not new.
+        package var before: [AppointmentID: Appointment] = [:]
         /// Where those stood that have been moved or are new: the former start.
         package var formerStarts: [AppointmentID: Timestamp] = [:]
         package var holdsMade: [Hold] = []
         package var holdsEnded: [Hold] = []
         package var waitlist: [WaitlistID] = []
-        package var clients: [ClientID] = []
         /// Times at which there may be more room than before, or less.
         package var touched: [Range<Timestamp>] = []
 
         package init() {}
 
         package var isEmpty: Bool {
-            appointments.isEmpty && holdsMade.isEmpty && holdsEnded.isEmpty && waitlist.isEmpty && clients.isEmpty && touched.isEmpty
+            appointments.isEmpty && holdsMade.isEmpty && holdsEnded.isEmpty && waitlist.isEmpty && touched.isEmpty
         }
     }
 
@@ -64,8 +69,10 @@ package struct CalendarBook: Sendable {
 
     // MARK: Loading
 
-    package mutating func adopt(_ appointment: Appointment) {
+    /// - Parameter isCounted: it is in the tally already.
+    package mutating func adopt(_ appointment: Appointment, isCounted: Bool = false) {
         guard appointments[appointment.id] == nil else { return }
+        if !isCounted, appointment.status != .cancelled { adoptCount(appointment.service, appointment.start) }
         appointments[appointment.id] = appointment
         if appointment.status.isBlocking {
             occupy(.appointment(appointment.id), appointment.service, appointment.start, appointment.end, appointment.place)
@@ -73,7 +80,11 @@ package struct CalendarBook: Sendable {
         due(appointment.status == .pending ? appointment.pendingUntil : nil)
     }
 
+    /// Something that begins then, of which no more needs to be known.
+    package mutating func adoptCount(_ service: ServiceID, _ start: Timestamp) { tally.add(service, start) }
+
     package mutating func adopt(_ hold: Hold) {
+        adoptCount(hold.service, hold.start)
         holds[hold.id] = hold
         occupy(.hold(hold.id), hold.service, hold.start, hold.end, hold.place)
         due(hold.expiresAt)
@@ -81,14 +92,11 @@ package struct CalendarBook: Sendable {
 
     package mutating func adopt(_ entry: WaitlistEntry) { waitlist[entry.id] = entry }
 
-    package mutating func adopt(_ client: Client) {
-        clients[client.id] = client
-        if let key = client.key, clientsByKey[key] == nil { clientsByKey[key] = client.id }
-    }
-
     /// Forgets appointments that ended before a time, and what is over of the waiting list: the store has them.
     package mutating func forget(before time: Timestamp) {
         for appointment in appointments.values where appointment.end < time { appointments[appointment.id] = nil }
+        let today = rules.zone.day(of: time)
+        tally.forget(before: rules.zone.start(of: min(today.firstOfMonth, today + -6)))
         for resource in occupancy.keys { occupancy[resource]?.forget(before: time.milliseconds) }
         for entry in waitlist.values where entry.until < time && entry.status != .offered { waitlist[entry.id] = nil }
     }
@@ -225,8 +233,13 @@ package struct CalendarBook: Sendable {
         let lanes = lanes(of: resource)
         let own = occupancy[resource]
         let common = resource.staff == nil ? nil : occupancy[.business(tenant)]
+        let isLimited = !rules.limits.isEmpty || !wish.service.limits.isEmpty
         var day = day(of: range.lowerBound)
         while rules.zone.start(of: day).milliseconds < range.upperBound {
+            if isLimited, limitReached(wish, on: day, ignoring: holder) != nil {
+                day = day + 1
+                continue
+            }
             for period in working(resource, on: day) {
                 let starts = max(period.start, range.lowerBound)..<max(max(period.start, range.lowerBound), min(period.end, range.upperBound))
                 rules.zone.forEachStart(in: starts, anchor: period.anchor, step: wish.step) { start in
@@ -303,6 +316,14 @@ package struct CalendarBook: Sendable {
             refusal = Refusal(.conflict, "too_soon", "Este horário está próximo demais; agende com mais antecedência.")
         } else if start.milliseconds >= wish.latest {
             refusal = Refusal(.conflict, "too_far", "Este horário está distante demais para ser agendado agora.")
+        } else if let (scope, isOfService) = limitReached(wish, on: rules.zone.day(of: start), ignoring: nil) {
+            let period = [BookingLimits.Scope.day: "deste dia", .week: "desta semana", .month: "deste mês"][scope] ?? ""
+            refusal = Refusal(
+                .conflict,
+                "limit_reached",
+                "Os agendamentos \(period) estão esgotados.",
+                facts: ["scope": scope.rawValue, "limit_of": isOfService ? "service" : "business"]
+            )
         } else if wish.resources.contains(where: { isStart(wish, $0, start.milliseconds) }) {
             refusal = Refusal(.conflict, wish.service.seats > 1 ? "capacity_full" : "slot_taken", "Este horário não está mais disponível.")
         } else {
@@ -343,6 +364,7 @@ package struct CalendarBook: Sendable {
 
     private mutating func took(_ holder: Holder, _ service: ServiceID, _ start: Timestamp, _ end: Timestamp, _ place: Placement) {
         occupy(holder, service, start, end, place)
+        begins(service, start)
         if let staff = place.resource.staff {
             given += 1
             lastGiven[staff] = given
@@ -384,6 +406,7 @@ package struct CalendarBook: Sendable {
         durationMinutes: Int? = nil,
         isPublic: Bool,
         seconds: Int? = nil,
+        by asker: Asker? = nil,
         _ moment: Moment
     ) throws(Refusal) -> Hold {
         timePassed(moment)
@@ -392,10 +415,10 @@ package struct CalendarBook: Sendable {
         }
         let wish = try wish(service, staff: staff, durationMinutes: durationMinutes, isPublic: isPublic, now: moment.now)
         guard let place = place(wish, start) else { throw objection(wish, start, now: moment.now) }
-        return keep(place, seconds: seconds ?? rules.holdSeconds, waitlist: nil, moment)
+        return keep(place, seconds: seconds ?? rules.holdSeconds, waitlist: nil, owner: asker?.owner, moment)
     }
 
-    private mutating func keep(_ place: Place, seconds: Int, waitlist: WaitlistID?, _ moment: Moment) -> Hold {
+    private mutating func keep(_ place: Place, seconds: Int, waitlist: WaitlistID?, owner: Asker.Owner?, _ moment: Moment) -> Hold {
         let hold = Hold(
             id: moment.id(),
             service: place.slot.service,
@@ -403,7 +426,8 @@ package struct CalendarBook: Sendable {
             start: Timestamp(milliseconds: place.slot.start),
             end: Timestamp(milliseconds: place.slot.end),
             expiresAt: moment.now + .seconds(seconds),
-            waitlist: waitlist
+            waitlist: waitlist,
+            owner: owner
         )
         holds[hold.id] = hold
         took(.hold(hold.id), hold.service, hold.start, hold.end, hold.place)
@@ -413,9 +437,10 @@ package struct CalendarBook: Sendable {
     }
 
     /// Lets a held time go. One that is gone already is gone.
-    package mutating func release(_ id: HoldID, _ moment: Moment) throws(Refusal) {
+    package mutating func release(_ id: HoldID, by asker: Asker? = nil, _ moment: Moment) throws(Refusal) {
         timePassed(moment)
         guard let hold = holds[id] else { throw .notFound(.hold) }
+        if let asker, !asker.mayUse(hold) { throw asker.refusal(hold) }
         end(hold, lapsed: true)
         offerWhatIsFree(moment)
     }
@@ -424,6 +449,7 @@ package struct CalendarBook: Sendable {
     private mutating func end(_ hold: Hold, lapsed: Bool) {
         holds[hold.id] = nil
         freed(.hold(hold.id), hold.place)
+        beginsNoMore(hold.service, hold.start)
         effects.holdsEnded.append(hold)
         guard let id = hold.waitlist, lapsed, waitlist[id]?.status == .offered else { return }
         waitlist[id]?.status = .lapsed
@@ -440,7 +466,13 @@ package struct CalendarBook: Sendable {
     }
 
     private mutating func made(_ request: BookingRequest, _ moment: Moment) throws(Refusal) -> Appointment {
+        try allowance.check(.appointment)
         let id: AppointmentID = moment.id()
+        // Before anything is changed: the client may have to be read first.
+        let known = try Client.key(whatsapp: request.clientWhatsapp, email: request.clientEmail).flatMap { key throws(Refusal) in
+            try clients.find(key: key, at: moment.now)
+        }
+        if known.map({ !$0.isListed }) ?? true { try allowance.check(.client) }
         var held: Hold?
         if let wanted = request.hold {
             guard let hold = holds[wanted] else {
@@ -450,6 +482,7 @@ package struct CalendarBook: Sendable {
                 }
                 throw refusal
             }
+            if let asker = request.asker, !asker.mayUse(hold) { throw asker.refusal(hold) }
             guard hold.service == request.service, hold.start == request.start else {
                 throw Refusal(.conflict, "hold_mismatch", "A reserva temporária é de outro serviço ou horário.")
             }
@@ -498,7 +531,7 @@ package struct CalendarBook: Sendable {
             start: start,
             end: end,
             request,
-            client: client(of: request, moment),
+            client: try client(of: request, moment),
             zone: rules.zone,
             moment
         )
@@ -509,7 +542,8 @@ package struct CalendarBook: Sendable {
             appointment.pendingUntil = rules.pendingMinutes.map { moment.now + .seconds($0 * 60) }
         }
         took(.appointment(id), service.id, start, end, placement)
-        put(appointment)
+        allowance.take(.appointment)
+        put(appointment, at: moment.now)
         due(appointment.pendingUntil)
         if let entry = held?.waitlist, waitlist[entry]?.status == .offered {
             waitlist[entry]?.status = .booked
@@ -518,35 +552,16 @@ package struct CalendarBook: Sendable {
         return appointment
     }
 
-    private mutating func client(of request: BookingRequest, _ moment: Moment) -> Client {
-        if let key = Client.key(whatsapp: request.clientWhatsapp, email: request.clientEmail), let id = clientsByKey[key], var known = clients[id] {
-            if known.email == nil, let email = request.clientEmail {
-                known.email = email
-                known.updatedAt = moment.now
-                clients[id] = known
-                effects.clients.append(id)
-            }
-            return known
+    mutating func put(_ appointment: Appointment, at now: Timestamp) {
+        clients.counted(appointments[appointment.id], appointment, at: now)
+        if !effects.appointments.contains(appointment.id) {
+            effects.appointments.append(appointment.id)
+            effects.before[appointment.id] = appointments[appointment.id]
         }
-        let client = Client(
-            id: moment.id(),
-            name: request.clientName,
-            whatsapp: request.clientWhatsapp.isEmpty ? nil : request.clientWhatsapp,
-            email: request.clientEmail,
-            at: moment.now
-        )
-        adopt(client)
-        effects.clients.append(client.id)
-        return client
-    }
-
-    private mutating func put(_ appointment: Appointment) {
         appointments[appointment.id] = appointment
-        if !effects.appointments.contains(appointment.id) { effects.appointments.append(appointment.id) }
     }
 
-    /// Puts back a client or an entry of the waiting list with the version that its row was given.
-    mutating func keep(_ client: Client) { clients[client.id] = client }
+    /// Puts back an entry of the waiting list with the version that its row was given.
     mutating func keep(_ entry: WaitlistEntry) { waitlist[entry.id] = entry }
 
     // MARK: An appointment's life
@@ -583,11 +598,11 @@ package struct CalendarBook: Sendable {
         return changed(appointment, moment.now)
     }
 
-    private mutating func changed(_ appointment: Appointment, _ now: Timestamp) -> Appointment {
+    mutating func changed(_ appointment: Appointment, _ now: Timestamp) -> Appointment {
         var appointment = appointment
         appointment.revision += 1
         appointment.updatedAt = now
-        put(appointment)
+        put(appointment, at: now)
         return appointment
     }
 
@@ -605,13 +620,21 @@ package struct CalendarBook: Sendable {
         return cancelled
     }
 
-    @discardableResult private mutating func cancel(_ appointment: Appointment, by: String, reason: String?, _ now: Timestamp) -> Appointment {
+    /// What has not been confirmed is not taken on.
+    package mutating func decline(_ id: AppointmentID, reason: String?, revision: Int64? = nil, _ moment: Moment) throws(Refusal) -> Appointment {
+        timePassed(moment)
+        if let known = appointments[id], known.status != .pending { throw Self.wrongState(known) }
+        return try cancel(id, by: "staff", reason: reason, revision: revision, moment)
+    }
+
+    @discardableResult mutating func cancel(_ appointment: Appointment, by: String, reason: String?, _ now: Timestamp) -> Appointment {
         var appointment = appointment
         appointment.status = .cancelled
         appointment.cancelledBy = by
         appointment.cancelReason = reason
         appointment.pendingUntil = nil
         freed(.appointment(appointment.id), appointment.place)
+        beginsNoMore(appointment.service, appointment.start)
         return changed(appointment, now)
     }
 
@@ -687,6 +710,7 @@ package struct CalendarBook: Sendable {
             appointment.forcedReason = nil
         }
         freed(holder, appointment.place)
+        beginsNoMore(appointment.service, appointment.start)
         effects.formerStarts[id] = appointment.start
         appointment.place = placement
         appointment.start = start
@@ -850,7 +874,7 @@ package struct CalendarBook: Sendable {
     }
 
     /// Times that have become free go to those who wait, the longest first; each as a hold of theirs, so that nobody comes in between.
-    private mutating func offerWhatIsFree(_ moment: Moment) {
+    mutating func offerWhatIsFree(_ moment: Moment) {
         guard !waitlist.isEmpty, !effects.touched.isEmpty else { return }
         let touched = effects.touched
         let waiting = waitlist.values.filter { entry in
@@ -859,13 +883,27 @@ package struct CalendarBook: Sendable {
         offer(to: waiting.sorted { ($0.createdAt, $0.id) < ($1.createdAt, $1.id) }.map(\.id), moment)
     }
 
+    /// Whoever waits under a client's number or e-mail waits no more, and is forgotten.
+    mutating func forgetWaiting(under keys: Set<String>, _ moment: Moment) {
+        for var entry in waitlist.values where Client.key(whatsapp: entry.clientWhatsapp, email: entry.clientEmail).map(keys.contains) ?? false {
+            if entry.status == .waiting || entry.status == .offered { entry.status = .left }
+            entry.clientName = Appointment.blankName
+            entry.clientWhatsapp = ""
+            entry.clientEmail = nil
+            waitlist[entry.id] = entry
+            effects.waitlist.append(entry.id)
+            if let hold = entry.hold.flatMap({ holds[$0] }) { end(hold, lapsed: false) }
+        }
+        offerWhatIsFree(moment)
+    }
+
     private mutating func offer(to entries: [WaitlistID], _ moment: Moment) {
         for id in entries {
             guard var entry = waitlist[id], entry.status == .waiting, holds.count < Self.maxHolds,
                 let wish = try? wish(entry.service, staff: entry.staff, now: moment.now),
                 let start = slots(wish, in: entry.from..<entry.until).first, let place = place(wish, start)
             else { continue }
-            let hold = keep(place, seconds: rules.waitlistOfferMinutes * 60, waitlist: id, moment)
+            let hold = keep(place, seconds: rules.waitlistOfferMinutes * 60, waitlist: id, owner: nil, moment)
             entry.status = .offered
             entry.hold = hold.id
             entry.offeredStart = hold.start

@@ -23,7 +23,7 @@ package struct Appointment: Sendable {
     package let service: ServiceID
     package var serviceName: String
     package var place: Placement
-    package let client: ClientID
+    package var client: ClientID
     package var clientName: String
     package var clientWhatsapp: String
     package var clientEmail: String?
@@ -228,82 +228,14 @@ package struct BookingRequest: Sendable {
     package var series: SeriesID?
     /// Whoever asks has no credential.
     package var isPublic = false
+    /// Whose holds it may take; `nil` for the calendar itself.
+    package var asker: Asker?
 
     package init(service: ServiceID, start: Timestamp, clientName: String, clientWhatsapp: String) {
         self.service = service
         self.start = start
         self.clientName = clientName
         self.clientWhatsapp = clientWhatsapp
-    }
-}
-
-/// A time kept for somebody for a short while.
-package struct Hold: Sendable {
-    package let id: HoldID
-    package let service: ServiceID
-    package let place: Placement
-    package let start: Timestamp
-    package let end: Timestamp
-    package let expiresAt: Timestamp
-    /// The entry of the waiting list that it is offered to.
-    package let waitlist: WaitlistID?
-
-    package init(_ row: Row) {
-        var row = row
-        let tenant: TenantID = row.id()
-        id = row.id()
-        service = row.id()
-        let staff: StaffID? = row.optionalID()
-        let lane = Int(row.integer())
-        let seat = Int(row.integer())
-        let session: AppointmentID = row.id()
-        let blocked = row.timestamp()..<row.timestamp()
-        place = Placement(resource: staff.map(Resource.staff) ?? .business(tenant), lane: lane, seat: seat, session: session, blocked: blocked)
-        start = row.timestamp()
-        end = row.timestamp()
-        expiresAt = row.timestamp()
-        waitlist = row.optionalID()
-    }
-
-    init(id: HoldID, service: ServiceID, place: Placement, start: Timestamp, end: Timestamp, expiresAt: Timestamp, waitlist: WaitlistID?) {
-        self.id = id
-        self.service = service
-        self.place = place
-        self.start = start
-        self.end = end
-        self.expiresAt = expiresAt
-        self.waitlist = waitlist
-    }
-
-    func image(tenant: TenantID) -> RowImage {
-        RowImage(
-            SchedulingTables.holds,
-            version: 1,
-            values: [
-                .id(tenant), .id(id), .id(service), .id(place.resource.staff), .integer(Int64(place.lane)), .integer(Int64(place.seat)),
-                .id(place.session), .timestamp(place.blocked.lowerBound), .timestamp(place.blocked.upperBound), .timestamp(start), .timestamp(end),
-                .timestamp(expiresAt), .id(waitlist),
-            ]
-        )
-    }
-
-    func deletion(tenant: TenantID) -> RowImage { RowImage(deleting: [.id(tenant), .id(id)], from: SchedulingTables.holds, version: 2) }
-
-    package func write(to writer: inout JSONWriter) {
-        writer.object {
-            $0.field("hold_id", id.description)
-            $0.field("service_id", service.description)
-            $0.field("staff_id", place.resource.staff?.description)
-            $0.field("start_time", start.description)
-            $0.field("end_time", end.description)
-            $0.field("expires_at", expiresAt.description)
-        }
-    }
-
-    package var json: [UInt8] {
-        var writer = JSONWriter()
-        write(to: &writer)
-        return writer.bytes
     }
 }
 
@@ -317,9 +249,9 @@ package struct WaitlistEntry: Sendable {
     /// They would come at any start in here.
     package let from: Timestamp
     package let until: Timestamp
-    package let clientName: String
-    package let clientWhatsapp: String
-    package let clientEmail: String?
+    package var clientName: String
+    package var clientWhatsapp: String
+    package var clientEmail: String?
     package let token: String
     package let createdAt: Timestamp
     package var status = Status.waiting

@@ -24,6 +24,7 @@ package struct BookingRules: Sendable {
     /// Until this long before its start a client may cancel or move an appointment.
     package var cutoffMinutes = 0
     package var isPublic = true
+    package var limits = BookingLimits()
     package var waitlistOfferMinutes = 15
     /// What opens the calendar's feed; `nil` while there is none.
     package var feedToken: String?
@@ -61,6 +62,7 @@ package struct BookingRules: Sendable {
             $0.field("pending_minutes", pendingMinutes)
             $0.field("cutoff_minutes", cutoffMinutes)
             $0.field("public_booking", isPublic)
+            limits.write(to: &$0)
             $0.field("waitlist_offer_minutes", waitlistOfferMinutes)
             if isStored { $0.field("feed_token", feedToken) }
         }

@@ -28,6 +28,7 @@ package struct Service: Sendable {
     package var startIntervalMinutes: Int?
     package var confirmsAtOnce: Bool?
     package var isPublic = true
+    package var limits = BookingLimits()
     /// Who does it; empty for everybody.
     package var staff: [StaffID] = []
     package let createdAt: Timestamp
@@ -69,6 +70,7 @@ package struct Service: Sendable {
         createdAt = row.timestamp()
         updatedAt = row.timestamp()
         removedAt = row.optionalTimestamp()
+        for scope in BookingLimits.Scope.allCases { limits[scope] = row.optionalInteger().map(Int.init) }
         version = row.integer()
     }
 
@@ -85,6 +87,7 @@ package struct Service: Sendable {
                 .integer(Int64(seats)), optional(bufferBeforeMinutes), optional(bufferAfterMinutes), optional(minimumNoticeMinutes),
                 optional(maximumAdvanceDays), optional(startIntervalMinutes), confirmsAtOnce.map { .boolean($0) } ?? .null, .boolean(isPublic),
                 .textArray(staff.map(\.description)), .timestamp(createdAt), .timestamp(updatedAt), .optional(removedAt),
+                optional(limits.perDay), optional(limits.perWeek), optional(limits.perMonth),
             ]
         )
     }
@@ -113,6 +116,7 @@ package struct Service: Sendable {
             $0.key("auto_confirm")
             if let confirmsAtOnce { $0.bool(confirmsAtOnce) } else { $0.null() }
             $0.field("public_booking", isPublic)
+            limits.write(to: &$0)
             $0.field("staff_ids", strings: staff.map(\.description))
             $0.field("created_at", createdAt.description)
             $0.field("updated_at", updatedAt.description)

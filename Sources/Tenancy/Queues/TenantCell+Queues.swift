@@ -12,8 +12,17 @@ extension TenantCell {
         return Pending(.success(answer), commit(change))
     }
 
-    /// - Returns: each message's id; that of the first under its key where there was one.
-    package func enqueue(_ messages: [OutgoingMessage]) -> Pending<[QueueMessageID]> { onQueues { book, moment in book.add(messages, moment) } }
+    /// - Returns: each message's id; that of the first under its key where there was one. 402 when the plan has no room for all of them, and none is put in.
+    package func enqueue(_ messages: [OutgoingMessage]) -> Pending<[QueueMessageID]> {
+        let moment = environment.moment()
+        do throws(Refusal) { try take(messages, moment) } catch {
+            var change = Change()
+            refused(error)
+            return Pending(.failure(error), commit(metered(&change, moment)))
+        }
+        var (ids, change) = queues.assumeIsolated { queues in queues.decide { $0.add(messages, moment) } }
+        return Pending(.success(ids), commit(metered(&change, moment)))
+    }
 
     // MARK: Workers
 
@@ -29,8 +38,27 @@ extension TenantCell {
         onQueues { book, moment in book.claim(id, token: token, moment) }
     }
 
+    /// - Returns: whether it is to be handed over; if not, it is somebody else's by now, or over.
     package func handingOver(_ message: QueueMessage, token: LeaseToken) -> Pending<Bool> {
-        onQueues { book, moment in book.handingOver(message.id, attempt: message.attempt, token: token, moment) }
+        let moment = environment.moment()
+        let refused = noRoom(for: message, moment)
+        var (mayBeSent, change) = queues.assumeIsolated { queues in
+            queues.decide { book in
+                guard let refused else { return book.handingOver(message.id, attempt: message.attempt, token: token, moment) }
+                _ = book.ended(message.id, attempt: message.attempt, token: token, .dropped(reason: refused), moment)
+                return false
+            }
+        }
+        return Pending(.success(mayBeSent), commit(metered(&change, moment)))
+    }
+
+    /// What clients are told of their appointments counts when it goes out: it may have been planned long before, and be called off. What somebody puts in has
+    /// counted then. A message counts once, however often it is attempted.
+    private func noRoom(for message: QueueMessage, _ moment: Moment) -> String? {
+        guard message.content.subject != nil, !message.content.isOfTheAccount else { return nil }
+        meterIsNow(moment)
+        do throws(Refusal) { try meter.reserve(message.content.resource, 1, operation: "queue:\(message.id)") } catch { return error.message }
+        return nil
     }
 
     package func heartbeat(_ message: QueueMessage, token: LeaseToken) -> Pending<Bool> {

@@ -38,6 +38,7 @@ extension BookingRules {
         integer("cutoff_minutes", 0...43_200, &rules.cutoffMinutes, 0)
         if fields.has("public_booking") { rules.isPublic = fields.optionalBool("public_booking") ?? true }
         integer("waitlist_offer_minutes", 1...1440, &rules.waitlistOfferMinutes, standard.waitlistOfferMinutes)
+        fields.limits(&rules.limits)
         try fields.check()
         return rules
     }

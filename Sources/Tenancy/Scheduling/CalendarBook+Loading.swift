@@ -32,11 +32,16 @@ extension CalendarBook {
             let off = TimeOff(row)
             book.timeOff[off.id] = off
         }
-        for row in try await rows(SchedulingTables.clients, "ORDER BY id") { book.adopt(Client(row)) }
+        // Those of the appointments that follow; whoever else is asked for is read then.
+        book.clients.isWhole = false
+        for client in try await StoredClients.withAppointments(after: now - .seconds(86_400), tenant, from: store) {
+            book.clients.adopt(client, at: now)
+        }
         // A pending one is given up also when its time is over.
         for row in try await rows(SchedulingTables.appointments, "AND end_time > ?", [.timestamp(now - .seconds(86_400))]) {
             book.adopt(Appointment(row))
         }
+        try await countPast(&book, tenant, now, store)
         for row in try await rows(SchedulingTables.holds) { book.adopt(Hold(row)) }
         for row in try await rows(
             SchedulingTables.waitlist,
@@ -46,5 +51,20 @@ extension CalendarBook {
             book.adopt(WaitlistEntry(row))
         }
         return book
+    }
+
+    /// Limits of a week or a month count what is over by now, too.
+    private static func countPast(_ book: inout CalendarBook, _ tenant: TenantID, _ now: Timestamp, _ store: any Store) async throws(Refusal) {
+        let today = book.rules.zone.day(of: now)
+        let from = min(today.firstOfMonth, today + -6)
+        let rows = try await store.rows(
+            Query(
+                "SELECT service_id, start_time FROM appointments WHERE tenant_id = ? AND start_time >= ? AND end_time <= ? AND status <> 'cancelled'",
+                [.id(tenant), .timestamp(book.rules.zone.start(of: from)), .timestamp(now - .seconds(86_400))],
+                kinds: [.uuid, .timestamp],
+                tenant: tenant
+            ).forDeciding
+        )
+        for var row in rows { book.adoptCount(row.id(), row.timestamp()) }
     }
 }

@@ -17,7 +17,7 @@ extension Operations {
         let rows = try await store.rows(
             .select(from: SchedulingTables.appointments, "WHERE tenant_id = ? AND id = ?", [.id(cell.tenant), .id(id)], tenant: cell.tenant)
         )
-        await cell.adopt(rows.map(Appointment.init))
+        try await bringIn(rows.map(Appointment.init), cell)
     }
 
     func bringIn(_ day: CivilDay, _ cell: TenantCell) async throws(Refusal) {
@@ -31,7 +31,7 @@ extension Operations {
                 tenant: cell.tenant
             )
         )
-        await cell.adopt(rows.map(Appointment.init))
+        try await bringIn(rows.map(Appointment.init), cell)
     }
 
     // MARK: Deciding
@@ -55,7 +55,7 @@ extension Operations {
         try gate.admit()
         return try await tenants.use(tenant) { cell throws(Refusal) in
             if let id { try await bringIn(id, cell) }
-            return try await cell.book(body).committed()
+            return try await withClients(cell) { () async throws(Refusal) in try await cell.book(body).committed() }
         }
     }
 
@@ -79,19 +79,21 @@ extension Operations {
         return try await tenants.use(tenant) { cell throws(Refusal) in
             let earlier = try await earlier(mark)
             if let id = earlier.flatMap({ AppointmentID($0.prefix { $0 != " " }) }) { try await bringIn(id, cell) }
-            return try await cell.bookOnce(
-                mark,
-                digest: digest,
-                earlier: earlier,
-                again: { book, id throws(Refusal) in
-                    guard let made = AppointmentID(id).flatMap({ book.appointments[$0] }) else { throw .notFound(.appointment) }
-                    return made
-                },
-                { book, moment throws(Refusal) in
-                    let made = try book.book(request, moment)
-                    return (made, made.id.description)
-                }
-            ).committed()
+            return try await withClients(cell) { () async throws(Refusal) in
+                try await cell.bookOnce(
+                    mark,
+                    digest: digest,
+                    earlier: earlier,
+                    again: { book, id throws(Refusal) in
+                        guard let made = AppointmentID(id).flatMap({ book.appointments[$0] }) else { throw .notFound(.appointment) }
+                        return made
+                    },
+                    { book, moment throws(Refusal) in
+                        let made = try book.book(request, moment)
+                        return (made, made.id.description)
+                    }
+                ).committed()
+            }
         }
     }
 
@@ -103,6 +105,7 @@ extension Operations {
         isPublic: Bool,
         key: String?,
         who: String,
+        by asker: Asker,
         _ tenant: TenantID
     ) async throws(Refusal) -> Hold {
         try gate.admit()
@@ -121,14 +124,69 @@ extension Operations {
                     return hold
                 },
                 { book, moment throws(Refusal) in
-                    let hold = try book.hold(service, staff: staff, start: start, durationMinutes: durationMinutes, isPublic: isPublic, moment)
+                    let hold = try book.hold(
+                        service,
+                        staff: staff,
+                        start: start,
+                        durationMinutes: durationMinutes,
+                        isPublic: isPublic,
+                        by: asker,
+                        moment
+                    )
                     return (hold, hold.id.description)
                 }
             ).committed()
         }
     }
 
-    private func earlier(_ mark: Mark.Key?) async throws(Refusal) -> String? {
+    /// A series, all of it in one turn. With the same key the answer is that of the first time.
+    func bookSeries(
+        _ request: BookingRequest,
+        _ recurrence: CalendarBook.Recurrence,
+        key: String?,
+        who: String,
+        digest: String,
+        _ tenant: TenantID
+    ) async throws(Refusal) -> (made: [Appointment], unavailable: [String]) {
+        try gate.admit()
+        let mark = key.map { Mark.Key(tenant: tenant, scope: "series", key: "\(who):\($0)") }
+        return try await tenants.use(tenant) { cell throws(Refusal) in
+            let earlier = try await earlier(mark)
+            if let series = earlier.flatMap({ SeriesID($0.prefix { $0 != "|" }) }) { try await bringIn(series, cell) }
+            return try await withClients(cell) { () async throws(Refusal) in
+                try await cell.bookOnce(
+                    mark,
+                    digest: digest,
+                    earlier: earlier,
+                    again: { book, known throws(Refusal) in
+                        let parts = known.split(separator: "|", omittingEmptySubsequences: false)
+                        guard let series = SeriesID(parts[0]) else { throw .notFound(.appointment) }
+                        let made = book.appointments.values.filter { $0.series == series }.sorted { ($0.start, $0.id) < ($1.start, $1.id) }
+                        return (made, parts.dropFirst().last.map { $0.split(separator: ",").map(String.init) } ?? [])
+                    },
+                    { book, moment throws(Refusal) in
+                        let (made, unavailable) = try book.book(request, recurrence, moment)
+                        return ((made, unavailable), "\(made.first?.series?.description ?? "-")|\(unavailable.joined(separator: ","))")
+                    }
+                ).committed()
+            }
+        }
+    }
+
+    /// Reads those of a series that are over.
+    private func bringIn(_ series: SeriesID, _ cell: TenantCell) async throws(Refusal) {
+        let rows = try await store.rows(
+            .select(
+                from: SchedulingTables.appointments,
+                "WHERE tenant_id = ? AND series_id = ?",
+                [.id(cell.tenant), .id(series)],
+                tenant: cell.tenant
+            )
+        )
+        try await bringIn(rows.map(Appointment.init), cell)
+    }
+
+    func earlier(_ mark: Mark.Key?) async throws(Refusal) -> String? {
         guard let mark else { return nil }
         return try await store.marks([mark])[mark]
     }

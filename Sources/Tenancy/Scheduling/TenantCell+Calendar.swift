@@ -99,6 +99,17 @@ extension TenantCell {
         calendar.assumeIsolated { calendar in (try? calendar.reading { book throws(Refusal) in book.appointments[id] != nil }) ?? false }
     }
     package func adopt(_ appointments: [Appointment]) { calendar.assumeIsolated { $0.adopt(appointments) } }
+    func missing(_ clients: [ClientID]) -> [ClientID] {
+        calendar.assumeIsolated { calendar in (try? calendar.reading { book throws(Refusal) in clients.filter { !book.clients.has($0) } }) ?? [] }
+    }
+    func unknown(keys: [String]) -> [String] {
+        calendar.assumeIsolated { calendar in (try? calendar.reading { book throws(Refusal) in keys.filter { !book.clients.knows(key: $0) } }) ?? keys
+        }
+    }
+    func adopt(_ clients: [Client], free: [String] = []) {
+        let now = environment.now()
+        calendar.assumeIsolated { $0.adopt(clients, free: free, at: now) }
+    }
     package func bookingZone() -> Zone {
         calendar.assumeIsolated { calendar in (try? calendar.reading { book throws(Refusal) in book.rules.zone }) ?? BookingRules().zone }
     }

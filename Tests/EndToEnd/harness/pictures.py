@@ -22,6 +22,8 @@ def picture_of(channel):
         return Supervision()
     if channel.startswith("user:"):
         return Inbox()
+    if channel == "usage":
+        return Usage()
     # Nothing is known of it; it is there to be refused.
     return None
 
@@ -58,6 +60,27 @@ class Notices:
 
     def differences(self, api):
         return _differences(dict(enumerate(self.items)), dict(enumerate(reversed(api.get("/api/v1/notices", limit=20)["items"]))))
+
+
+class Usage:
+    def __init__(self):
+        self.usage, self.alerts = None, []
+
+    def replace(self, data):
+        self.usage = data
+
+    def apply(self, event):
+        if event["type"] == "usage.alert":
+            self.alerts.append((event["resource"], event["threshold"]))
+        elif event["type"] in ("usage.changed", "plan.changed"):
+            usage = event["usage"]
+            self.usage = usage | {"resources": self.usage["resources"] | usage["resources"]}
+        else:
+            raise AssertionError(f"unknown type on `usage`: {event}")
+
+    def differences(self, api):
+        truth = api.get("/api/users/usage")
+        return [] if self.usage == truth else [f"seen {self.usage}, true {truth}"]
 
 
 class Breakers:

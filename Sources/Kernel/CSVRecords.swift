@@ -1,18 +1,18 @@
 /// Reads comma-separated values (RFC 4180): quotes around a field, doubled within, may hold separators and the ends of lines. Spreadsheets here separate with `;`, so
 /// whichever of the two is the more frequent in the first line counts. A byte order mark is left out, either end of line is one.
-struct CSVRecords {
-    struct Record: Equatable {
+package struct CSVRecords {
+    package struct Record: Equatable, Sendable {
         /// Where it begins, counted from 1.
-        let line: Int
-        let fields: [String]
+        package let line: Int
+        package let fields: [String]
     }
 
-    struct Failure: Error, Equatable, CustomStringConvertible {
-        let line: Int
-        let description: String
+    package struct Failure: Error, Equatable, CustomStringConvertible {
+        package let line: Int
+        package let description: String
     }
 
-    static func read(_ text: String) throws(Failure) -> [Record] {
+    package static func read(_ text: String) throws(Failure) -> [Record] {
         var bytes = Array(text.utf8)[...]
         if bytes.starts(with: [0xef, 0xbb, 0xbf]) { bytes = bytes.dropFirst(3) }
         let head = bytes.prefix { $0 != UInt8(ascii: "\n") }

@@ -1,0 +1,159 @@
+package import Kernel
+package import NIOCore
+import NIOPosix
+import NIOSSL
+import NIOTLS
+
+/// Sends mails through one server: a connection for each, which is opened when the mail is there and closed when it is gone.
+package struct SMTPClient: Sendable {
+    package struct Configuration: Sendable {
+        package var host: String
+        package var port: Int
+        package var security: SMTPDialogue.Security
+        package var credentials: SMTPDialogue.Credentials?
+        /// Whose certificates are trusted beside the system's: a file in PEM.
+        package var caFile: String?
+        /// How long the server has for each answer, and for the connection. For the answer to a whole message four times as long.
+        package var patience = Duration.seconds(30)
+        package var name = "plantao.local"
+
+        package init(host: String, port: Int, security: SMTPDialogue.Security) {
+            self.host = host
+            self.port = port
+            self.security = security
+        }
+    }
+
+    private let configuration: Configuration
+    private let group: any EventLoopGroup
+    private let context: NIOSSLContext
+
+    /// - Throws: where the certificates cannot be read.
+    package init(_ configuration: Configuration, group: any EventLoopGroup) throws {
+        self.configuration = configuration
+        self.group = group
+        var tls = TLSConfiguration.makeClientConfiguration()
+        tls.minimumTLSVersion = .tlsv12
+        if let file = configuration.caFile { tls.additionalTrustRoots = [.file(file)] }
+        context = try NIOSSLContext(configuration: tls)
+    }
+
+    /// Whether a file has certificates that could be trusted.
+    package static func hasCertificates(_ file: String) -> Bool { (try? NIOSSLCertificate.fromPEMFile(file))?.isEmpty == false }
+
+    package func send(_ message: [UInt8], _ envelope: SMTPDialogue.Envelope) async -> SMTPResult {
+        let loop = group.next()
+        let promise = loop.makePromise(of: SMTPResult.self)
+        let (configuration, context) = (configuration, context)
+        let dialogue = SMTPDialogue(
+            envelope,
+            message: message,
+            security: configuration.security,
+            credentials: configuration.credentials,
+            name: configuration.name
+        )
+        let bootstrap = ClientBootstrap(group: loop).connectTimeout(.nanoseconds(configuration.patience.inMilliseconds * 1_000_000))
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    if configuration.security == .tls {
+                        try channel.pipeline.syncOperations.addHandler(try Self.handshake(context, configuration.host))
+                    }
+                    let handler = SMTPHandler(dialogue, configuration, context, promise)
+                    try channel.pipeline.syncOperations.addHandler(handler)
+                }
+            }
+        bootstrap.connect(host: configuration.host, port: configuration.port).whenFailure { error in
+            promise.succeed(.unavailable(nil, "sem conexão com o servidor de e-mail: \(Self.reason(error))"))
+        }
+        return (try? await promise.futureResult.get()) ?? .unavailable(nil, "sem conexão com o servidor de e-mail")
+    }
+
+    /// An address has no name that a certificate could be looked up by.
+    fileprivate static func handshake(_ context: NIOSSLContext, _ host: String) throws -> NIOSSLClientHandler {
+        let isAddress = (try? SocketAddress(ipAddress: host, port: 0)) != nil
+        return try NIOSSLClientHandler(context: context, serverHostname: isAddress ? nil : host)
+    }
+
+    fileprivate static func reason(_ error: any Error) -> String { String(String(describing: error).prefix(200)) }
+}
+
+/// Performs what `SMTPDialogue` says, on one connection.
+private final class SMTPHandler: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    private var dialogue: SMTPDialogue
+    private let configuration: SMTPClient.Configuration
+    private let context: NIOSSLContext
+    private let promise: EventLoopPromise<SMTPResult>
+    private var alarm: Scheduled<Void>?
+    private var isStarting = false
+
+    init(_ dialogue: SMTPDialogue, _ configuration: SMTPClient.Configuration, _ context: NIOSSLContext, _ promise: EventLoopPromise<SMTPResult>) {
+        self.dialogue = dialogue
+        self.configuration = configuration
+        self.context = context
+        self.promise = promise
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        wait(context)
+        context.fireChannelActive()
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        perform(dialogue.received(unwrapInboundIn(data).readableBytesView), context)
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if isStarting, case .handshakeCompleted? = event as? TLSUserEvent {
+            isStarting = false
+            perform(dialogue.secured(), context)
+        }
+        context.fireUserInboundEventTriggered(event)
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        // Some servers close without TLS's own goodbye.
+        perform(dialogue.lost(SMTPClient.reason(error)), context)
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        perform(dialogue.lost("o servidor de e-mail fechou a conexão"), context)
+        context.fireChannelInactive()
+    }
+
+    private func wait(_ context: ChannelHandlerContext) {
+        alarm?.cancel()
+        let patience = dialogue.isAfterDot ? configuration.patience * 4 : configuration.patience
+        let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+        alarm = context.eventLoop.scheduleTask(in: .milliseconds(patience.inMilliseconds)) {
+            let (handler, context) = bound.value
+            handler.perform(handler.dialogue.lost("o servidor de e-mail não respondeu a tempo"), context)
+        }
+    }
+
+    private func perform(_ outputs: [SMTPDialogue.Output], _ context: ChannelHandlerContext) {
+        for output in outputs {
+            switch output {
+            case .send(let bytes): context.writeAndFlush(wrapOutboundOut(ByteBuffer(bytes: bytes)), promise: nil)
+            case .startTLS:
+                isStarting = true
+                do {
+                    try context.pipeline.syncOperations.addHandler(
+                        try SMTPClient.handshake(self.context, configuration.host),
+                        position: .before(self)
+                    )
+                } catch {
+                    return perform(dialogue.lost(SMTPClient.reason(error)), context)
+                }
+            case .end(let result):
+                alarm?.cancel()
+                promise.succeed(result)
+                context.close(promise: nil)
+                return
+            }
+        }
+        if !outputs.isEmpty { wait(context) }
+    }
+}

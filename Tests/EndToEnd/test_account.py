@@ -1,0 +1,218 @@
+"""One's account (contracts/agendazap.md "Autenticação", "Usuários"): register, profile, the proof of an e-mail, a forgotten password, the templates' services."""
+
+import json
+import re
+import threading
+
+import pytest
+
+from harness.api import Api
+from harness.desk import ReplyError
+from harness.waiting import eventually
+
+PASSWORD = "Senha123!"
+
+
+def letters(office, recipient):
+    """The account letters that went out to an address, as the simulator says outside of production."""
+    found = []
+    for line in office.server.logs().decode("utf-8", "replace").splitlines():
+        if "the simulator was handed a message" not in line:
+            continue
+        metadata = json.loads(line)
+        fields = metadata.get("metadata", metadata)
+        if fields.get("recipient") == recipient:
+            found.append(json.loads(fields["payload"]))
+    return found
+
+
+def code(office, recipient, count=1, subject="código"):
+    """The digits in the latest letter, once there are `count` of them."""
+
+    def there():
+        found = [letter for letter in letters(office, recipient) if subject in letter["subject"]]
+        return found if len(found) >= count else None
+
+    return re.search(r"código: (\d{6})\n", eventually(f"{count} letters to {recipient}", there)[-1]["text"]).group(1)
+
+
+def wrong(digits):
+    return "000001" if digits == "000000" else "000000"
+
+
+@pytest.fixture
+def ana(office):
+    return office.anybody.register("ana@example.com", PASSWORD, template_type="service_table", whatsapp_number="+5511999999999", business_name="Salão da Ana")
+
+
+def test_register_and_profile_are_those_of_the_contract(office):
+    # The contract's own example.
+    made = office.anybody.call("POST", "/api/auth/register", json={
+        "email": "usuario@exemplo.com", "password": "Senha123!", "template_type": "service_table", "whatsapp_number": "+5511999999999",
+    }, expect=201).json()
+    assert made["token_type"] == "bearer" and made["refresh_token"]
+    user = office.anybody.call("POST", "/api/auth/login", json={"email": "usuario@exemplo.com", "password": "Senha123!"}, expect=200).json()
+    profile = Api(office.server, token=user["access_token"]).get("/api/users/profile")
+    assert {name: profile[name] for name in ("email", "template_type", "whatsapp_number", "plan_type", "is_active", "is_verified")} == {
+        "email": "usuario@exemplo.com", "template_type": "service_table", "whatsapp_number": "+5511999999999",
+        "plan_type": "free", "is_active": True, "is_verified": False,
+    }
+    assert profile["id"] == made["user"]["id"] and profile["timezone"] == "America/Sao_Paulo" and profile["slug"]
+    for field, value in (("template_type", "loja"), ("whatsapp_number", "abc"), ("whatsapp_number", "123"), ("template_type", 3)):
+        body = {"email": "outra@exemplo.com", "password": PASSWORD, field: value}
+        refused = office.anybody.call("POST", "/api/auth/register", json=body, expect=422).json()
+        assert refused["detail"][0]["loc"] == ["body", field]
+
+
+def test_a_profile_is_changed_in_part_and_over_a_restart(office, ana):
+    changed = ana.put("/api/users/profile", {"business_name": "Ana Cabelos", "timezone": "America/Manaus"})
+    assert changed["business_name"] == "Ana Cabelos" and changed["timezone"] == "America/Manaus" and changed["whatsapp_number"] == "+5511999999999"
+    assert ana.get("/api/users/business-hours")["timezone"] == "America/Manaus"
+    assert ana.put("/api/users/profile", {"whatsapp_number": None, "template_type": "consultation"})["whatsapp_number"] is None
+    before = ana.put("/api/users/profile", {})
+    office.server.restart()
+    assert ana.get("/api/users/profile") == before | {"business_name": "Ana Cabelos", "template_type": "consultation"}
+    for field, value in (("business_name", ""), ("timezone", "Brasil"), ("template_type", "x"), ("email", "sem-arroba"), ("name", 7)):
+        refused = ana.call("PUT", "/api/users/profile", json={field: value, "name": "Não" if field != "name" else value}, expect=422).json()
+        assert ["body", field] in [fault["loc"] for fault in refused["detail"]]
+    assert ana.get("/api/users/profile") == before, "nothing of a wrong request is done"
+    # An agent changes their own name, and nothing of the business.
+    ana.create_user("bia@example.com", "Bia", "agent", "Bia#2026forte")
+    bia = office.anybody.login("bia@example.com", "Bia#2026forte")
+    assert bia.put("/api/users/profile", {"name": "Beatriz"})["name"] == "Beatriz"
+    for body in ({"business_name": "X"}, {"template_type": "consultation"}, {"whatsapp_number": "+5511900000000"}, {"timezone": "UTC"}):
+        bia.call("PUT", "/api/users/profile", json=body | {"name": "Z"}, expect=403)
+    assert bia.get("/api/users/profile")["name"] == "Beatriz"
+    office.anybody.call("GET", "/api/users/profile", expect=401)
+
+
+def test_an_address_is_proved_by_the_code_that_was_sent_to_it(office, ana):
+    digits = code(office, "ana@example.com")
+    refused = ana.call("POST", "/api/users/verify-email", json={"code": wrong(digits)}, expect=400).json()
+    assert refused["code"] == "code_wrong" and refused["attempts_left"] == 4
+    for body, field in (({}, "code"), ({"code": "12345"}, "code"), ({"code": "abcdef"}, "code"), ({"code": 123456}, "code")):
+        assert ana.call("POST", "/api/users/verify-email", json=body, expect=422).json()["detail"][0]["loc"] == ["body", field]
+    too_soon = ana.call("POST", "/api/users/verify-email/resend", expect=429)
+    assert 0 < int(too_soon.headers["retry-after"]) <= 60
+    # The code, the attempts and the proof survive whatever ends the process.
+    office.server.kill()
+    office.server.start()
+    refused = ana.call("POST", "/api/users/verify-email", json={"code": wrong(digits)}, expect=400).json()
+    assert refused["attempts_left"] == 3
+    assert ana.post("/api/users/verify-email", {"code": f" {digits[:3]} {digits[3:]}"})["is_verified"] is True
+    office.server.kill()
+    office.server.start()
+    assert ana.get("/api/users/profile")["is_verified"] is True
+    assert ana.post("/api/users/verify-email/resend")["is_verified"] is True
+
+
+def test_the_fifth_wrong_code_is_the_last(office, ana):
+    digits = code(office, "ana@example.com")
+    answers = [ana.call("POST", "/api/users/verify-email", json={"code": wrong(digits)}, expect=400).json() for _ in range(5)]
+    assert [answer.get("attempts_left") for answer in answers] == [4, 3, 2, 1, None] and answers[-1]["code"] == "code_expired"
+    assert ana.call("POST", "/api/users/verify-email", json={"code": digits}, expect=400).json()["code"] == "code_expired"
+
+
+def test_only_one_of_many_right_answers_at_once_is_needed_and_wrong_ones_are_all_counted(office, ana):
+    digits = code(office, "ana@example.com")
+    answers = []
+
+    def attempt():
+        answers.append(Api(office.server, token=ana.token).call("POST", "/api/users/verify-email", json={"code": wrong(digits)}).status)
+
+    threads = [threading.Thread(target=attempt) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(answers) == {400}
+    assert ana.call("POST", "/api/users/verify-email", json={"code": digits}, expect=400).json()["code"] == "code_expired", "five of twenty spent it"
+
+
+def test_another_address_is_proved_anew_and_the_old_one_is_told(office, ana):
+    ana.post("/api/users/verify-email", {"code": code(office, "ana@example.com")})
+    changed = ana.put("/api/users/profile", {"email": "Ana.Nova@Example.com"})
+    assert changed["email"] == "ana.nova@example.com" and changed["is_verified"] is False
+    ana.post("/api/users/verify-email", {"code": code(office, "ana.nova@example.com")})
+    assert any("alterado" in letter["subject"] for letter in letters(office, "ana@example.com"))
+    office.anybody.login("ana.nova@example.com", PASSWORD)
+    office.anybody.call("POST", "/api/auth/login", json={"email": "ana@example.com", "password": PASSWORD}, expect=401)
+    other = office.anybody.register("rui@example.com", "Rui#2026forte")
+    assert other.call("PUT", "/api/users/profile", json={"email": "ana.nova@example.com"}, expect=409).json()["code"] == "email_taken"
+
+
+def test_a_changed_password_ends_the_other_logins(office, ana):
+    other = office.anybody.login("ana@example.com", PASSWORD)
+    path = "/api/users/change-password"
+    refused = ana.call("POST", path, json={"current_password": "errada", "new_password": "Nova#2026ok"}, expect=422).json()
+    assert refused["detail"][0]["loc"] == ["body", "current_password"]
+    refused = ana.call("POST", path, json={"current_password": PASSWORD, "new_password": "fraca"}, expect=422).json()
+    assert refused["detail"][0]["loc"] == ["body", "new_password"]
+    ana.post(path, {"current_password": PASSWORD, "new_password": "Nova#2026ok"})
+    ana.get("/api/users/profile")
+    other.call("GET", "/api/users/profile", expect=401)
+    office.server.restart()
+    other.call("GET", "/api/users/profile", expect=401)
+    office.anybody.login("ana@example.com", "Nova#2026ok")
+
+
+def test_a_forgotten_password_is_replaced_by_the_code_and_nobody_learns_who_has_an_account(office, ana):
+    forgot = lambda email: office.anybody.call("POST", "/api/auth/forgot-password", json={"email": email}, expect=202).json()  # noqa: E731
+    assert forgot("ninguem@example.com") == forgot("ana@example.com") == forgot("ana@example.com")
+    digits = code(office, "ana@example.com", subject="nova senha")
+    reset = lambda email, digits, password="Outra#2026ok", expect=400: office.anybody.call(  # noqa: E731
+        "POST", "/api/auth/reset-password", json={"email": email, "code": digits, "new_password": password}, expect=expect
+    ).json()
+    assert reset("ana@example.com", wrong(digits)) == reset("ninguem@example.com", digits)
+    assert reset("ana@example.com", digits, "fraca", expect=422)["detail"][0]["loc"] == ["body", "new_password"]
+    office.server.restart()
+    reset("ana@example.com", digits, expect=200)
+    reset("ana@example.com", digits)
+    ana.call("GET", "/api/users/profile", expect=401)
+    office.anybody.call("POST", "/api/auth/login", json={"email": "ana@example.com", "password": PASSWORD}, expect=401)
+    assert office.anybody.login("ana@example.com", "Outra#2026ok").get("/api/users/profile")["is_verified"] is True
+    assert len([letter for letter in letters(office, "ana@example.com") if "nova senha" in letter["subject"]]) == 1
+
+
+def test_where_the_proof_is_asked_for_nobody_changes_anything_without_it(offices):
+    office = offices(EMAIL_VERIFICATION="required")
+    ana = office.anybody.register("ana@example.com", PASSWORD)
+    ana.get("/api/services/")
+    for method, path, body in (("POST", "/api/services/", {"name": "Corte", "duration": 30}), ("POST", "/api/users/upgrade-plan", {"plan_type": "pro"})):
+        assert ana.call(method, path, json=body, expect=403).json()["code"] == "email_unverified"
+    desk = office.desk(ana)
+    with pytest.raises(ReplyError, match="403"):
+        desk.rpc("notice.post", {"text": "olá"})
+    ana.put("/api/users/profile", {"name": "Ana"})
+    ana.post("/api/users/verify-email", {"code": code(office, "ana@example.com")})
+    ana.post("/api/services/", {"name": "Corte", "duration": 30}, expect=201)
+    desk.rpc("notice.post", {"text": "olá"})
+    # Whoever the server's owner made, and whom an administrator makes, is answered for.
+    office.admin.post("/api/services/", {"name": "Corte", "duration": 30}, expect=201)
+
+
+def test_services_are_what_the_template_of_the_business_says(office, ana):
+    cut = {"name": "Corte", "duration": 30}
+
+    def refused(body, *fields, method="POST", path="/api/services/"):
+        faults = ana.call(method, path, json=body, expect=422).json()["detail"]
+        assert [fault["loc"][1] for fault in faults] == list(fields), faults
+
+    # service_table: a price, and no credentials.
+    category = ana.post("/api/services/categories", {"name": "Cabelo"}, expect=201)
+    refused(cut, "price")
+    refused(cut | {"price": 50, "credentials": {"registro": "1"}}, "credentials")
+    made = ana.post("/api/services/", cut | {"price": 50.0, "category_id": category["id"], "promotions": [{"dia": "seg"}], "capacity": 4}, expect=201)
+    place = f"/api/services/{made['id']}"
+    refused({"price": None}, "price", method="PUT", path=place)
+    # Another template leaves what there is as it is: it is changed in other fields, and by the new rules where they are touched.
+    ana.put("/api/users/profile", {"template_type": "consultation"})
+    assert ana.put(place, {"name": "Corte e barba"})["capacity"] == 4
+    refused({"capacity": 5}, "capacity", method="PUT", path=place)
+    assert ana.put(place, {"capacity": 1, "promotions": None, "category_id": None, "price": None})["price"] is None
+    # consultation: a duration, one person at a time, credentials; no promotions and no categories.
+    refused({"name": "Consulta"}, "duration")
+    refused(cut | {"capacity": 2, "promotions": {}, "category_id": category["id"]}, "capacity", "promotions", "category_id")
+    ana.post("/api/services/", {"name": "Consulta", "duration": 50, "credentials": {"crp": "06/12345"}}, expect=201)
+    # Without a template both are taken.
+    office.admin.post("/api/services/", cut | {"credentials": {"crp": "1"}, "promotions": {}, "capacity": 3}, expect=201)

@@ -1,0 +1,178 @@
+import Jobs
+import Kernel
+import Plans
+import Scheduling
+import Storage
+import Synchronization
+import Tenancy
+import TestSupport
+import Testing
+import Wire
+
+/// Usage in the turns of a business: what is counted is what there is, whatever fails in between.
+@Suite struct UsageTurnsTests {
+    private static let plans = PlanCatalogue(plans: [
+        .free: PlanLimits([.appointments: 4, .emails: 5, .services: 2]), .pro: PlanLimits([.appointments: 8]),
+    ])
+
+    /// A business that began on the 15th, whose plan a test changes.
+    private final class Account: Sendable {
+        private let plan = Mutex(PlanType.free)
+        func isNow(_ plan: PlanType) { self.plan.withLock { $0 = plan } }
+        var standing: AccountStanding {
+            AccountStanding(
+                plan: plan.withLock { $0 },
+                anchor: Timestamp(rfc3339: "2026-01-15T12:00:00Z")!,
+                businessName: "Loja",
+                users: 1,
+                owners: ["dona@loja.example"]
+            )
+        }
+    }
+
+    private func house(_ account: Account) throws -> House { try House(plans: Self.plans, account: { _ in account.standing }) }
+
+    private func service(_ house: House) async throws -> ServiceID {
+        try await house.operations.arrange(by: house.agent(role: .owner)) { _, moment throws(Refusal) in
+            Service(id: moment.id(), name: "Corte", durationMinutes: 30, at: moment.now)
+        } put: {
+            $0.put($1)
+        }.id
+    }
+
+    private func book(_ house: House, _ service: ServiceID, _ number: Int) async throws {
+        var request = BookingRequest(
+            service: service,
+            start: house.clock.now + .seconds(86_400 + number * 1800),
+            clientName: "Ana",
+            clientWhatsapp: "+5511900000001"
+        )
+        request.force = "encaixe"
+        let wanted = request
+        _ = try await house.operations.changeCalendar(of: house.tenant) { book, moment throws(Refusal) in try book.book(wanted, moment) }
+    }
+
+    private func used(_ house: House, _ resource: PlanResource) async throws -> Int64? {
+        let json = try JSON.parse(try await house.operations.usage(house.tenant))
+        return json["resources"]?[resource.rawValue]?["used"]?.int
+    }
+
+    private func letters(_ house: House) async throws -> [String] {
+        try await house.store.rows(.select(from: QueueTables.messages, "WHERE subject = 'account:usage' ORDER BY id")).compactMap {
+            QueueMessage($0).content.key
+        }
+    }
+
+    private func code(_ body: () async throws -> Void) async -> String? {
+        do { try await body() } catch { return (error as? Refusal)?.code }
+        return nil
+    }
+
+    @Test func whatCouldNotBeStoredTakesNothing() async throws {
+        let house = try house(Account())
+        let service = try await service(house)
+        try await book(house, service, 0)
+        house.journal.fail(true)
+        for number in 1..<10 { #expect(await code { try await book(house, service, number) } == "journal_unavailable") }
+        house.journal.fail(false)
+        #expect(try await used(house, .appointments) == 1)
+        for number in 10..<13 { try await book(house, service, number) }
+        #expect(await code { try await book(house, service, 13) } == "plan_limit")
+        #expect(try await used(house, .appointments) == 4)
+    }
+
+    @Test func theNextMonthBeginsAtItsMidnightAlsoForWhoeverSleeps() async throws {
+        let account = Account()
+        let house = try house(account)
+        let service = try await service(house)
+        for number in 0..<4 { try await book(house, service, number) }
+        let told = try await letters(house)
+        // Three of four are 75 percent, and four are both thresholds at once: one letter says so.
+        #expect(told.map { $0.split(separator: ":")[3] } == ["100"])
+        let json = try JSON.parse(try await house.operations.usage(house.tenant))
+        let end = try #require(json["period_end"]?.string.flatMap { Timestamp(rfc3339: $0) })
+        house.clock.advance(by: end - house.clock.now - .milliseconds(1))
+        await house.tenants.sweep()
+        #expect(house.tenants.awakeCount == 0)
+        #expect(await code { try await book(house, service, 20) } == "plan_limit", "to the last millisecond, and as it is read back")
+        house.clock.advance(by: .milliseconds(1))
+        #expect(try await used(house, .appointments) == 0)
+        for number in 30..<34 { try await book(house, service, number) }
+        #expect(await code { try await book(house, service, 34) } == "plan_limit")
+        #expect(try await letters(house).count == 2, "once in each month")
+        house.clock.advance(by: .seconds(40 * 86_400))
+        await house.tenants.sweep()
+        #expect(house.tenants.awakeCount == 0)
+        #expect(try await used(house, .appointments) == 0, "also for whoever was asleep at midnight")
+        for number in 50..<54 { try await book(house, service, number) }
+        #expect(try await letters(house).count == 3)
+        // A clock that is put back gives no second month.
+        house.clock.advance(by: .seconds(-86_400))
+        #expect(await code { try await book(house, service, 60) } == "plan_limit")
+        house.clock.advance(by: .seconds(-20 * 86_400))
+        await house.tenants.sweep()
+        #expect(await code { try await book(house, service, 61) } == "plan_limit", "also where all is read back")
+    }
+
+    @Test func aNewPlanCountsAtOnce() async throws {
+        let account = Account()
+        let house = try house(account)
+        let service = try await service(house)
+        for number in 0..<4 { try await book(house, service, number) }
+        account.isNow(.pro)
+        for number in 10..<14 { try await book(house, service, number) }
+        #expect(await code { try await book(house, service, 14) } == "plan_limit")
+        account.isNow(.free)
+        #expect(await code { try await book(house, service, 15) } == "plan_limit")
+        let (_, over) = try await house.operations.planChanged(of: house.tenant, from: .pro, by: "Ana", at: house.clock.now)
+        #expect(over == ["appointments"])
+    }
+
+    @Test func aBatchOfMessagesGoesInWholeOrNotAtAll() async throws {
+        let house = try house(Account())
+        func mail(_ number: Int, _ subject: String? = nil) -> OutgoingMessage {
+            var message = OutgoingMessage(queue: .email, channel: .email, recipient: "a@b.example", runAt: house.clock.now, payload: "{}")
+            message.key = "k\(number)"
+            message.subject = subject
+            return message
+        }
+        _ = try await house.operations.enqueue((0..<3).map { mail($0) }, of: house.tenant)
+        #expect(await code { _ = try await house.operations.enqueue((10..<13).map { mail($0) }, of: house.tenant) } == "plan_limit")
+        #expect(try await used(house, .emails) == 3)
+        _ = try await house.operations.enqueue([mail(0), mail(1), mail(20), mail(21)], of: house.tenant)
+        #expect(try await used(house, .emails) == 5, "what was put in before takes nothing")
+        _ = try await house.operations.enqueue([mail(30, "account:letter"), mail(2)], of: house.tenant)
+        #expect(await code { _ = try await house.operations.enqueue([mail(31)], of: house.tenant) } == "plan_limit")
+    }
+
+    @Test(arguments: 0..<4) func anyHistoryCountsWhatThereIs(round: Int) async throws {
+        var random = SeededGenerator.fresh("anyHistoryCountsWhatThereIs(\(round))")
+        let account = Account()
+        let house = try house(account)
+        let service = try await service(house)
+        var (made, number, period) = (0, 0, "")
+        for step in 0..<150 {
+            let json = try JSON.parse(try await house.operations.usage(house.tenant))
+            if let now = json["period_start"]?.string, now != period { (made, period) = (0, now) }
+            let limit = account.standing.plan == .pro ? 8 : 4
+            switch Int.random(in: 0..<10, using: &random) {
+            case 0:
+                house.journal.fail(true)
+                _ = await code { try await book(house, service, 1000 + step) }
+                house.journal.fail(false)
+            case 1: house.clock.advance(by: .seconds(.random(in: 0...1_000_000, using: &random)))
+            case 2: account.isNow([.free, .pro].randomElement(using: &random)!)
+            case 3: await house.tenants.sweep()
+            default:
+                number += 1
+                let refused = await code { try await book(house, service, number) }
+                #expect(refused == (made < limit ? nil : "plan_limit"), "step \(step): \(made) of \(limit)")
+                if refused == nil { made += 1 }
+            }
+            let json2 = try JSON.parse(try await house.operations.usage(house.tenant))
+            if json2["period_start"]?.string == period { #expect(try await used(house, .appointments) == Int64(made), "step \(step)") }
+        }
+        let keys = try await letters(house)
+        #expect(Set(keys).count == keys.count)
+    }
+}
