@@ -298,6 +298,19 @@ def test_one_click_ends_reminders_and_not_what_one_has_booked(offices, mail):
     assert salon.api.get("/api/users/notification-opt-outs")["total"] == 0
 
 
+def test_a_client_who_wants_to_hear_nothing_is_told_what_they_booked_and_no_more(offices, mail):
+    office = offices(**mail.settings)
+    salon = Salon(office, reminders=[{"minutes_before": 60 * 24 * 30, "channels": ["email"], "booked_inside_lead": "send_now"}])
+    client = {"name": "Bia", "whatsapp": "+5511977776666", "communication_preference": "none"}
+    made = salon.api.post("/api/clients/", client, expect=201)
+    booked = salon.book(soon(2000), email="bia@example.net", client_whatsapp="11 97777-6666")
+    assert booked["client_id"] == made["id"]
+    salon.book(soon(2100))
+    mail.one("joao@example.net", "Lembrete")
+    mail.one("bia@example.net", "confirmado")
+    never("a reminder", lambda: mail.to("bia@example.net", "Lembrete"), during=1.5)
+
+
 def test_a_word_in_whatsapp_ends_reminders_and_is_answered_once(offices):
     office = offices()
     salon, number = Salon(office, whatsapp_enabled=True, email_enabled=False), new_number()

@@ -167,6 +167,10 @@ package struct Letter: Sendable {
         switch notice.subject {
         case .appointment(let id, _, let former):
             guard let appointment = book.appointments[id] else { return .dropped("o agendamento não existe") }
+            // Whoever has an appointment in memory is in memory (`ClientLedger`), with what they want to be told.
+            if !notice.event.isTransactional, let client = book.clients[appointment.client], client.profile.communicationPreference == .none {
+                return .dropped("o cliente não quer receber")
+            }
             verdict = known.verdict(notice, message.channel, to: message.recipient, appointment, zone, now: now)
             subject = .appointment(appointment, former: former)
             (service, staff) = (appointment.service, appointment.staff)
