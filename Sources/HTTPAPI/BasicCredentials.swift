@@ -25,7 +25,7 @@ package struct BasicCredentials: Sendable {
         guard parts.count == 2 else { return nil }
         // As long for somebody who does not exist as for somebody who does.
         let expected = passwords[String(parts[0])]
-        let isRight = API.isEqual(String(parts[1]), expected ?? "\u{0}")
+        let isRight = Secret.isEqual(String(parts[1]), expected ?? "\u{0}")
         return isRight && expected != nil ? String(parts[0]) : nil
     }
 }

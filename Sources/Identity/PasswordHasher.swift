@@ -43,7 +43,7 @@ package final class PasswordHasher: Sendable {
     /// - Parameter hash: `$2a$`, `$2b$` or `$2y$`; `nil` for a user who does not exist: takes as long, and is false.
     package func verify(_ password: String, _ hash: String?) async throws(Refusal) -> Bool {
         let stored = hash ?? nobodys
-        let fits = try await run { Self.crypt(password, stored).map { Self.isEqual($0, stored) } ?? false }
+        let fits = try await run { Self.crypt(password, stored).map { Secret.isEqual($0, stored) } ?? false }
         return fits && hash != nil
     }
 
@@ -79,15 +79,5 @@ package final class PasswordHasher: Sendable {
         let text = String(cString: result)
         // Failure is a string that begins with a star.
         return text.hasPrefix("*") ? nil : text
-    }
-
-    /// In a time that does not tell how much of it was right.
-    private static func isEqual(_ a: String, _ b: String) -> Bool {
-        let a = Array(a.utf8)
-        let b = Array(b.utf8)
-        guard a.count == b.count else { return false }
-        var difference: UInt8 = 0
-        for index in a.indices { difference |= a[index] ^ b[index] }
-        return difference == 0
     }
 }

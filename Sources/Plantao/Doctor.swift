@@ -34,6 +34,7 @@ struct Doctor: AsyncParsableCommand {
         checkLimits(&report)
         await checkWhatsApp(settings, &report)
         await checkPipedrive(settings, &report)
+        await checkMail(settings, &report)
         report.end()
         if report.isBad { throw ExitCode(1) }
     }
@@ -266,6 +267,23 @@ extension Doctor {
             }
         }
         try? await http.shutdown()
+    }
+}
+
+extension Doctor {
+    fileprivate func checkMail(_ settings: Settings, _ report: inout Report) async {
+        guard let mail = settings.mail else { return report.ok("email", "simulated; set SMTP_SERVER and FROM_EMAIL to send e-mails") }
+        let place = "\(mail.client.host):\(mail.client.port)"
+        guard let client = try? SMTPClient(mail.client, group: MultiThreadedEventLoopGroup.singleton) else {
+            return report.bad("email", "the certificates that are to be trusted cannot be read. Check SMTP_CA_FILE.")
+        }
+        switch await client.check() {
+        case .sent: report.ok("email", "\(place), from \(mail.from)")
+        case .unavailable(nil, let reason), .failed(nil, let reason):
+            report.bad("email", "\(place): \(reason). Check SMTP_SERVER, SMTP_PORT and SMTP_TLS. E-mails wait meanwhile.")
+        case .unavailable(_?, let reason), .failed(_?, let reason), .refused(_, let reason), .unknown(let reason):
+            report.bad("email", "\(place): \(reason). Check SMTP_USERNAME and SMTP_PASSWORD. E-mails wait meanwhile.")
+        }
     }
 }
 

@@ -211,7 +211,9 @@ def test_the_public_books_and_looks_after_its_own_and_sees_nothing_of_others(sal
     own = f"/api/appointments/public/{made['id']}"
     token = {"token": made["manage_token"]} | business
     assert anybody.call("GET", own, **token, expect=200).json()["start_time"] == at(day, 10)
-    for wrong in ({}, {"token": "0" * 32}):
+    secret_token = made["manage_token"]
+    nearly = [secret_token[:n] + ("0" if secret_token[n] != "0" else "1") + secret_token[n + 1 :] for n in range(len(secret_token))]
+    for wrong in ({}, {"token": "0" * 32}, {"token": secret_token[:-1]}, {"token": secret_token * 2}, *({"token": one} for one in nearly)):
         anybody.call("GET", own, **business, **wrong, expect=404)
     anybody.call("GET", f"/api/appointments/public/{secret['id']}", **token, expect=404)
     moved = anybody.call("POST", own + "/reschedule", json={"start_time": at(day, 11)}, **token, expect=200).json()

@@ -9,6 +9,7 @@ import pytest
 from fakes.whatsapp import text
 from harness.audit import drained, storage
 from harness.office import new_number
+from harness.mail import MailServer
 from harness.pipedrive import ME, FakePipedrive
 from harness.process import Server, free_port, run
 from harness.slowproxy import SlowProxy
@@ -432,3 +433,17 @@ def test_doctor_tries_pipedrive(tmp_path):
         assert code == 1 and "refused" in found["FAIL", "pipedrive"][0] and "another-token" not in str(found)
     code, found = doctor(**data, PIPEDRIVE_API_URL=fake.url, PIPEDRIVE_API_TOKEN=fake.token)
     assert code == 1 and "cannot be reached" in found["FAIL", "pipedrive"][0]
+
+
+def test_doctor_tries_the_mail_server(tmp_path):
+    data = {"PLANTAO_DATA": tmp_path / "data"}
+    assert "SMTP_SERVER" in doctor(**data)[1]["ok", "email"][0]
+    with MailServer(tmp_path) as mail:
+        code, found = doctor(**data, **mail.settings)
+        assert code == 0 and f"localhost:{mail.port}" in found["ok", "email"][0] and mail.mails == []
+        code, found = doctor(**data, **(mail.settings | {"SMTP_PASSWORD": "outra-senha"}))
+        assert code == 1 and "SMTP_PASSWORD" in found["FAIL", "email"][0] and "outra-senha" not in str(found)
+        code, found = doctor(**data, **(mail.settings | {"SMTP_CA_FILE": ""}))
+        assert code == 1 and "SMTP_TLS" in found["FAIL", "email"][0], "its certificate is nobody's"
+    code, found = doctor(**data, **mail.settings)
+    assert code == 1 and "SMTP_SERVER" in found["FAIL", "email"][0]

@@ -71,6 +71,13 @@ import Wire
         let token = links.token(target)
         #expect(links.target(token) == target && token.allSatisfy { $0.isLetter || $0.isNumber || "-_.".contains($0) })
         #expect(UnsubscribeLinks(secret: "t").target(token) == nil)
+        for place in token.indices {
+            for other in "AB_z." where other != token[place] {
+                var changed = token
+                changed.replaceSubrange(place...place, with: String(other))
+                #expect(links.target(changed) == nil, "\(changed)")
+            }
+        }
         for index in token.indices where token[index] != "." {
             var other = token
             other.replaceSubrange(index...index, with: token[index] == "A" ? "B" : "A")

@@ -186,7 +186,7 @@ extension API {
     private func own(_ request: Request, _ context: APIContext) async throws -> (TenantID, Appointment) {
         let business = try await self.business(try request.business())
         let found = try await appointment(try context.identifier(.appointment), business.id)
-        guard let token = request.query("token"), Self.isSame(found.manageToken, token) else { throw Refusal.notFound(.appointment) }
+        guard let token = request.query("token"), Secret.isEqual(token, found.manageToken) else { throw Refusal.notFound(.appointment) }
         return (business.id, found)
     }
 
@@ -194,7 +194,7 @@ extension API {
         let business = try await self.business(try request.business())
         let id: WaitlistID = try context.identifier(.waitlistEntry)
         let found = try await operations.readCalendar(of: business.id) { book, _ throws(Refusal) in book.waitlist[id] }
-        guard let found, let token = request.query("token"), Self.isSame(found.token, token) else { throw Refusal.notFound(.waitlistEntry) }
+        guard let found, let token = request.query("token"), Secret.isEqual(token, found.token) else { throw Refusal.notFound(.waitlistEntry) }
         return (business.id, found)
     }
 }

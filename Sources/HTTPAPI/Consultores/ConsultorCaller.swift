@@ -51,7 +51,7 @@ extension API {
     /// `nil` when no key was sent.
     private func programme(_ scope: APIKeyScope, _ request: Request) throws(Refusal) -> ConsultorCaller? {
         guard let given = request.headers[HTTPField.Name("api-key")!] else { return nil }
-        if let key = settings.apiKey, Self.isEqual(given, key.value) {
+        if let key = settings.apiKey, Secret.isEqual(given, key.value) {
             return ConsultorCaller(tenant: key.tenant, credential: "configuration", name: "AUTHENTICATION_API_KEY", principal: nil)
         }
         switch settings.apiKeys?.verify(given) ?? .unknown {
@@ -68,14 +68,5 @@ extension API {
             }
             return ConsultorCaller(tenant: key.tenant, credential: key.id.description, name: key.name, principal: nil)
         }
-    }
-
-    /// In a time that does not tell how much of it was right.
-    static func isEqual(_ a: String, _ b: String) -> Bool {
-        let a = Array(a.utf8)
-        let b = Array(b.utf8)
-        var difference = UInt8(a.count == b.count ? 0 : 1)
-        for index in b.indices { difference |= b[index] ^ (index < a.count ? a[index] : 0) }
-        return difference == 0
     }
 }

@@ -127,7 +127,7 @@ extension API {
             if request.headers[.authorization] == nil, let tenant = settings.kommo.openTo { return tenant }
             return try await administeringPortfolio(request, context)
         }
-        guard let given = request.query("token"), Self.isEqual(given, token.value) else {
+        guard let given = request.query("token"), Secret.isEqual(given, token.value) else {
             throw Refusal(.unauthenticated, "kommo_token_invalid", "Token do webhook do Kommo ausente ou inválido.")
         }
         return token.tenant

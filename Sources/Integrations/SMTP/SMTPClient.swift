@@ -41,7 +41,12 @@ package struct SMTPClient: Sendable {
     /// Whether a file has certificates that could be trusted.
     package static func hasCertificates(_ file: String) -> Bool { (try? NIOSSLCertificate.fromPEMFile(file))?.isEmpty == false }
 
-    package func send(_ message: [UInt8], _ envelope: SMTPDialogue.Envelope) async -> SMTPResult {
+    /// Sees whether the server is there, with TLS as it is to be, and lets us in. Nothing is sent.
+    package func check() async -> SMTPResult { await speak([], nil) }
+
+    package func send(_ message: [UInt8], _ envelope: SMTPDialogue.Envelope) async -> SMTPResult { await speak(message, envelope) }
+
+    private func speak(_ message: [UInt8], _ envelope: SMTPDialogue.Envelope?) async -> SMTPResult {
         let loop = group.next()
         let promise = loop.makePromise(of: SMTPResult.self)
         let (configuration, context) = (configuration, context)

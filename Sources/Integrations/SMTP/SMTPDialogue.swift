@@ -59,7 +59,7 @@ package struct SMTPDialogue: Sendable {
     package static let maxLineBytes = 4096
     package static let maxReplyBytes = 65_536
 
-    private let envelope: Envelope
+    private let envelope: Envelope?
     private let message: [UInt8]
     private let security: Security
     private let credentials: Credentials?
@@ -72,9 +72,10 @@ package struct SMTPDialogue: Sendable {
     private var replyBytes = 0
 
     /// - Parameters:
+    ///   - envelope: `nil` only to see whether the server lets us in: nothing is sent, and it ends as `sent`.
     ///   - message: with lines that end in CRLF, without the dot at its end.
     ///   - name: what we call ourselves.
-    package init(_ envelope: Envelope, message: [UInt8], security: Security, credentials: Credentials?, name: String) {
+    package init(_ envelope: Envelope?, message: [UInt8], security: Security, credentials: Credentials?, name: String) {
         self.envelope = envelope
         self.message = message
         self.security = security
@@ -170,7 +171,7 @@ package struct SMTPDialogue: Sendable {
         case .mail:
             guard reply.isGood else { return end(.failed(reply.code, "remetente recusado: \(reply.text)")) }
             phase = .recipient
-            return [command("RCPT TO:<\(envelope.to)>")]
+            return [command("RCPT TO:<\(envelope?.to ?? "")>")]
         case .recipient:
             guard reply.isGood else { return end(reply.isForGood ? .refused(reply.code, reply.text) : .failed(reply.code, reply.text)) }
             phase = .data
@@ -227,6 +228,10 @@ package struct SMTPDialogue: Sendable {
     }
 
     private mutating func mail() -> [Output] {
+        guard let envelope else {
+            phase = .over
+            return [command("QUIT"), .end(.sent("o servidor aceita a ligação"))]
+        }
         phase = .mail
         return [command("MAIL FROM:<\(envelope.from)>" + (extensions["SIZE"] == nil ? "" : " SIZE=\(message.count)"))]
     }

@@ -15,11 +15,8 @@ package struct SimulatedSender: QueueSender {
     private let channel: OutgoingMessage.Channel
     private let environment: Environment
     private let logger: Logger
-    /// To whom, and what: where nobody real is written to, who tries it out reads it in the log.
-    private let showsContents: Bool
 
-    package init(_ channel: OutgoingMessage.Channel, showsContents: Bool = false, environment: Environment, logger: Logger) {
-        self.showsContents = showsContents
+    package init(_ channel: OutgoingMessage.Channel, environment: Environment, logger: Logger) {
         self.channel = channel
         self.environment = environment
         self.logger = logger
@@ -43,14 +40,10 @@ package struct SimulatedSender: QueueSender {
 
     package func send(_ message: OutgoingMessage, of tenant: TenantID) async -> SendOutcome {
         let fate = Self.fate(of: message.recipient)
-        var metadata: Logger.Metadata = [
+        let metadata: Logger.Metadata = [
             "tenant": "\(tenant)", "queue": "\(message.queue.rawValue)", "channel": "\(channel.rawValue)", "key": "\(message.key ?? "-")",
             "subject": "\(message.subject ?? "-")", "fate": "\(fate?.rawValue ?? "enviada")",
         ]
-        if showsContents {
-            metadata["recipient"] = "\(message.recipient)"
-            metadata["payload"] = "\(message.payload)"
-        }
         logger.notice("the simulator was handed a message", metadata: metadata)
         switch fate {
         case .falha: return .failed(reason: "o simulador falhou, como pedido")

@@ -66,7 +66,7 @@ class MailServer:
 
     def _authenticated(self, server, session, envelope, mechanism, data):
         good = isinstance(data, LoginPassword) and (data.login, data.password) == (USER.encode(), PASSWORD.encode())
-        return AuthResult(success=good)
+        return AuthResult(success=good, handled=good)
 
     async def handle_RCPT(self, server, session, envelope, address, options):
         with self._lock:
