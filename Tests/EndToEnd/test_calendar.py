@@ -404,7 +404,7 @@ def test_after_kill_9_every_booking_and_hold_that_was_acknowledged_is_there_and_
     assert len(acknowledged) > CALENDAR_KILL_ROUNDS
 
 
-def test_postgres_itself_would_refuse_what_overlaps_and_has_never_had_to(offices, database):
+def test_postgres_itself_would_refuse_what_overlaps_and_has_never_had_to(database, offices):
     office = offices(DATABASE_URL=database.url)
     salon, day = Salon(office), weekday()
     first, second = salon.book(at(day, 9)), salon.book(at(day, 10))
@@ -561,7 +561,7 @@ def _random_command(salon, day, chance, known, holds):
 
 
 @pytest.mark.parametrize("store", ["sqlite", "postgres"])
-def test_a_generated_history_is_answered_as_the_minutes_say(offices, database, seed, store):
+def test_a_generated_history_is_answered_as_the_minutes_say(database, offices, seed, store):
     office = offices(**({"DATABASE_URL": database.url} if store == "postgres" else {}))
     salon, day, length = Salon(office, duration=45), weekday(4), 45
     salon.rules(start_interval_minutes=15, hold_seconds=3600)
@@ -607,7 +607,7 @@ def test_a_generated_history_is_answered_as_the_minutes_say(offices, database, s
 
 
 @pytest.mark.parametrize("store", ["sqlite", "postgres"])
-def test_generated_histories_of_many_at_once_leave_no_minute_twice(offices, database, seed, store):
+def test_generated_histories_of_many_at_once_leave_no_minute_twice(database, offices, seed, store):
     office = offices(**({"DATABASE_URL": database.url} if store == "postgres" else {}))
     salon, day, length = Salon(office, duration=45), weekday(4), 45
     salon.rules(start_interval_minutes=15, hold_seconds=3600)
