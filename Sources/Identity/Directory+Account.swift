@@ -34,12 +34,14 @@ extension Directory {
     package func changeProfile(
         of principal: Principal,
         _ changes: ProfileChanges,
+        password: String? = nil,
         from origin: LoginOrigin = .inside
     ) async throws(Refusal) -> (profile: Profile, letters: [AccountLetter]) {
         var changes = changes
         if let email = changes.email {
             changes.email = try Self.normalized(email: email)
             try await refuseIfLocked(email, origin)
+            try await requirePassword(password, of: principal, for: changes.email, origin)
         }
         let asked = changes
         let code = newCode()
@@ -59,6 +61,19 @@ extension Directory {
         } catch {
             if let email = asked.email { countAsGuess(error, email, origin) }
             throw error
+        }
+    }
+
+    /// Whoever has the address has the account, by way of a forgotten password: a token that fell into other hands is not to be enough.
+    private func requirePassword(_ password: String?, of principal: Principal, for email: String?, _ origin: LoginOrigin) async throws(Refusal) {
+        guard let user = try await user(principal.tenant, principal.user), email != user.email else { return }
+        guard let password else {
+            throw .invalid("current_password", message: "campo obrigatório para mudar o e-mail", type: "missing")
+        }
+        try await refuseIfLocked(user.email, origin)
+        guard try await hasher.verify(password, user.passwordHash) else {
+            guards.failed(user.email, from: origin.address, at: environment.now(), random: environment.randomBits().0)
+            throw .invalid("current_password", message: "não é a senha atual", type: "value_error")
         }
     }
 

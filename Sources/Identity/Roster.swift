@@ -223,6 +223,7 @@ struct Roster: Sendable {
         if let email = changes.email, email != before.email {
             try requireFree(email: email)
             user.email = email
+            user.unverifiedSince = moment.now
         }
         if let role = changes.role {
             try requireMayMake(role, principal)

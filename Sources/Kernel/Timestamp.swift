@@ -6,16 +6,32 @@ package struct Timestamp: Hashable, Comparable, Sendable, CustomStringConvertibl
     /// Later than anything.
     package static let distantFuture = Timestamp(milliseconds: .max)
 
-    package init(seconds: Int64) { self.milliseconds = seconds * 1000 }
+    /// What is further away than milliseconds can count is as far as they can.
+    package init(seconds: Int64) {
+        let (product, isTooMuch) = seconds.multipliedReportingOverflow(by: 1000)
+        milliseconds = isTooMuch ? (seconds < 0 ? .min : .max) : product
+    }
 
-    package static func + (time: Timestamp, duration: Duration) -> Timestamp { Timestamp(milliseconds: time.milliseconds + duration.inMilliseconds) }
-    package static func - (time: Timestamp, duration: Duration) -> Timestamp { Timestamp(milliseconds: time.milliseconds - duration.inMilliseconds) }
-    package static func - (a: Timestamp, b: Timestamp) -> Duration { .milliseconds(a.milliseconds - b.milliseconds) }
+    package static func + (time: Timestamp, duration: Duration) -> Timestamp { time.moved(by: duration.inMilliseconds) }
+    package static func - (time: Timestamp, duration: Duration) -> Timestamp { time.moved(by: 0 - max(duration.inMilliseconds, -.max)) }
+
+    /// What would be further away than can be counted is as far as can be.
+    private func moved(by distance: Int64) -> Timestamp {
+        let (sum, isTooMuch) = milliseconds.addingReportingOverflow(distance)
+        return Timestamp(milliseconds: isTooMuch ? (distance < 0 ? .min : .max) : sum)
+    }
+
+    /// The years that can be written with four digits, but for their first and last days: whatever the offset, a wall clock shows such a year as well.
+    private static let writable = -62_135_510_400_000...253_370_678_399_999 as ClosedRange<Int64>
+    package static func - (a: Timestamp, b: Timestamp) -> Duration {
+        let (difference, isTooMuch) = a.milliseconds.subtractingReportingOverflow(b.milliseconds)
+        return .milliseconds(isTooMuch ? (a < b ? .min : .max) : difference)
+    }
     package static func < (a: Timestamp, b: Timestamp) -> Bool { a.milliseconds < b.milliseconds }
 
-    /// RFC 3339 in UTC with milliseconds: `2026-03-01T09:30:00.000Z`.
+    /// RFC 3339 in UTC with milliseconds: `2026-03-01T09:30:00.000Z`. What lies outside of the years 1 to 9998 is written as their beginning or end.
     package var description: String {
-        let (days, millisecondOfDay) = milliseconds.flooredQuotientAndRemainder(by: 86_400_000)
+        let (days, millisecondOfDay) = min(max(milliseconds, Self.writable.lowerBound), Self.writable.upperBound).flooredQuotientAndRemainder(by: 86_400_000)
         let (year, month, day) = Self.civil(fromDays: days)
         let second = millisecondOfDay / 1000
         return String(unsafeUninitializedCapacity: 24) { buffer in
@@ -50,7 +66,8 @@ package struct Timestamp: Hashable, Comparable, Sendable, CustomStringConvertibl
         }
     }
 
-    /// Reads RFC 3339 (`2026-03-01T09:30:00Z`, `…:00.5-03:00`); a time without an offset is taken as UTC. `nil` for anything else.
+    /// Reads RFC 3339 (`2026-03-01T09:30:00Z`, `…:00.5-03:00`); a time without an offset is taken as UTC. `nil` for anything else, and for what lies outside of the
+    /// years 1 to 9998.
     package init?(rfc3339 text: some StringProtocol) {
         var digits = Substring(text).utf8[...]
         func number(_ count: Int) -> Int64? {
@@ -91,6 +108,7 @@ package struct Timestamp: Hashable, Comparable, Sendable, CustomStringConvertibl
         }
         guard digits.isEmpty else { return nil }
         let seconds = Self.days(fromYear: year, month: month, day: day) * 86_400 + hour * 3600 + minute * 60 + second - offsetMinutes * 60
+        guard Self.writable.contains(seconds * 1000 + fraction) else { return nil }
         self.init(milliseconds: seconds * 1000 + fraction)
     }
 

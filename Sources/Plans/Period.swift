@@ -31,6 +31,12 @@ package struct Period: Sendable, Hashable {
         return from(date >= own ? date.month : YearMonth(index: date.month.index - 1), day, clock)
     }
 
+    /// By how many days the anchor may move when the business goes to another zone.
+    package static let dayOfAnotherZone: Int = 2
+
+    /// The same with another beginning: what it was called under another zone.
+    package func known(as first: CivilDate, start: Timestamp) -> Period { Period(first: first, start: start, end: end) }
+
     /// The one that begins in a month.
     package static func from(_ month: YearMonth, _ day: Int, _ clock: some CivilClock) -> Period {
         let first = month.date(day)

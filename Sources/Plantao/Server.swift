@@ -46,6 +46,21 @@ struct Server {
 
     /// Starts, serves until told to stop, and stops in order: no new commands, sockets told to come back, everything decided on disk.
     func run() async throws {
+        // A loop for each core that we may use, which may be fewer than there are; two on one core only get in each other's way.
+        NIOSingletons.groupLoopCountSuggestion = Processors.available
+        let group = MultiThreadedEventLoopGroup.singleton
+        let http = HTTPClient(eventLoopGroup: group, configuration: WhatsAppCloudClient.httpConfiguration)
+        do { try await serve(group, http) } catch {
+            // A client that is let go without having been shut down ends the process, and nobody would learn why.
+            try? await http.shutdown()
+            if let refusal = error as? Refusal { throw StartupError("the store cannot be read: \(refusal)") }
+            throw error
+        }
+        try? await http.shutdown()
+        logger.notice("stopped; everything acknowledged is on disk")
+    }
+
+    private func serve(_ group: MultiThreadedEventLoopGroup, _ http: HTTPClient) async throws {
         let environment = Kernel.Environment.system
         for warning in settings.warnings { logger.warning("\(warning)") }
         let telemetry = Telemetry(tracer: settings.tracing.map { Tracer(ratio: $0.ratio) })
@@ -54,9 +69,6 @@ struct Server {
             try await openStore(environment, telemetry) { breakers.guards(.database, $0) },
             telemetry.metrics.database
         )
-        // A loop for each core that we may use, which may be fewer than there are; two on one core only get in each other's way.
-        NIOSingletons.groupLoopCountSuggestion = Processors.available
-        let group = MultiThreadedEventLoopGroup.singleton
         let loops = Array(group.makeIterator())
         let hub = StreamHub(loops: loops, environment: environment)
 
@@ -104,7 +116,6 @@ struct Server {
         var deskSettings = ConversationDesk.Settings()
         deskSettings.offerTimeout = settings.offerTimeout
         deskSettings.burst = settings.burst
-        let http = HTTPClient(eventLoopGroup: group, configuration: WhatsAppCloudClient.httpConfiguration)
         let assistant = settings.gemini.map { GeminiParts($0, http: http, hub: hub, breakers: breakers, environment: environment, logger: logger) }
         if let assistant {
             deskSettings.canConsult = { breakers.wouldAllow(.gemini, of: $0) }
@@ -338,13 +349,10 @@ struct Server {
         } catch {
             await gate.stop()
             await store.close()
-            try? await http.shutdown()
             throw error
         }
         await gate.stop()
         await store.close()
-        try? await http.shutdown()
-        logger.notice("stopped; everything acknowledged is on disk")
     }
 
     /// Postgres behind a local journal when a database is configured, otherwise the embedded store.

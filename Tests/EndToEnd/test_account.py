@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from harness.api import Api
+from harness.api import Api, names_fields
 from harness.desk import ReplyError
 from harness.waiting import eventually
 
@@ -130,14 +130,16 @@ def test_only_one_of_many_right_answers_at_once_is_needed_and_wrong_ones_are_all
 
 def test_another_address_is_proved_anew_and_the_old_one_is_told(office, ana):
     ana.post("/api/users/verify-email", {"code": code(office, "ana@example.com")})
-    changed = ana.put("/api/users/profile", {"email": "Ana.Nova@Example.com"})
+    for said in ({}, {"current_password": "outra"}):
+        names_fields(ana.call("PUT", "/api/users/profile", json={"email": "ana.nova@example.com"} | said), "current_password")
+    changed = ana.put("/api/users/profile", {"email": "Ana.Nova@Example.com", "current_password": PASSWORD})
     assert changed["email"] == "ana.nova@example.com" and changed["is_verified"] is False
     ana.post("/api/users/verify-email", {"code": code(office, "ana.nova@example.com")})
     assert any("alterado" in letter["subject"] for letter in letters(office, "ana@example.com"))
     office.anybody.login("ana.nova@example.com", PASSWORD)
     office.anybody.call("POST", "/api/auth/login", json={"email": "ana@example.com", "password": PASSWORD}, expect=401)
     other = office.anybody.register("rui@example.com", "Rui#2026forte")
-    assert other.call("PUT", "/api/users/profile", json={"email": "ana.nova@example.com"}, expect=409).json()["code"] == "email_taken"
+    assert other.call("PUT", "/api/users/profile", json={"email": "ana.nova@example.com", "current_password": "Rui#2026forte"}, expect=409).json()["code"] == "email_taken"
 
 
 def test_a_changed_password_ends_the_other_logins(office, ana):

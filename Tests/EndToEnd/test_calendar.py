@@ -324,9 +324,25 @@ def test_no_address_holds_a_whole_calendar(offices):
     ]
     assert statuses[:5] == [201] * 5 and 429 in statuses[5:]
     assert salon.book(at(day, 17))["start_time"] == at(day, 17)
+    day = weekday(10)
+    statuses = [
+        office.anybody.call("POST", "/api/appointments/public", json=salon.body(at(day, 9 + n)) | {"user_id": salon.api.user["id"]}).status for n in range(9)
+    ]
+    assert 201 not in statuses[5:] and 429 in statuses, "nor books one"
 
 
 # MARK: Others
+
+
+def test_times_that_nobody_could_write_end_nothing(salon):
+    anybody, business = salon.office.anybody, {"user_id": salon.api.user["id"]}
+    for time_ in ("0000-01-01T00:00:00+23:59", "0000-01-01T00:00:00Z", "9999-12-31T23:59:59-23:59"):
+        names_fields(anybody.call("POST", "/api/appointments/public/holds", json={"service_id": salon.id, "start_time": time_} | business), "start_time")
+        names_fields(salon.api.call("POST", "/api/appointments/", json=salon.body(time_, force=True)), "start_time")
+        names_fields(salon.api.call("POST", "/api/time-off", json={"start_time": time_, "end_time": at(weekday(), 9)}), "start_time")
+        wish = {"service_id": salon.id, "from": time_, "until": at(weekday(), 9), "client_name": "A", "client_whatsapp": "+5511900000000"}
+        names_fields(anybody.call("POST", "/api/appointments/public/waitlist", json=wish | business), "from")
+    assert anybody.get("/health")["status"] == "healthy"
 
 
 def test_one_business_sees_nothing_of_another(salon):

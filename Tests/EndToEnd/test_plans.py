@@ -134,6 +134,17 @@ def test_appointments_are_counted_at_every_door_and_cancelling_gives_none_back(s
     ana.call("POST", f"{BASE}/{ana.get(BASE, status='pending')['appointments'][0]['id']}/confirm", expect=200)
 
 
+def test_another_time_zone_gives_no_month_anew(small, ana):
+    service = ana.post("/api/services/", {"name": "Corte", "duration": 30, "price": 10}, expect=201)
+    ana.post("/api/appointments/", booking(service, starts(1)[0]), expect=201)
+    before = figures(ana, "appointments")
+    for zone in ("Pacific/Kiritimati", "Pacific/Pago_Pago", "UTC", "Asia/Tokyo", "America/Sao_Paulo"):
+        ana.put("/api/users/profile", {"timezone": zone})
+        assert figures(ana, "appointments") == before, zone
+        small.server.restart()
+        assert figures(ana, "appointments") == before, f"{zone}, after a restart"
+
+
 def test_a_new_client_needs_room_and_a_known_one_does_not(offices):
     office = offices(PLANTAO_PLANS=json.dumps({"free": {"clients": 2, "appointments": 50}}))
     ana = office.anybody.register("ana@example.com", PASSWORD)

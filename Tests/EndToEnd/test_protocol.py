@@ -757,7 +757,7 @@ def _tour_of_accounts(office, owner, anybody):
     ana.post("/api/users/verify-email/resend")
     assert ana.get("/api/users/profile")["is_verified"] is True
     ana.put("/api/users/profile", {"business_name": "Conta Nova", "timezone": "America/Manaus"})
-    ana.call("PUT", "/api/users/profile", json={"email": ADMIN_EMAIL}, expect=409)
+    ana.call("PUT", "/api/users/profile", json={"email": ADMIN_EMAIL, "current_password": "Senha123!"}, expect=409)
     ana.post("/api/users/change-password", {"current_password": "Senha123!", "new_password": "Outra#2026ok"})
     anybody.post("/api/auth/forgot-password", {"email": "conta@example.com"}, expect=202)
     reset = {"email": "conta@example.com", "code": code(office, "conta@example.com", subject="nova senha"), "new_password": "Senha123!"}

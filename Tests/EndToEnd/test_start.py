@@ -2,6 +2,7 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 import urllib.request
 
@@ -70,3 +71,14 @@ def test_a_plain_admin_password_is_taken_in_development_and_warned_of(tmp_path):
         assert kept and all(path.stat().st_mode & 0o077 == 0 for path in kept), "what is stored is nobody else's to read"
     finally:
         server.kill()
+
+
+def test_a_store_that_cannot_be_read_late_in_the_start_is_told_and_not_a_crash(tmp_path):
+    server = Server(tmp_path, "http://127.0.0.1:9").start()
+    server.stop()
+    with sqlite3.connect(server.data / "plantao.sqlite") as store:
+        store.execute('ALTER TABLE queue_controls RENAME TO elsewhere')
+    store.close()
+    env = {"PATH": os.environ["PATH"], "PLANTAO_DATA": str(server.data), "PORT": "1", "BCRYPT_ROUNDS": "4", "SECRET_KEY": SECRET}
+    ended = subprocess.run([BINARY, "serve"], env=env, capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL)
+    assert ended.returncode == 78 and "the store cannot be read" in ended.stderr and "Fatal" not in ended.stderr, (ended.returncode, ended.stderr[-800:])

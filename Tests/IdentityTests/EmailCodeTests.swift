@@ -104,7 +104,11 @@ import Testing
             let first = try code(try await world.directory.verificationCode(of: user.id, in: user.tenant))
             var changes = ProfileChanges()
             changes.email = "Nova@Loja.example "
-            let (profile, letters) = try await world.directory.changeProfile(of: principal(user), changes)
+            for wrong in [nil, "outra"] {
+                let asked = changes
+                await #expect(throws: Refusal.self) { try await world.directory.changeProfile(of: principal(user), asked, password: wrong) }
+            }
+            let (profile, letters) = try await world.directory.changeProfile(of: principal(user), changes, password: strong)
             #expect(profile.user.email == "nova@loja.example" && !profile.user.isVerified)
             #expect(letters.map(\.recipient) == [ownerEmail, "nova@loja.example"])
             let second = try code(letters.last)

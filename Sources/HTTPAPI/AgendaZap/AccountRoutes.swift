@@ -19,6 +19,7 @@ extension API {
             let principal = try await principal(request, context)
             var fields = try await request.fields()
             let changes = fields.profile()
+            let password = fields.optionalText("current_password", max: 256)
             let timezone = fields.optionalText("timezone", min: 1, max: 64)
             if let timezone, Zone.named(timezone) == nil {
                 fields.refuse("timezone", "não há fuso horário com este nome; use um como America/Sao_Paulo", type: "timezone")
@@ -26,7 +27,12 @@ extension API {
             try fields.check()
             // Whoever may not change the zone is told so before anything else is changed.
             if timezone != nil { try principal.requireAdministrator() }
-            let (profile, letters) = try await directory.changeProfile(of: principal, changes, from: origin(of: request, context))
+            let (profile, letters) = try await directory.changeProfile(
+                of: principal,
+                changes,
+                password: password,
+                from: origin(of: request, context)
+            )
             if let timezone { _ = try await operations.changeBookingRules(["timezone": .string(timezone)], by: principal) }
             for letter in letters { await sendLater(letter, context) }
             return .json(try await shown(profile))

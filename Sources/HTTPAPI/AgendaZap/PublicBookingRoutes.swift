@@ -67,6 +67,8 @@ extension API {
             let business = try await business(&fields)
             var booking = fields.booking()
             try fields.check()
+            // Whoever holds the time was weighed when they took it.
+            if booking.hold == nil { try allowances.takePublicHold(address(of: request, context), at: environment.now()) }
             booking.isPublic = true
             booking.asker = Asker(.guest)
             booking.source = booking.source ?? "public"

@@ -19,7 +19,8 @@ extension API {
             let number = fields.whatsapp("whatsapp_number", isRequired: false)
             try fields.check()
             let (tenant, owner) = try await directory.createTenant(
-                name: business ?? email,
+                // Shown to anybody on the public page: not the address that somebody logs in with.
+                name: business ?? "Meu negócio",
                 slug: nil,
                 ownerEmail: email,
                 ownerName: name ?? business ?? email,

@@ -37,7 +37,11 @@ struct UsageMeter {
         // The period that was last written about: what was told there goes over into this one, and a clock that was put back makes none anew.
         if let latest = rows.map(\.period).max(), latest != present.first {
             let next = Period.containing(zone.start(of: latest + 32), anchoredAt: standing.anchor, zone)
-            period = Period(first: latest, start: zone.start(of: latest), end: latest < present.first ? present.start : next.start)
+            if abs(present.first - latest) <= Period.dayOfAnotherZone {
+                period = present.known(as: latest, start: zone.start(of: latest))
+            } else {
+                period = Period(first: latest, start: zone.start(of: latest), end: latest < present.first ? present.start : next.start)
+            }
         }
         var meters: [PlanResource: Usage.Meter] = [:]
         for row in rows where row.period == period.first || !row.resource.isMetered {
@@ -64,10 +68,12 @@ struct UsageMeter {
         usage.stands(.services, services)
         usage.stands(.staff, staff)
         usage.stands(.users, standing.users)
-        if now >= usage.period.end || zone !== self.zone {
-            self.zone = zone
-            usage.periodIs(.containing(now, anchoredAt: standing.anchor, zone))
-        }
+        guard now >= usage.period.end || zone !== self.zone else { return }
+        let fresh = Period.containing(now, anchoredAt: standing.anchor, zone)
+        // Under another zone the anchor may be another day. What was used of this month stays used.
+        let isSame = now < usage.period.end && zone !== self.zone
+        self.zone = zone
+        usage.periodIs(isSame ? fresh.known(as: usage.period.first, start: zone.start(of: usage.period.first)) : fresh)
     }
 
     var periodEnd: Timestamp { usage.period.end }

@@ -132,17 +132,22 @@ package final class QueueDispatcher: Sendable {
     package func run() async {
         await withDiscardingTaskGroup { group in
             let aside = Task { await self.runAside() }
+            let carrier = transport.map { transport in
+                Task { await transport.run(take: { await self.arrived($0) }, lost: { await self.publishAgain() }) }
+            }
             for await _ in bell.rings {
                 if Task.isCancelled || isStopping { break }
                 pump(&group)
             }
-            aside.cancel()
+            carrier?.cancel()
             let arrived = state.withLock { state in
                 defer { state.arrived = [] }
                 state.isStopping = true
                 return state.arrived
             }
             for arrival in arrived { arrival.done.resume() }
+            await carrier?.value
+            // Ends by itself, and is not cancelled: a question to the store is not to be left in its middle.
             await aside.value
         }
     }
@@ -151,9 +156,6 @@ package final class QueueDispatcher: Sendable {
         await withDiscardingTaskGroup { group in
             group.addTask { await self.tick() }
             group.addTask { await self.lookAround() }
-            if let transport {
-                group.addTask { await transport.run(take: { await self.arrived($0) }, lost: { await self.publishAgain() }) }
-            }
         }
     }
 
@@ -235,7 +237,10 @@ package final class QueueDispatcher: Sendable {
         var putAwayAt = ContinuousClock.now + .seconds(5)
         while !Task.isCancelled, !isStopping {
             try? await Task.sleep(for: .seconds(1))
+            // Each may wait for a database that is away: nobody who stops is to wait for more than one of them.
+            guard !isStopping else { return }
             await count()
+            guard !isStopping else { return }
             await census.takeWhenDue()
             if putAwayAt <= .now {
                 await putAwayOld()
@@ -386,7 +391,7 @@ package final class QueueDispatcher: Sendable {
     private func count() async {
         let now = environment.now()
         let tenants = state.withLock { state in state.changed.filter { (state.countAt[$0] ?? now) <= now } }
-        for tenant in tenants {
+        for tenant in tenants where !isStopping {
             state.withLock {
                 $0.changed.remove(tenant)
                 $0.countAt[tenant] = nil
@@ -414,10 +419,10 @@ package final class QueueDispatcher: Sendable {
             ("finished_at < ? AND state IN ('dead', 'quarantined')", [.timestamp(now - rules.failedIsKept)]),
             ("finished_at < ? AND state = 'forgotten'", [.timestamp(now - rules.keyIsKept)]),
         ]
-        for (condition, arguments) in queries {
+        for (condition, arguments) in queries where !isStopping {
             do throws(Refusal) {
                 // More than that waits for the next time.
-                for _ in 0..<1000 where !Task.isCancelled {
+                for _ in 0..<1000 where !Task.isCancelled && !isStopping {
                     let query = Query("SELECT DISTINCT tenant_id FROM queue_messages WHERE \(condition) LIMIT 100", arguments, kinds: [.uuid])
                     let found = try await store.rows(query).map { (row) -> TenantID in
                         var row = row
