@@ -31,7 +31,9 @@ package struct Timestamp: Hashable, Comparable, Sendable, CustomStringConvertibl
 
     /// RFC 3339 in UTC with milliseconds: `2026-03-01T09:30:00.000Z`. What lies outside of the years 1 to 9998 is written as their beginning or end.
     package var description: String {
-        let (days, millisecondOfDay) = min(max(milliseconds, Self.writable.lowerBound), Self.writable.upperBound).flooredQuotientAndRemainder(by: 86_400_000)
+        let (days, millisecondOfDay) = min(max(milliseconds, Self.writable.lowerBound), Self.writable.upperBound).flooredQuotientAndRemainder(
+            by: 86_400_000
+        )
         let (year, month, day) = Self.civil(fromDays: days)
         let second = millisecondOfDay / 1000
         return String(unsafeUninitializedCapacity: 24) { buffer in

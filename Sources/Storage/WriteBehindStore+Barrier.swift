@@ -26,7 +26,8 @@ extension WriteBehindStore {
         return await withTaskGroup(of: Bool?.self) { group in
             group.addTask { await self.wait(number, for: sequence) }
             group.addTask {
-                guard (try? await Task.sleep(for: patience)) != nil else { return nil }
+                // Whoever is cancelled, as by a client that has gone, gives up at once: else nobody would, for as long as the database is away.
+                try? await Task.sleep(for: patience)
                 self.giveUp(number)
                 return nil
             }

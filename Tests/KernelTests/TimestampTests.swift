@@ -32,14 +32,19 @@ import Testing
     }
 
     @Test func whatNobodyCouldWriteIsNotRead() {
-        for text in ["0000-01-01T00:00:00Z", "0000-01-01T00:00:00+23:59", "0001-01-01T12:00:00Z", "9999-12-31T23:59:59-23:59", "9999-01-01T00:00:00Z"] {
+        for text in [
+            "0000-01-01T00:00:00Z", "0000-01-01T00:00:00+23:59", "0001-01-01T12:00:00Z", "9999-12-31T23:59:59-23:59", "9999-01-01T00:00:00Z",
+        ] {
             #expect(Timestamp(rfc3339: text) == nil, "\(text)")
         }
         for text in ["0001-01-02T00:00:00.000Z", "9998-12-30T23:59:59.999Z"] { #expect(Timestamp(rfc3339: text)?.description == text) }
     }
 
     @Test func whatIsTooFarAwayToCountIsAsFarAsCanBe() {
-        for time in [Timestamp(milliseconds: .min), Timestamp(milliseconds: -62_200_000_000_000), .distantFuture, Timestamp(seconds: .max), Timestamp(seconds: .min)] {
+        for time in [
+            Timestamp(milliseconds: .min), Timestamp(milliseconds: -62_200_000_000_000), .distantFuture, Timestamp(seconds: .max),
+            Timestamp(seconds: .min),
+        ] {
             #expect(time.description.count == 24)
             #expect((time + .seconds(86_400)).description.count == 24 && (time - .seconds(86_400)).description.count == 24)
             #expect((time - Timestamp(milliseconds: -1)) != .zero && (Timestamp(milliseconds: -1) - time) != .zero)

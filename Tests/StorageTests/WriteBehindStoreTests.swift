@@ -106,6 +106,19 @@ final class FakeDatabase: RemoteDatabase {
         await store.close()
     }
 
+    @Test(.timeLimit(.minutes(1))) func aReaderWhoIsCancelledWaitsNoLonger() async throws {
+        let database = FakeDatabase()
+        let store = try await open(database) { $0.barrierPatience = .seconds(3600) }
+        database.state.withLock { $0.isHeld = true }
+        try store.commit([change(note(1, "mine"))])
+        let reading = Task { try? await store.rows(.select(from: notes, tenant: tenantA)) }
+        try await Task.sleep(for: .milliseconds(50))
+        reading.cancel()
+        #expect(await reading.value == nil)
+        database.state.withLock { $0.isHeld = false }
+        await store.close()
+    }
+
     @Test func aReaderOfAnotherTenantWaitsForNothing() async throws {
         let database = FakeDatabase()
         let store = try await open(database)
