@@ -425,6 +425,29 @@ def test_after_kill_9_every_booking_and_hold_that_was_acknowledged_is_there_and_
     assert len(acknowledged) > CALENDAR_KILL_ROUNDS
 
 
+def test_a_forced_one_over_a_full_class_opens_no_seats_that_postgres_refuses(database, offices):
+    office = offices(DATABASE_URL=database.url)
+    salon, day = Salon(office, capacity=3), weekday()
+    numbers = [f"+55119000000{number:02d}" for number in range(8)]
+    for number in numbers[:3]:
+        salon.book(at(day, 9), client_whatsapp=number)
+    forced = salon.book(at(day, 9), client_whatsapp=numbers[3], force=True)
+    moved = salon.book(at(day, 11), client_whatsapp=numbers[4])
+    office.admin.post(f"/api/appointments/{moved['id']}/reschedule", {"start_time": at(day, 9), "force": True})
+    business = {"user_id": office.admin.user["id"]}
+    for again in range(2):
+        assert at(day, 9) not in salon.slots(day)
+        for number in numbers[5:7]:
+            refused = office.anybody.call("POST", "/api/appointments/public", json=salon.body(at(day, 9), client_whatsapp=number) | business)
+            assert is_clear_error(refused, 409)["code"] == "capacity_full"
+        if not again:
+            office.server.restart()
+    for one in (forced, moved):
+        office.admin.post(f"/api/appointments/{one['id']}/cancel", {})
+    eventually("all of it to be stored", lambda: database.sql("SELECT COUNT(*) FROM appointments WHERE is_blocking") == [(3,)])
+    assert "plantao_calendar_exclusion_hits_total 0" in office.anybody.call("GET", "/metrics", expect=200).text
+
+
 def test_postgres_itself_would_refuse_what_overlaps_and_has_never_had_to(database, offices):
     office = offices(DATABASE_URL=database.url)
     salon, day = Salon(office), weekday()
