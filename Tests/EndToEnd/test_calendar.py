@@ -31,6 +31,11 @@ def at(day, hour, minute=0):
     return datetime(day.year, day.month, day.day, hour, minute, tzinfo=SAO_PAULO).astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:00.000Z")
 
 
+def begun(api, appointment):
+    """Puts an appointment where it has begun."""
+    return api.post(f"/api/appointments/{appointment['id']}/reschedule", {"start_time": (datetime.now(timezone.utc) - timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:00Z"), "force": True})
+
+
 class Salon:
     """A business that takes bookings."""
 
@@ -166,6 +171,9 @@ def test_holds_keys_revisions_and_alternatives(salon):
     assert at(day, 9) not in salon.slots(day), "a hold outlives the process"
     eventually("the hold to run out", lambda: at(day, 9) in salon.slots(day), timeout=20)
     assert api.call("POST", "/api/appointments/", json=salon.body(at(day, 9), hold_id=lapsing["hold_id"]), expect=409).json()["code"] == "hold_expired"
+    assert api.call("POST", f"/api/appointments/{first['id']}/complete", json={}, expect=409).json()["code"] == "invalid_state", "it has not begun"
+    assert api.call("PUT", f"/api/appointments/{first['id']}", json={"status": "no_show"}, expect=409).json()["code"] == "invalid_state"
+    begun(api, first)
     completed = api.post(f"/api/appointments/{first['id']}/complete")
     assert completed["is_completed"] and api.get("/api/services/stats")["most_booked"][0]["revenue"] == 50
     api.call("POST", f"/api/appointments/{first['id']}/decline", expect=409)
@@ -231,8 +239,21 @@ def test_the_public_books_and_looks_after_its_own_and_sees_nothing_of_others(sal
     assert f"UID:{secret['id']}@plantao" in anybody.call("GET", feed, expect=200).text
     assert api.post("/api/appointments/feed/rotate")["path"] != feed
     anybody.call("GET", feed, expect=404)
+    theirs = anybody.post("/api/appointments/public", salon.body(at(day, 15)) | business, expect=201)
+    kept = anybody.post("/api/appointments/public/holds", {"service_id": salon.id, "start_time": at(day, 17)} | business, expect=201)
+    wish = {"service_id": salon.id, "from": at(day, 0), "until": at(day, 23), "client_name": "Bia", "client_whatsapp": "+5511977777777"}
+    waiting = anybody.post("/api/appointments/public/waitlist", wish | business, expect=201)
     salon.rules(public_booking=False)
     assert anybody.call("POST", "/api/appointments/public", json=salon.body(at(day, 12)) | business, expect=403).json()["code"] == "public_booking_off"
+    anybody.call("GET", "/api/appointments/public/availability", service_id=salon.id, date=str(day), **business, expect=403)
+    # What somebody has is theirs, whatever the business closes.
+    assert anybody.get(f"/api/appointments/public/{theirs['id']}", **business, token=theirs["manage_token"])["status"] == "pending"
+    assert anybody.call("POST", f"/api/appointments/public/{theirs['id']}/reschedule", json={"start_time": at(day, 16)}, **business, token=theirs["manage_token"], expect=200).json()["start_time"] == at(day, 16)
+    assert anybody.call("POST", f"/api/appointments/public/{theirs['id']}/cancel", json={}, **business, token=theirs["manage_token"], expect=200).json()["is_cancelled"]
+    mine = business | {"token": waiting["token"]}
+    assert anybody.get(f"/api/appointments/public/waitlist/{waiting['id']}", **mine)["status"] == "offered"
+    assert anybody.call("DELETE", f"/api/appointments/public/waitlist/{waiting['id']}", **mine, expect=200).json()["status"] == "left"
+    anybody.call("DELETE", f"/api/appointments/public/holds/{kept['hold_id']}", **business, expect=204)
 
 
 class PublicPage:
@@ -420,6 +441,29 @@ def test_after_kill_9_every_booking_and_hold_that_was_acknowledged_is_there_and_
     assert len(acknowledged) > CALENDAR_KILL_ROUNDS
 
 
+def test_a_forced_one_over_a_full_class_opens_no_seats_that_postgres_refuses(database, offices):
+    office = offices(DATABASE_URL=database.url)
+    salon, day = Salon(office, capacity=3), weekday()
+    numbers = [f"+55119000000{number:02d}" for number in range(8)]
+    for number in numbers[:3]:
+        salon.book(at(day, 9), client_whatsapp=number)
+    forced = salon.book(at(day, 9), client_whatsapp=numbers[3], force=True)
+    moved = salon.book(at(day, 11), client_whatsapp=numbers[4])
+    office.admin.post(f"/api/appointments/{moved['id']}/reschedule", {"start_time": at(day, 9), "force": True})
+    business = {"user_id": office.admin.user["id"]}
+    for again in range(2):
+        assert at(day, 9) not in salon.slots(day)
+        for number in numbers[5:7]:
+            refused = office.anybody.call("POST", "/api/appointments/public", json=salon.body(at(day, 9), client_whatsapp=number) | business)
+            assert is_clear_error(refused, 409)["code"] == "capacity_full"
+        if not again:
+            office.server.restart()
+    for one in (forced, moved):
+        office.admin.post(f"/api/appointments/{one['id']}/cancel", {})
+    eventually("all of it to be stored", lambda: database.sql("SELECT COUNT(*) FROM appointments WHERE is_blocking") == [(3,)])
+    assert "plantao_calendar_exclusion_hits_total 0" in office.anybody.call("GET", "/metrics", expect=200).text
+
+
 def test_postgres_itself_would_refuse_what_overlaps_and_has_never_had_to(database, offices):
     office = offices(DATABASE_URL=database.url)
     salon, day = Salon(office), weekday()
@@ -489,6 +533,74 @@ def test_a_hold_is_for_whoever_holds_it(salon):
     salon.api.call("DELETE", f"/api/appointments/holds/{guests['hold_id']}", expect=204)
 
 
+def test_a_key_is_for_one_thing_of_a_kind(salon):
+    api, day, headers = salon.api, weekday(), {"Idempotency-Key": "chave-1"}
+    wish = {"service_id": salon.id, "start_time": at(day, 9)}
+    hold = api.call("POST", "/api/appointments/holds", json=wish, headers=headers, expect=201).json()
+    made = api.call("POST", "/api/appointments/", json=salon.body(at(day, 10)), headers=headers, expect=201).json()
+    assert api.call("POST", "/api/appointments/holds", json=wish, headers=headers, expect=201).json() == hold
+    series = salon.body(at(day, 10), recurrence={"frequency": "weekly", "count": 2})
+    assert api.call("POST", "/api/appointments/", json=series, headers=headers, expect=409).json()["code"] == "idempotency_conflict"
+    client = api.call("POST", "/api/clients", json={"name": "Rui", "whatsapp": "+5511955554444"}, headers=headers, expect=201).json()
+    assert client["name"] == "Rui"
+    salon.office.server.restart()
+    assert api.call("POST", "/api/appointments/", json=salon.body(at(day, 10)), headers=headers, expect=201).json()["id"] == made["id"]
+    assert api.call("POST", "/api/appointments/", json=series, headers=headers, expect=409).json()["code"] == "idempotency_conflict"
+
+
+def test_what_the_business_opens_is_offered_to_who_waits(salon):
+    api, day = salon.api, weekday()
+    hours = {"weekly_hours": {name: [["09:00", "10:00"]] for name in ("mon", "tue", "wed", "thu", "fri", "sat")}}
+    salon.rules(overrides={str(day): [["09:00", "10:00"]]})
+    salon.book(at(day, 9))
+
+    def waits(number):
+        wish = {"service_id": salon.id, "from": at(day, 0), "until": at(day, 23), "client_name": f"C{number}", "client_whatsapp": f"+55119777700{number:02d}"}
+        return api.post("/api/appointments/waitlist", wish, expect=201)["id"]
+
+    def status(id):
+        return {entry["id"]: entry for entry in api.get("/api/appointments/waitlist", per_page=200)["waitlist"]}[id]
+
+    first, second, third = [waits(number) for number in range(3)]
+    salon.rules(overrides={str(day): [["09:00", "11:00"]]})
+    assert (status(first)["status"], status(first)["offered_start_time"], status(second)["status"]) == ("offered", at(day, 10), "waiting")
+    # Off for an hour, which is taken back.
+    off = api.post("/api/time-off", {"start_time": at(day, 11), "end_time": at(day, 12)}, expect=201)
+    salon.rules(overrides={str(day): [["09:00", "12:00"]]})
+    assert status(second)["status"] == "waiting"
+    api.call("DELETE", f"/api/time-off/{off['id']}", expect=204)
+    assert (status(second)["status"], status(second)["offered_start_time"]) == ("offered", at(day, 11))
+    # Somebody else begins to attend.
+    api.post("/api/staff", {"name": "Ana", "weekly_hours": hours["weekly_hours"], "overrides": {str(day): [["13:00", "14:00"]]}}, expect=201)
+    assert (status(third)["status"], status(third)["offered_start_time"]) == ("offered", at(day, 13))
+
+
+def test_who_waits_waits_once(salon):
+    anybody, day, business = salon.office.anybody, weekday(), {"user_id": salon.api.user["id"]}
+    salon.rules(overrides={str(day): []})
+    path = "/api/appointments/public/waitlist"
+    wish = {"service_id": salon.id, "from": at(day, 0), "until": at(day, 23), "client_name": "Bia", "client_whatsapp": "+5511977777777"} | business
+    first = anybody.post(path, wish, expect=201)
+    assert anybody.post(path, wish | {"client_whatsapp": "(11) 97777-7777"}, expect=201) == first
+    refused = anybody.call("POST", path, json=wish | {"client_name": "Zé"}, expect=409)
+    assert is_clear_error(refused, 409)["code"] == "already_waiting" and first["token"] not in refused.text
+    far = anybody.call("POST", path, json=wish | {"from": "2190-01-01T10:00:00Z", "until": "2190-01-02T10:00:00Z"}, expect=409)
+    assert is_clear_error(far, 409)["code"] == "too_far"
+
+
+def test_prices_and_searches_that_are_none(salon):
+    api = salon.api
+    for price in ("1.2.3", "..", ".", "", 0.00000000000000001, "0.001", 1.005, "1e3", "-1", "١", -1):
+        names_fields(api.call("POST", "/api/services/", json={"name": "X", "duration": 30, "price": price}), "price")
+    for price, shown in ((19.9, 19.9), ("19.90", 19.9), (".5", 0.5), (20, 20), (1000000.0, 1000000), (None, None)):
+        assert api.post("/api/services/", {"name": "X", "duration": 30, "price": price}, expect=201)["price"] == shown
+    salon.book(at(weekday(), 9))
+    for query in ("%00", "a%00", "%2B%00"):
+        assert is_clear_error(api.call("GET", f"/api/appointments?query={query}"), 422)
+    assert api.call("GET", "/api/appointments?query=%2B-", expect=200).json()["total"] == 0
+    assert api.call("GET", "/api/appointments?query=%2B55%20(11)", expect=200).json()["total"] == 1
+
+
 def test_a_series_under_one_key_is_made_once(salon):
     api, day = salon.api, weekday()
     taken = salon.book(at(day + timedelta(days=7), 9))
@@ -514,6 +626,7 @@ def test_agents_do_by_rpc_what_they_do_by_rest(salon):
     assert desk.rpc("appointment.confirm", one | {"revision": 0})["status"] == "confirmed"
     assert desk.rpc("appointment.reschedule", one | {"start_time": at(day, 11)})["start_time"] == at(day, 11)
     assert desk.rpc("appointment.update", one | {"notes": "trazer exames"})["notes"] == "trazer exames"
+    begun(salon.api, made)
     assert desk.rpc("appointment.no-show", one)["status"] == "no_show" and desk.rpc("appointment.complete", one)["status"] == "completed"
     other = desk.rpc("appointment.book", salon.body(at(day, 13)))
     assert desk.rpc("appointment.decline", {"appointment_id": other["id"], "reason": "lotado"})["cancel_reason"] == "lotado"

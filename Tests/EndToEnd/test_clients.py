@@ -390,7 +390,7 @@ def test_whoever_wants_to_be_forgotten_is(shop):
     coming = shop.book("+5511988887777", at(weekday(), 9), name=secret)
     path = f"{BASE}/{made['id']}"
     wish = {"service_id": shop.cut, "from": at(weekday(), 9), "until": at(weekday(), 10), "client_name": secret, "client_whatsapp": "(11) 8888-7777"}
-    waits = [api.post("/api/appointments/waitlist", wish, expect=201) for _ in range(2)]
+    waits = [api.post("/api/appointments/waitlist", wish | {"until": at(weekday(), hour)}, expect=201) for hour in (10, 11)]
     api.call("DELETE", f"/api/appointments/waitlist/{waits[0]['id']}", expect=200)
     assert api.call("DELETE", path, erase="true").json()["code"] == "client_has_appointments"
     assert api.get(path)["name"] == secret and api.get(f"/api/appointments/{coming['id']}")["client_name"] == secret, "refused before anything is forgotten"

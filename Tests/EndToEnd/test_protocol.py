@@ -565,6 +565,10 @@ def _tour_of_the_bot(offices, contract):
         office.settled(id)
 
 
+def _an_hour_ago():
+    return (datetime.now(timezone.utc) - timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:00Z")
+
+
 def _by_rpc(line, session, service, at):
     """What the staff does with the calendar, over a socket."""
     numbers = itertools.count(100)
@@ -582,6 +586,8 @@ def _by_rpc(line, session, service, at):
     call("appointment.confirm", appointment_id=made)
     call("appointment.update", appointment_id=made, notes="porta")
     call("appointment.reschedule", appointment_id=made, start_time=at(14))
+    # What has not begun does not end.
+    call("appointment.reschedule", appointment_id=made, start_time=_an_hour_ago(), force=True)
     call("appointment.complete", appointment_id=made)
     call("appointment.no-show", appointment_id=made)
     call("appointment.decline", appointment_id=call("appointment.book", **person, start_time=at(13))["id"], reason="cheio")
@@ -657,6 +663,8 @@ def _tour_of_bookings(office, owner, anybody):
     later = day + timedelta(days=8 if day.weekday() == 5 else 7)
     owner.post(f"{own}/reschedule", {"start_time": f"{later}T17:00:00Z"})
     until("appointment.left")
+    owner.call("POST", f"{own}/complete", expect=409)
+    owner.post(f"{own}/reschedule", {"start_time": _an_hour_ago(), "force": True})
     owner.post(f"{own}/complete")
     owner.post(f"{own}/no-show")
     for verb, hour in (("cancel", 9), ("decline", 10)):
@@ -683,7 +691,8 @@ def _tour_of_bookings(office, owner, anybody):
     anybody.call("GET", f"{place}/calendar.ics", expect=200, **token)
     anybody.call("POST", f"{place}/reschedule", json={"start_time": at(15)}, expect=200, **token)
     wish = {name: person[name] for name in person} | {"from": at(15), "until": at(16)}
-    waiting = [anybody.post(f"{base}/public/waitlist", wish | business, expect=201), owner.post(f"{base}/waitlist", wish, expect=201)]
+    waiting = [anybody.post(f"{base}/public/waitlist", wish | business, expect=201), owner.post(f"{base}/waitlist", wish | {"client_whatsapp": "+5511900000009"}, expect=201)]
+    anybody.call("POST", f"{base}/public/waitlist", json=wish | business | {"client_name": "Eva"}, expect=409)
     until("waitlist.changed")
     anybody.call("POST", f"{place}/cancel", json={}, expect=200, **token)
     entry, token = f"{base}/public/waitlist/{waiting[0]['id']}", business | {"token": waiting[0]["token"]}

@@ -173,6 +173,46 @@ import Testing
         #expect(diary.book.clients.count == 4)
     }
 
+    /// One that was forced over a full class has begun no class of its own: nobody joins it, also once it is read again.
+    @Test func aForcedOneOverAFullClassOpensNoSeats() throws {
+        var diary = try Diary { $0.seats = 3 }
+        let start = try time(nine)
+        let booked = try (1...3).map { try diary.book.book(diary.request(start, whatsapp: "+55119000\($0)"), diary.moment) }
+        var request = diary.request(start, whatsapp: "+551190004")
+        request.force = "encaixe"
+        let forced = try diary.book.book(request, diary.moment)
+        #expect(refusal { try diary.book.book(diary.request(start), diary.moment) } == "capacity_full")
+        // Nor does it when it is moved there.
+        var elsewhere = diary
+        let other = try elsewhere.book.book(elsewhere.request(start + .seconds(3600)), elsewhere.moment)
+        var move = CalendarBook.Move()
+        (move.start, move.force) = (start, "encaixe")
+        _ = try elsewhere.book.reschedule(other.id, move, elsewhere.moment)
+        _ = try elsewhere.book.cancel(forced.id, by: "staff", reason: nil, elsewhere.moment)
+        #expect(refusal { try elsewhere.book.book(elsewhere.request(start), elsewhere.moment) } == "capacity_full")
+        var again = CalendarBook(tenant: business)
+        (again.rules, again.services) = (diary.book.rules, diary.book.services)
+        for appointment in diary.book.appointments.values { again.adopt(appointment) }
+        #expect(again.slots(try again.wish(diary.cut, now: diary.clock.now), in: start..<(start + .seconds(1))).isEmpty)
+        // A seat that becomes free stays so as long as the other lies over it.
+        _ = try diary.book.cancel(booked[0].id, by: "staff", reason: nil, diary.moment)
+        #expect(refusal { try diary.book.book(diary.request(start), diary.moment) } == "capacity_full")
+        _ = try diary.book.cancel(forced.id, by: "staff", reason: nil, diary.moment)
+        #expect(try diary.book.book(diary.request(start), diary.moment).place.session == booked[1].place.session)
+    }
+
+    @Test func whatTheLastOfTheStaffHasIsNotGivenAgainOnceTheyAreGone() throws {
+        var diary = try Diary()
+        _ = diary.hire("Ana")
+        let start = try time(nine)
+        _ = try diary.book.book(diary.request(start), diary.moment)
+        diary.book.staff[0].isActive = false
+        #expect(refusal { try diary.book.book(diary.request(start), diary.moment) } == "slot_taken")
+        #expect(try diary.book.book(diary.request(start + .seconds(3600)), diary.moment).staff == nil)
+        diary.book.staff.removeAll()
+        #expect(refusal { try diary.book.hold(diary.cut, staff: nil, start: start, isPublic: true, diary.moment) } == "slot_taken")
+    }
+
     @Test func forcedOnesStandOverOthersAndKeepOthersOut() throws {
         var diary = try Diary()
         _ = try diary.book.book(diary.request(try time(nine)), diary.moment)
@@ -207,20 +247,7 @@ import Testing
         diary.book.rules.overrides[try #require(CivilDay("2026-03-02"))] = [Period(540, 600)]
         let start = try time(nine)
         let booked = try diary.book.book(diary.request(start), diary.moment)
-        func entry(_ name: String) throws -> WaitlistEntry {
-            WaitlistEntry(
-                id: diary.moment.id(),
-                service: diary.cut,
-                staff: nil,
-                from: try time("2026-03-02T03:00:00Z"),
-                until: try time("2026-03-03T03:00:00Z"),
-                clientName: name,
-                clientWhatsapp: "+551190000",
-                clientEmail: nil,
-                diary.moment
-            )
-        }
-        let (bia, caio) = (try entry("Bia"), try entry("Caio"))
+        let (bia, caio) = (try diary.wait("Bia", "+5511900000002"), try diary.wait("Caio", "+5511900000003"))
         #expect(try diary.book.join(bia, isPublic: true, diary.moment).status == .waiting)
         diary.clock.advance(by: .seconds(1))
         _ = try diary.book.join(caio, isPublic: true, diary.moment)
@@ -233,5 +260,105 @@ import Testing
         #expect(refusal { try diary.book.accept(bia.id, diary.moment) } == "no_offer")
         #expect(try diary.book.accept(caio.id, diary.moment).start == start)
         #expect(diary.book.waitlist[caio.id]?.status == .booked && diary.book.holds.isEmpty)
+    }
+
+    @Test func nothingEndsBeforeItBegins() throws {
+        var diary = try Diary()
+        let booked = try diary.book.book(diary.request(try time(nine)), diary.moment)
+        diary.clock.advance(by: .seconds(4 * 3600 - 1))
+        #expect(refusal { try diary.book.ended(booked.id, as: .completed, diary.moment) } == "invalid_state")
+        #expect(refusal { try diary.book.ended(booked.id, as: .noShow, diary.moment) } == "invalid_state")
+        #expect(
+            diary.book.appointments[booked.id]?.status == .pending && diary.book.clients.known.values.allSatisfy { $0.tally.count(.completed) == 0 }
+        )
+        diary.clock.advance(by: .seconds(1))
+        #expect(try diary.book.ended(booked.id, as: .noShow, diary.moment).status == .noShow)
+    }
+
+    @Test func aHoldIsBookedWithWhomItIsOfAndOnce() throws {
+        var diary = try Diary()
+        let (ana, bia) = (diary.hire("Ana"), diary.hire("Bia"))
+        let start = try time(nine)
+        var request = diary.request(start)
+        request.hold = try diary.book.hold(diary.cut, staff: ana, start: start, isPublic: false, diary.moment).id
+        request.staff = bia
+        #expect(refusal { try diary.book.book(request, diary.moment) } == "hold_mismatch")
+        request.staff = ana
+        let weekly = CalendarBook.Recurrence(frequency: .weekly, interval: 1, count: 3, skipsUnavailable: false)
+        let (made, _) = try diary.book.book(request, weekly, diary.moment)
+        #expect(made.count == 3 && made.allSatisfy { $0.staff == ana } && diary.book.holds.isEmpty)
+    }
+
+    @Test func whatIsNoLongerOnOfferIsStillMovedByTheStaff() throws {
+        var diary = try Diary()
+        let booked = try diary.book.book(diary.request(try time(nine)), diary.moment)
+        diary.book.services[diary.cut]?.isActive = false
+        var move = CalendarBook.Move()
+        move.start = try time("2026-03-02T15:00:00Z")
+        #expect(try diary.book.reschedule(booked.id, move, diary.moment).start == move.start)
+        move.isByClient = true
+        #expect(refusal { try diary.book.reschedule(booked.id, move, diary.moment) } == "service_inactive")
+        #expect(refusal { try diary.book.book(diary.request(try time(nine)), diary.moment) } == "service_inactive")
+    }
+
+    @Test func anotherNumberIsWhoeverHasIt() throws {
+        var diary = try Diary()
+        let ana = try diary.book.book(diary.request(try time(nine)), diary.moment)
+        let bia = try diary.book.book(diary.request(try time("2026-03-02T13:00:00Z"), name: "Bia", whatsapp: "+5511900000002"), diary.moment)
+        var details = CalendarBook.Details()
+        details.clientWhatsapp = "+55 11 90000-0002"
+        #expect(try diary.book.update(ana.id, details, diary.moment).client == bia.client)
+        #expect(diary.book.clients[bia.client]?.tally.total == 2 && diary.book.clients[ana.client]?.tally.total == 0)
+        details.clientWhatsapp = "+5511900000009"
+        #expect(try diary.book.update(ana.id, details, diary.moment).client == bia.client, "nobody's: the client keeps theirs")
+    }
+
+    @Test func thePublicWritesNothingIntoAClientsRecord() throws {
+        var diary = try Diary()
+        let first = try diary.book.book(diary.request(try time(nine)), diary.moment)
+        var request = diary.request(try time("2026-03-02T13:00:00Z"), name: "Outra Pessoa")
+        (request.isPublic, request.clientEmail) = (true, "outra@example.com")
+        let second = try diary.book.book(request, diary.moment)
+        #expect(second.client == first.client && second.clientEmail == "outra@example.com" && second.clientName == "Outra Pessoa")
+        #expect(diary.book.clients[first.client]?.profile.email == nil && diary.book.clients[first.client]?.profile.name == "Ana")
+        try diary.book.removeClient(first.client, force: true, erases: false, by: .system, diary.moment)
+        request.start = try time("2026-03-02T15:00:00Z")
+        _ = try diary.book.book(request, diary.moment)
+        let back = try #require(diary.book.clients[first.client])
+        #expect(back.isListed && back.profile.name == "Ana" && back.profile.email == nil)
+        // The staff knows whom it writes down.
+        request.isPublic = false
+        request.start = try time("2026-03-02T16:00:00Z")
+        _ = try diary.book.book(request, diary.moment)
+        #expect(diary.book.clients[first.client]?.profile.email == "outra@example.com")
+        // Nor does who waits.
+        var waiting = try diary.wait("Zé", "+5511900000001")
+        diary.book.rules.overrides[try #require(CivilDay("2026-03-02"))] = [Period(1020, 1080)]
+        diary.book.clients.put(
+            {
+                var client = back; client.profile.email = nil; return client
+            }(),
+            at: diary.clock.now
+        )
+        waiting.clientEmail = "ze@example.com"
+        _ = try diary.book.join(waiting, isPublic: true, diary.moment)
+        _ = try diary.book.accept(waiting.id, diary.moment)
+        #expect(diary.book.clients[first.client]?.profile.email == nil)
+    }
+
+    @Test func whatIsForgottenLeavesNoReasonEither() throws {
+        var diary = try Diary()
+        var request = diary.request(try time(nine))
+        request.force = "filha da Ana"
+        let booked = try diary.book.book(request, diary.moment)
+        _ = try diary.book.cancel(booked.id, by: "client", reason: "Ana está doente", diary.moment)
+        diary.book.blank([], of: booked.client, diary.moment)
+        let blank = try #require(diary.book.appointments[booked.id])
+        #expect(blank.cancelReason == nil && blank.isForced && blank.forcedReason == "Encaixe" && blank.isBlank)
+        diary.book.blank([], of: booked.client, diary.moment)
+        #expect(diary.book.appointments[booked.id]?.revision == blank.revision, "once")
+        var details = CalendarBook.Details()
+        details.internalNotes = .some("a Ana")
+        #expect(try !diary.book.update(booked.id, details, diary.moment).isBlank)
     }
 }

@@ -137,6 +137,14 @@ import Testing
                     _ = try house.turn { book, moment throws(Refusal) in
                         try book.removeClient(some.client, force: true, erases: false, by: staff, moment)
                     }
+                case 18 where step % 2 == 0:
+                    // Whose it is turns out to be somebody else.
+                    guard let some else { continue }
+                    house.bringIn(some)
+                    var details = CalendarBook.Details()
+                    details.clientWhatsapp = numbers.randomElement(using: &random)!
+                    let wanted = details
+                    _ = try house.turn { book, moment throws(Refusal) in try book.update(some.id, wanted, moment) }
                 case 18:
                     guard let some else { continue }
                     _ = try house.turn { book, moment throws(Refusal) in

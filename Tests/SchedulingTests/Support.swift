@@ -30,6 +30,22 @@ struct Diary {
         BookingRequest(service: cut, start: start, clientName: name, clientWhatsapp: whatsapp)
     }
 
+    /// Somebody who would come at any time of a day.
+    func wait(_ name: String, _ number: String, on day: String = "2026-03-02") throws -> WaitlistEntry {
+        let from = try time("\(day)T03:00:00Z")
+        return WaitlistEntry(
+            id: moment.id(),
+            service: cut,
+            staff: nil,
+            from: from,
+            until: from + .seconds(86_400),
+            clientName: name,
+            clientWhatsapp: number,
+            clientEmail: nil,
+            moment
+        )
+    }
+
     func slots(_ from: String, _ until: String, staff: StaffID? = nil) throws -> [Timestamp] {
         let wish = try book.wish(cut, staff: staff, now: clock.now)
         return book.slots(wish, in: try time(from)..<time(until))

@@ -85,6 +85,9 @@ extension API {
     private func filter(_ request: Request, _ zone: Zone) throws(Refusal) -> Operations.AppointmentFilter {
         var filter = Operations.AppointmentFilter()
         filter.text = request.query("query") ?? request.query("q")
+        if filter.text?.utf8.contains(0) ?? false {
+            throw .invalid([.init(["query", request.query("query") == nil ? "q" : "query"], "não pode ter o caractere nulo", type: "value_error")])
+        }
         if let text = request.query("status") {
             filter.statuses = Set(text.split(separator: ",").map(String.init))
             let known = Set(Appointment.Status.allCases.map(\.rawValue))

@@ -54,7 +54,7 @@ extension API {
         }
         // Who knows a hold's id has made it.
         router.delete("\(base)/holds/:id") { request, context -> Response in
-            let business = try await self.business(try request.business())
+            let business = try await self.business(try request.business(), isNew: false)
             let id: HoldID = try context.identifier(.hold)
             try await operations.changeCalendar(of: business.id) { book, moment throws(Refusal) in
                 try book.release(id, by: Asker(.guest), moment)
@@ -167,7 +167,8 @@ extension API {
         return try await business(named)
     }
 
-    private func business(_ named: [String: String]) async throws -> Business {
+    /// - Parameter isNew: something is to be made, for which it has to be open. What somebody has is theirs, whatever the business closes.
+    private func business(_ named: [String: String], isNew: Bool = true) async throws -> Business {
         let found =
             if let slug = named["slug"] {
                 await directory.tenant(slug: slug)
@@ -179,6 +180,7 @@ extension API {
                 nil as Identity.Tenant?
             }
         guard let found else { throw Refusal.notFound(.tenant) }
+        guard isNew else { return Business(id: found.id, slug: found.slug, name: found.name) }
         let isPublic = try await operations.readCalendar(of: found.id) { book, _ throws(Refusal) in book.rules.isPublic }
         guard isPublic else { throw Refusal(.forbidden, "public_booking_off", "Esta empresa não aceita agendamentos pela página pública.") }
         return Business(id: found.id, slug: found.slug, name: found.name)
@@ -186,14 +188,14 @@ extension API {
 
     /// An appointment for whoever has its token. A wrong one is answered as if there were none.
     private func own(_ request: Request, _ context: APIContext) async throws -> (TenantID, Appointment) {
-        let business = try await self.business(try request.business())
+        let business = try await self.business(try request.business(), isNew: false)
         let found = try await appointment(try context.identifier(.appointment), business.id)
         guard let token = request.query("token"), Secret.isEqual(token, found.manageToken) else { throw Refusal.notFound(.appointment) }
         return (business.id, found)
     }
 
     private func ownEntry(_ request: Request, _ context: APIContext) async throws -> (TenantID, WaitlistEntry) {
-        let business = try await self.business(try request.business())
+        let business = try await self.business(try request.business(), isNew: false)
         let id: WaitlistID = try context.identifier(.waitlistEntry)
         let found = try await operations.readCalendar(of: business.id) { book, _ throws(Refusal) in book.waitlist[id] }
         guard let found, let token = request.query("token"), Secret.isEqual(token, found.token) else { throw Refusal.notFound(.waitlistEntry) }

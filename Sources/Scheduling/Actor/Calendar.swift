@@ -10,8 +10,8 @@ package actor Calendar {
     private let tenant: TenantID
     private var book: CalendarBook
     /// What was booked or held under which key: `kind:id:digest`, as it is marked.
-    private var answered: [String: String] = [:]
-    private var answeredInOrder: [String] = []
+    private var answered: [Mark.Key: String] = [:]
+    private var answeredInOrder: [Mark.Key] = []
     /// The business's name in public addresses, once somebody looks at its public page. Before that nobody needs to be told of it.
     private var slug: String?
     /// How often what the public sees has changed.
@@ -55,7 +55,7 @@ package actor Calendar {
         _ body: (inout CalendarBook) throws(Refusal) -> (T, id: String)
     ) -> Decision<T> {
         guard let key else { return decide(moment) { book throws(Refusal) in try body(&book).0 } }
-        if let known = answered[key.key] ?? earlier {
+        if let known = answered[key] ?? earlier {
             return decide(moment) { book throws(Refusal) in
                 let parts = known.split(separator: " ")
                 guard parts.count == 2, parts[1] == digest else {
@@ -73,8 +73,8 @@ package actor Calendar {
         }
         if let mark {
             decision.change.marks.append(mark)
-            answered[key.key] = mark.result
-            answeredInOrder.append(key.key)
+            answered[key] = mark.result
+            answeredInOrder.append(key)
             if answeredInOrder.count > Self.maxAnswered { answered[answeredInOrder.removeFirst()] = nil }
         }
         return decision
@@ -214,6 +214,12 @@ package actor Calendar {
         return (.success(answer), change)
     }
 
+    /// What the business is made of has changed: those who wait may have what there is now. Follows each such change, in its turn.
+    package func rearranged(_ moment: Moment) -> Change {
+        book.offerAnew(moment)
+        return settled(moment)
+    }
+
     // MARK: What was decided, as rows and events
 
     private func settled(_ moment: Moment) -> Change {
@@ -263,10 +269,11 @@ package actor Calendar {
         for id in Set(effects.waitlist).sorted() {
             guard var entry = book.waitlist[id] else { continue }
             change.rows.append(entry.image(tenant: tenant))
-            book.keep(entry)
+            book.keep(entry, at: moment.now)
             news.waitlist.append(entry)
             change.events.append(event("calendar", "waitlist.changed") { $0.field("entry", raw: entry.json()) })
         }
+        book.forgetEnded(at: moment.now)
         if let news = slotNews(effects.touched, moment) { change.events.append(news) }
         return change
     }

@@ -94,6 +94,14 @@ extension CalendarBook {
         if appointment.status == status { return appointment }
         // One may be told from the other later.
         guard appointment.status != .cancelled else { throw Self.wrongState(appointment) }
+        guard moment.now >= appointment.start else {
+            throw Refusal(
+                .conflict,
+                "invalid_state",
+                "O agendamento ainda não começou; cancele-o, se não vai acontecer.",
+                facts: ["status": appointment.status.rawValue, "start_time": appointment.start.description]
+            )
+        }
         if appointment.status.isBlocking { freed(.appointment(id), appointment.place) }
         appointment.status = status
         appointment.pendingUntil = nil
@@ -126,6 +134,7 @@ extension CalendarBook {
             staff: staff,
             durationMinutes: move.durationMinutes ?? appointment.durationMinutes,
             isPublic: move.isByClient,
+            isMove: !move.isByClient,
             now: moment.now
         )
         let holder = Holder.appointment(id)
@@ -157,7 +166,7 @@ extension CalendarBook {
             appointment.pendingUntil = rules.pendingMinutes.map { moment.now + .seconds($0 * 60) }
             due(appointment.pendingUntil)
         }
-        took(holder, appointment.service, appointment.start, appointment.end, placement)
+        took(holder, appointment.service, appointment.start, appointment.end, placement, isForced: appointment.isForced)
         let result = changed(appointment, moment.now)
         offerWhatIsFree(moment)
         return result
@@ -183,7 +192,13 @@ extension CalendarBook {
         timePassed(moment)
         var appointment = try present(id, revision: revision)
         if let name = details.clientName { appointment.clientName = name }
-        if let whatsapp = details.clientWhatsapp { appointment.clientWhatsapp = whatsapp }
+        if let whatsapp = details.clientWhatsapp {
+            appointment.clientWhatsapp = whatsapp
+            // It is whoever has the number. One that nobody has is this appointment's alone: the client keeps theirs.
+            if let key = Client.key(whatsapp: whatsapp, email: nil), let known = try clients.find(key: key, at: moment.now), known.isListed {
+                appointment.client = known.id
+            }
+        }
         if let email = details.clientEmail { appointment.clientEmail = email }
         if let notes = details.notes { appointment.notes = notes }
         if let notes = details.internalNotes { appointment.internalNotes = notes }

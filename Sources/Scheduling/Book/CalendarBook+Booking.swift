@@ -90,6 +90,9 @@ extension CalendarBook {
             guard hold.service == request.service, hold.start == request.start else {
                 throw Refusal(.conflict, "hold_mismatch", "A reserva temporária é de outro serviço ou horário.")
             }
+            guard request.staff == nil || request.staff == hold.place.resource.staff else {
+                throw Refusal(.conflict, "hold_mismatch", "A reserva temporária é de outro profissional.")
+            }
             held = hold
         }
         let placement: Placement
@@ -139,13 +142,14 @@ extension CalendarBook {
             zone: rules.zone,
             moment
         )
-        appointment.forcedReason = request.force
+        // What was held was free: it takes its seat like any other, whatever was said of force.
+        appointment.forcedReason = held == nil ? request.force : nil
         if service.confirmsAtOnce ?? rules.confirmsAtOnce {
             appointment.status = .confirmed
         } else {
             appointment.pendingUntil = rules.pendingMinutes.map { moment.now + .seconds($0 * 60) }
         }
-        took(.appointment(id), service.id, start, end, placement)
+        took(.appointment(id), service.id, start, end, placement, isForced: appointment.isForced)
         allowance.take(.appointment)
         put(appointment, at: moment.now)
         due(appointment.pendingUntil)
@@ -165,6 +169,17 @@ extension CalendarBook {
         appointments[appointment.id] = appointment
     }
 
-    /// Puts back an entry of the waiting list with the version that its row was given.
-    mutating func keep(_ entry: WaitlistEntry) { waitlist[entry.id] = entry }
+    /// Puts back an entry of the waiting list with the version that its row was given. What is over is remembered for a while: the store has it.
+    mutating func keep(_ entry: WaitlistEntry, at now: Timestamp) {
+        waitlist[entry.id] = entry
+        if !entry.isOpen { endedWaiting.append((entry.id, now)) }
+    }
+
+    mutating func forgetEnded(at now: Timestamp) {
+        let over = endedWaiting.prefix { $0.at + Self.endedLast <= now }.count
+        let count = max(over, endedWaiting.count - Self.maxEnded)
+        guard count > 0 else { return }
+        for (id, _) in endedWaiting.prefix(count) where waitlist[id].map({ !$0.isOpen }) ?? false { waitlist[id] = nil }
+        endedWaiting.removeFirst(count)
+    }
 }

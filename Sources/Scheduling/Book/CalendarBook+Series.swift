@@ -54,6 +54,8 @@ extension CalendarBook {
             var one = request
             one.start = start
             one.series = series
+            // One time is held, not all of them.
+            if start != request.start { one.hold = nil }
             do throws(Refusal) { made.append(try trial.made(one, moment)) } catch {
                 guard error.kind == .conflict else { throw error }
                 failure = failure ?? error

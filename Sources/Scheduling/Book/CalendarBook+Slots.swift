@@ -18,11 +18,17 @@ extension CalendarBook {
     }
 
     /// - Throws: when there is no such service, or nobody of that name who does it.
-    package func wish(_ id: ServiceID, staff: StaffID? = nil, durationMinutes: Int? = nil, isPublic: Bool = false, now: Timestamp) throws(Refusal)
-        -> Wish
-    {
+    /// - Parameter isMove: it is booked already, and only moved: also when the service is no longer on offer.
+    package func wish(
+        _ id: ServiceID,
+        staff: StaffID? = nil,
+        durationMinutes: Int? = nil,
+        isPublic: Bool = false,
+        isMove: Bool = false,
+        now: Timestamp
+    ) throws(Refusal) -> Wish {
         guard let service = services[id], service.removedAt == nil else { throw .notFound(.service) }
-        guard service.isActive, !isPublic || service.isPublic else {
+        guard service.isActive || isMove, !isPublic || service.isPublic else {
             throw Refusal(.conflict, "service_inactive", "Este serviço não está disponível para agendamento.")
         }
         let notice = Int64(service.minimumNoticeMinutes ?? rules.minimumNoticeMinutes) * 60_000
@@ -132,7 +138,8 @@ extension CalendarBook {
         let off = timeOff.isEmpty ? [] : timeOff.values.filter { $0.staff == nil || $0.staff == resource.staff }
         let lanes = lanes(of: resource)
         let own = occupancy[resource]
-        let common = resource.staff == nil ? nil : occupancy[.business(tenant)]
+        // What the business has keeps everybody busy. Where nobody of the staff is left, what they were given is the business's to keep.
+        let common = resource.staff == nil ? occupancy.filter { $0.key.staff != nil }.map(\.value) : occupancy[.business(tenant)].map { [$0] } ?? []
         let isLimited = !rules.limits.isEmpty || !wish.service.limits.isEmpty
         var day = day(of: range.lowerBound)
         while rules.zone.start(of: day).milliseconds < range.upperBound {
@@ -152,7 +159,7 @@ extension CalendarBook {
                     )
                     guard slot.end <= period.runEnd else { return }
                     if !off.isEmpty, off.contains(where: { $0.start.milliseconds < slot.end && slot.start < $0.end.milliseconds }) { return }
-                    if let common, common.isBusy(slot.from, slot.until, ignoring: holder) { return }
+                    if common.contains(where: { $0.isBusy(slot.from, slot.until, ignoring: holder) }) { return }
                     guard let own else {
                         return body(slot, Occupancy.Fit(lane: 1, seat: 1, session: nil, seatsLeft: wish.service.seats))
                     }

@@ -28,6 +28,10 @@ package struct CalendarBook: Sendable {
     package internal(set) var appointments: [AppointmentID: Appointment] = [:]
     package internal(set) var holds: [HoldID: Hold] = [:]
     package internal(set) var waitlist: [WaitlistID: WaitlistEntry] = [:]
+    /// Those of the waiting list to whom what is free is offered at the next turn.
+    var untried: Set<WaitlistID> = []
+    /// Who waits no more, since when; in order.
+    var endedWaiting: [(id: WaitlistID, at: Timestamp)] = []
     package var clients = ClientLedger()
     var occupancy: [Resource: Occupancy] = [:]
     /// From this month and week on.
@@ -62,7 +66,13 @@ package struct CalendarBook: Sendable {
     }
 
     package static let maxHolds = 2000
+    /// Of those who wait still.
     package static let maxWaiting = 5000
+    /// To how many of those who wait what is free is offered in one turn.
+    static let maxTried = 200
+    /// How many of those who wait no more are remembered, and how long.
+    static let maxEnded = 500
+    static let endedLast = Duration.seconds(3600)
     package static let maxAlternatives = 5
 
     package init(tenant: TenantID) { self.tenant = tenant }
@@ -75,7 +85,14 @@ package struct CalendarBook: Sendable {
         if !isCounted, appointment.status != .cancelled { adoptCount(appointment.service, appointment.start) }
         appointments[appointment.id] = appointment
         if appointment.status.isBlocking {
-            occupy(.appointment(appointment.id), appointment.service, appointment.start, appointment.end, appointment.place)
+            occupy(
+                .appointment(appointment.id),
+                appointment.service,
+                appointment.start,
+                appointment.end,
+                appointment.place,
+                isForced: appointment.isForced
+            )
         }
         due(appointment.status == .pending ? appointment.pendingUntil : nil)
     }
@@ -90,7 +107,10 @@ package struct CalendarBook: Sendable {
         due(hold.expiresAt)
     }
 
-    package mutating func adopt(_ entry: WaitlistEntry) { waitlist[entry.id] = entry }
+    package mutating func adopt(_ entry: WaitlistEntry) {
+        waitlist[entry.id] = entry
+        if entry.status == .waiting { due(entry.until) }
+    }
 
     /// Forgets appointments that ended before a time, and what is over of the waiting list: the store has them.
     package mutating func forget(before time: Timestamp) {
@@ -103,12 +123,20 @@ package struct CalendarBook: Sendable {
 
     // MARK: Occupying
 
-    mutating func occupy(_ holder: Holder, _ service: ServiceID, _ start: Timestamp, _ end: Timestamp, _ place: Placement) {
-        occupancy[place.resource, default: Occupancy()].add(holder, service, start: start.milliseconds, end: end.milliseconds, place)
+    mutating func occupy(
+        _ holder: Holder,
+        _ service: ServiceID,
+        _ start: Timestamp,
+        _ end: Timestamp,
+        _ place: Placement,
+        isForced: Bool = false
+    ) {
+        occupancy[place.resource, default: Occupancy()]
+            .add(holder, service, start: start.milliseconds, end: end.milliseconds, place, isForced: isForced)
     }
 
-    mutating func took(_ holder: Holder, _ service: ServiceID, _ start: Timestamp, _ end: Timestamp, _ place: Placement) {
-        occupy(holder, service, start, end, place)
+    mutating func took(_ holder: Holder, _ service: ServiceID, _ start: Timestamp, _ end: Timestamp, _ place: Placement, isForced: Bool = false) {
+        occupy(holder, service, start, end, place, isForced: isForced)
         begins(service, start)
         if let staff = place.resource.staff {
             given += 1
@@ -136,9 +164,11 @@ package struct CalendarBook: Sendable {
         }) {
             cancel(appointment, by: "system", reason: "Não confirmado a tempo", now)
         }
+        giveUpWaiting(now)
         nextDue = .distantFuture
         for hold in holds.values { due(hold.expiresAt) }
         for appointment in appointments.values where appointment.status == .pending { due(appointment.pendingUntil) }
+        for entry in waitlist.values where entry.status == .waiting { due(entry.until) }
         offerWhatIsFree(moment)
     }
 }

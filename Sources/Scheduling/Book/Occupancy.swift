@@ -37,11 +37,14 @@ enum Holder: Sendable, Hashable {
 struct Occupancy: Sendable {
     struct Block: Sendable {
         let from: Int64
-        let until: Int64
+        /// What joins a session may need longer afterwards than what began it.
+        var until: Int64
         let start: Int64
         let end: Int64
         let service: ServiceID
         let session: AppointmentID
+        /// It stands where it stands whatever was there: nobody joins it.
+        let isForced: Bool
         var seats: [(number: Int, holder: Holder)]
     }
 
@@ -99,6 +102,17 @@ struct Occupancy: Sendable {
         lanes.indices.contains { isBusy($0, from, until, ignoring: holder) }
     }
 
+    /// Whether anything else on its lane overlaps a session, which can only have been forced there.
+    private func isOverlaid(_ block: Block, _ lane: Int, until: Int64) -> Bool {
+        let blocks = lanes[lane]
+        var index = Self.index(blocks, max(block.until, until)) - 1
+        while index >= 0, blocks[index].from > block.from - longest {
+            if blocks[index].session != block.session, blocks[index].until > block.from { return true }
+            index -= 1
+        }
+        return false
+    }
+
     /// The first lane with room, or a seat in a session that is there.
     func fit(_ slot: Slot, lanes count: Int, seats: Int, ignoring holder: Holder?) -> Fit? {
         if seats > 1 {
@@ -107,9 +121,10 @@ struct Occupancy: Sendable {
                 while index < lanes[lane].count, lanes[lane][index].from == slot.from {
                     let block = lanes[lane][index]
                     index += 1
-                    guard block.service == slot.service, block.start == slot.start, block.end == slot.end else { continue }
+                    guard !block.isForced, block.service == slot.service, block.start == slot.start, block.end == slot.end else { continue }
                     let taken = block.seats.filter { $0.holder != holder }
                     guard let seat = (1...seats).first(where: { number in !taken.contains { $0.number == number } }) else { continue }
+                    guard !isOverlaid(block, lane, until: slot.until) else { continue }
                     return Fit(lane: lane + 1, seat: seat, session: block.session, seatsLeft: seats - taken.count)
                 }
             }
@@ -127,7 +142,7 @@ struct Occupancy: Sendable {
 
     // MARK: Changing
 
-    mutating func add(_ holder: Holder, _ service: ServiceID, start: Int64, end: Int64, _ place: Placement) {
+    mutating func add(_ holder: Holder, _ service: ServiceID, start: Int64, end: Int64, _ place: Placement, isForced: Bool) {
         while lanes.count < place.lane { lanes.append([]) }
         let (lane, from, until) = (place.lane - 1, place.blocked.lowerBound.milliseconds, place.blocked.upperBound.milliseconds)
         longest = max(longest, until - from)
@@ -135,11 +150,21 @@ struct Occupancy: Sendable {
         while index < lanes[lane].count, lanes[lane][index].from == from {
             if lanes[lane][index].session == place.session {
                 lanes[lane][index].seats.append((place.seat, holder))
+                lanes[lane][index].until = max(lanes[lane][index].until, until)
                 return
             }
             index += 1
         }
-        let block = Block(from: from, until: until, start: start, end: end, service: service, session: place.session, seats: [(place.seat, holder)])
+        let block = Block(
+            from: from,
+            until: until,
+            start: start,
+            end: end,
+            service: service,
+            session: place.session,
+            isForced: isForced,
+            seats: [(place.seat, holder)]
+        )
         lanes[lane].insert(block, at: index)
     }
 

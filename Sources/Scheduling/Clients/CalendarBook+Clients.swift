@@ -10,14 +10,15 @@ extension CalendarBook {
     mutating func client(of request: BookingRequest, _ moment: Moment) throws(Refusal) -> Client {
         if let key = Client.key(whatsapp: request.clientWhatsapp, email: request.clientEmail), var known = try clients.find(key: key, at: moment.now)
         {
-            let fields = known.profile.email == nil && request.clientEmail != nil ? ["email"] : []
+            // Anybody may write down a number: on the public page nobody says anything of who has it, but on the appointment.
+            let fields = !request.isPublic && known.profile.email == nil && request.clientEmail != nil ? ["email"] : []
             let isBack = known.removedAt != nil
             guard isBack || !fields.isEmpty else { return known }
-            known.profile.email = known.profile.email ?? request.clientEmail
+            if !request.isPublic { known.profile.email = known.profile.email ?? request.clientEmail }
             if isBack {
                 known.removedAt = nil
                 known.isActive = true
-                known.profile.name = request.clientName
+                if !request.isPublic { known.profile.name = request.clientName }
             }
             return put(known, isBack ? .restored : .updated, fields, by: .customer, moment)
         }
@@ -319,7 +320,13 @@ extension CalendarBook {
 extension Appointment {
     package static let blankName = "Cliente removido"
 
-    var isBlank: Bool { clientName == Self.blankName && clientWhatsapp.isEmpty && clientEmail == nil && notes == nil && customFields == nil }
+    /// What is left of a reason that may have named somebody: that there was one.
+    private static let blankForce = "Encaixe"
+
+    var isBlank: Bool {
+        clientName == Self.blankName && clientWhatsapp.isEmpty && clientEmail == nil && notes == nil && internalNotes == nil && customFields == nil
+            && cancelReason == nil && (forcedReason ?? Self.blankForce) == Self.blankForce
+    }
 
     mutating func blank() {
         clientName = Self.blankName
@@ -328,5 +335,7 @@ extension Appointment {
         notes = nil
         internalNotes = nil
         customFields = nil
+        cancelReason = nil
+        if isForced { forcedReason = Self.blankForce }
     }
 }

@@ -260,6 +260,20 @@ package struct WaitlistEntry: Sendable {
     package var offerUntil: Timestamp?
     package var version: Int64 = 0
 
+    /// They wait, or have been offered something that they have not answered.
+    package var isOpen: Bool { status == .waiting || status == .offered }
+
+    /// The same person's wish for the same time, however the number is written.
+    func wantsTheSame(as other: WaitlistEntry) -> Bool {
+        guard service == other.service, staff == other.staff, from == other.from, until == other.until else { return false }
+        // Nearly all of them differ in the last digits, which any way of writing a number has.
+        func end(_ entry: WaitlistEntry) -> some Sequence<UInt8> {
+            entry.clientWhatsapp.utf8.reversed().lazy.filter { (48...57).contains($0) }.prefix(4)
+        }
+        func number(_ entry: WaitlistEntry) -> String { PhoneNumber.canonical(entry.clientWhatsapp) ?? entry.clientWhatsapp }
+        return end(self).elementsEqual(end(other)) && number(self) == number(other)
+    }
+
     package init(
         id: WaitlistID,
         service: ServiceID,

@@ -139,7 +139,7 @@ extension Operations {
         }
     }
 
-    /// A series, all of it in one turn. With the same key the answer is that of the first time.
+    /// A series, all of it in one turn. With the same key the answer is that of the first time; under one key there is a series or a single appointment, not both.
     func bookSeries(
         _ request: BookingRequest,
         _ recurrence: CalendarBook.Recurrence,
@@ -149,7 +149,7 @@ extension Operations {
         _ tenant: TenantID
     ) async throws(Refusal) -> (made: [Appointment], unavailable: [String]) {
         try gate.admit()
-        let mark = key.map { Mark.Key(tenant: tenant, scope: "series", key: "\(who):\($0)") }
+        let mark = key.map { Mark.Key(tenant: tenant, scope: "appointment", key: "\(who):\($0)") }
         return try await tenants.use(tenant) { cell throws(Refusal) in
             let earlier = try await earlier(mark)
             if let series = earlier.flatMap({ SeriesID($0.prefix { $0 != "|" }) }) { try await bringIn(series, cell) }
@@ -272,7 +272,8 @@ extension Operations {
             if let text {
                 let escaped = text.lowercased().map { "\\%_".contains($0) ? "\\\($0)" : String($0) }.joined()
                 // A number is written in many ways, and searched for in one.
-                let isNumber = text.allSatisfy { $0.isASCII && ($0.isNumber || " +-().".contains($0)) }
+                let isNumber =
+                    text.contains { $0.isASCII && $0.isNumber } && text.allSatisfy { $0.isASCII && ($0.isNumber || " +-().".contains($0)) }
                 let wanted = isNumber ? text.filter { $0.isASCII && $0.isNumber } : escaped
                 add("search_text LIKE ? ESCAPE '\\'", .text("%\(wanted)%"))
             }

@@ -4,21 +4,28 @@ package import Wire
 package import struct Foundation.Decimal
 
 extension RequestFields {
-    /// An amount of money, as a number or the text of one.
+    /// An amount of money, as a number or the text of one: nothing smaller than a hundredth.
     package mutating func price(_ name: String) -> Decimal? {
         guard let json = json(name) else { return nil }
         let text: String? =
             switch json {
             case .int(let value): String(value)
             case .double(let value): String(value)
-            case .string(let value) where value.utf8.count <= 20 && value.allSatisfy({ $0.isASCII && ($0.isNumber || $0 == ".") }): value
+            case .string(let value) where value.utf8.count <= 20: value
             default: nil
             }
-        guard let amount = text.flatMap({ Decimal(string: $0) }), amount >= 0, amount < 1_000_000_000 else {
-            refuse(name, "deve ser um número de 0 a 1000000000", type: "float_type")
+        guard let text, Self.isAmount(text), let amount = Decimal(string: text), amount >= 0, amount < 1_000_000_000 else {
+            refuse(name, "deve ser um número de 0 a 1000000000, com no máximo duas casas decimais", type: "float_type")
             return nil
         }
         return amount
+    }
+
+    /// Digits with at most one point, and two digits after it.
+    private static func isAmount(_ text: String) -> Bool {
+        let parts = text.split(separator: ".", maxSplits: 1, omittingEmptySubsequences: false)
+        guard parts.allSatisfy({ $0.utf8.allSatisfy { (48...57).contains($0) } }), !parts.allSatisfy(\.isEmpty) else { return false }
+        return parts.count == 1 || parts[1].utf8.count <= 2
     }
 
     /// What the client keeps with a thing: an object or a list of its own, as JSON.

@@ -49,7 +49,11 @@ extension TenantCell {
         let moment = environment.moment()
         return onCalendar { calendar in
             do throws(Refusal) {
-                return calendar.govern(try calendar.reading { book throws(Refusal) in try book.rules.changed(by: json) }, moment)
+                return Self.rearranged(
+                    calendar,
+                    calendar.govern(try calendar.reading { book throws(Refusal) in try book.rules.changed(by: json) }, moment),
+                    moment
+                )
             } catch {
                 return (.failure(error), Change())
             }
@@ -80,7 +84,9 @@ extension TenantCell {
     ) -> Pending<T> {
         let moment = environment.moment()
         return onCalendar { calendar in
-            do throws(Refusal) { return put(calendar, try calendar.reading { book throws(Refusal) in try make(book, moment) }) } catch {
+            do throws(Refusal) {
+                return Self.rearranged(calendar, put(calendar, try calendar.reading { book throws(Refusal) in try make(book, moment) }), moment)
+            } catch {
                 return (.failure(error), Change())
             }
         }
@@ -91,7 +97,18 @@ extension TenantCell {
         return onCalendar { $0.remove(id, moment) }
     }
 
-    package func removeTimeOff(_ id: TimeOffID) -> Pending<Void> { onCalendar { $0.remove(id) } }
+    package func removeTimeOff(_ id: TimeOffID) -> Pending<Void> {
+        let moment = environment.moment()
+        return onCalendar { Self.rearranged($0, $0.remove(id), moment) }
+    }
+
+    /// In the turn of the change, after it.
+    private static func rearranged<T>(_ calendar: isolated Calendar, _ decision: Calendar.Decision<T>, _ moment: Moment) -> Calendar.Decision<T> {
+        guard case .success = decision.answer else { return decision }
+        var decision = decision
+        decision.change.append(calendar.rearranged(moment))
+        return decision
+    }
 
     // MARK: What is not in memory
 
