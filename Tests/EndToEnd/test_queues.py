@@ -251,6 +251,42 @@ def test_the_channel_jobs_tells_numbers_failures_and_pauses_and_rpc_does_what_re
     assert not line.faults, line.faults
 
 
+def test_codes_are_shown_to_nobody_and_payloads_and_recipients_to_owner_and_admin_alone(offices):
+    """A viewer who read a code would be the owner by the next request."""
+    office = offices(**FAST)
+    owner = office.admin
+    owner.create_user("vera@example.com", "Vera", "viewer", "Senha#Forte2026x")
+    viewer = office.anybody.login("vera@example.com", "Senha#Forte2026x")
+    lines = [office.desk(who, "jobs") for who in (owner, viewer)]
+    pictures = [line.picture("jobs") for line in lines]
+    # One is sent, another waits, another fails for good.
+    office.anybody.call("POST", "/api/auth/forgot-password", json={"email": "vera@example.com"}, expect=202)
+    owner.create_user("recusa.zoe@simulador.invalid", "Zoe", "viewer", "Senha#Forte2026x")
+    office.anybody.call("POST", "/api/auth/forgot-password", json={"email": "recusa.zoe@simulador.invalid"}, expect=202)
+    eventually("one was sent and one is dead", lambda: (states := owner.get("/api/queues/status")[MAIL]["states"])["sent"] and states["dead"])
+    owner.post(f"/api/queues/{MAIL}/pause")
+    office.anybody.call("POST", "/api/auth/forgot-password", json={"email": owner.get("/api/users/profile")["email"]}, expect=202)
+    eventually("one waits", lambda: owner.get("/api/queues/status")[MAIL]["states"]["available"])
+    for who in (owner, viewer):
+        assert who.get(f"/api/queues/{MAIL}/messages")["total"] == 0
+        assert who.get(f"/api/queues/failed/{MAIL}")["total"] == 0
+    assert owner.post(f"/api/queues/failed/{MAIL}/retry")["retried"] == 0
+    assert owner.call("DELETE", f"/api/queues/failed/{MAIL}", expect=200).json()["deleted"] == 0
+    owner.post(f"/api/queues/{MAIL}/resume")
+
+    refused = mail(owner, "recusa@simulador.invalid")
+    becomes(owner, refused, "dead")
+    for line, picture in zip(lines, pictures):
+        line.wait("the failure is told", lambda: refused in picture.failed)
+        assert list(picture.failed) == [refused] and picture.failed[refused]["recipient"] == "r…@simulador.invalid"
+        assert "payload" not in picture.failed[refused]
+    seen = message(viewer, refused)
+    assert seen["state"] == "dead" and seen["recipient"] == "r…@simulador.invalid" and "payload" not in seen
+    assert viewer.get(f"/api/queues/{MAIL}/messages")["items"][0]["recipient"] == "r…@simulador.invalid"
+    whole = message(owner, refused)
+    assert whole["recipient"] == "recusa@simulador.invalid" and whole["payload"] == {"subject": "Olá", "text": "Tudo bem?"}
+
+
 def metric(office, name, **labels):
     text = office.anybody.call("GET", "/metrics", expect=200).text
     wanted = ",".join(f'{key}="{value}"' for key, value in labels.items())
