@@ -151,6 +151,19 @@ import Testing
         #expect(office.verdict(reminder) == .drop("horário de silêncio até o início"))
     }
 
+    @Test func quietHoursThatWereSetLaterCountForWhatIsOnTime() throws {
+        var office = try Office()
+        _ = try office.book(try time("2026-03-04T15:00:00Z"))
+        let reminder = try #require(office.queue.waiting.first { ClientNotice(payload: $0.payload)?.rule == "reminder-1440m" })
+        try office.pass(to: reminder.runAt.description)
+        #expect(office.verdict(reminder) == .tell)
+        // 11:00 to 13:00, and it is 12:00.
+        office.notices.settings.quiet = QuietHours(begins: 11 * 60, ends: 13 * 60)
+        #expect(office.verdict(reminder) == .putOff(until: try time("2026-03-03T16:00:00Z"), "horário de silêncio"))
+        try office.pass(to: "2026-03-03T16:00:00Z")
+        #expect(office.verdict(reminder) == .tell)
+    }
+
     @Test func theDayBeforeIsByTheClockAlsoWhereTheClockIsPutForwardOrBack() throws {
         var office = try Office("America/New_York", now: "2026-03-02T12:00:00Z")
         office.notices.settings.events = [:]
