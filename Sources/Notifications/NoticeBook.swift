@@ -300,7 +300,9 @@ package struct NoticeBook: Sendable {
         default: break
         }
         // What is on time was moved out of the quiet hours when it was planned; but those may be others now, or the zone.
-        if !notice.event.isTransactional, let quiet = settings.quiet?.around(now, zone), now - notice.due > QuietHours.margin || quiet.contains(notice.due) {
+        if !notice.event.isTransactional, let quiet = settings.quiet?.around(now, zone),
+            now - notice.due > QuietHours.margin || quiet.contains(notice.due)
+        {
             let isInTime = !notice.event.endsWithStart || quiet.upperBound < appointment.start
             return isInTime ? .putOff(until: quiet.upperBound, "horário de silêncio") : .drop("horário de silêncio até o início")
         }

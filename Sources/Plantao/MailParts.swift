@@ -88,7 +88,9 @@ struct MailSender: QueueSender {
         // Whatever there is against it now; if nothing any more, it is begun anew.
         case .withdrawn:
             let objection = await reader.objection(to: message, of: tenant)
-            (verdict, answer) = (.succeeded, objection ?? .postponed(until: environment.now() + .seconds(1), reason: "a situação mudou durante o envio"))
+            (verdict, answer) = (
+                .succeeded, objection ?? .postponed(until: environment.now() + .seconds(1), reason: "a situação mudou durante o envio")
+            )
         // What it says of one recipient or of now, as greylisting does, it says in good health.
         case .failed(let code?, let reason) where (450...452).contains(code): (verdict, answer) = (.succeeded, .failed(reason: reason))
         case .failed(_, let reason): (verdict, answer) = (.failed, .failed(reason: reason))

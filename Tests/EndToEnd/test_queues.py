@@ -92,6 +92,9 @@ def test_bad_input_names_the_field_and_unknown_queues_are_404(offices):
         ("whatsapp", {"recipient_whatsapp": "abc", "message_content": "x"}, "recipient_whatsapp"),
         ("whatsapp", {"recipient_whatsapp": "+5511988888888"}, "message_content"),
         ("email", {"recipient_email": "sem-arroba", "subject": "a", "body": "b"}, "recipient_email"),
+        ("email", {"recipient_email": "joão@b.co", "subject": "a", "body": "b"}, "recipient_email"),
+        ("email", {"recipient_email": "a(b)@b.co", "subject": "a", "body": "b"}, "recipient_email"),
+        ("email", {"recipient_email": "a" * 65 + "@b.co", "subject": "a", "body": "b"}, "recipient_email"),
         ("email", {"recipient_email": "a@b.co", "subject": "a\nBcc: x@y.z", "body": "b"}, "subject"),
         ("email", {"recipient_email": "a@b.co", "subject": "a", "body": "b", "delay_seconds": -1}, "delay_seconds"),
     ]:
@@ -285,6 +288,13 @@ def test_codes_are_shown_to_nobody_and_payloads_and_recipients_to_owner_and_admi
     assert viewer.get(f"/api/queues/{MAIL}/messages")["items"][0]["recipient"] == "r…@simulador.invalid"
     whole = message(owner, refused)
     assert whole["recipient"] == "recusa@simulador.invalid" and whole["payload"] == {"subject": "Olá", "text": "Tudo bem?"}
+
+
+def test_in_production_the_log_says_neither_to_whom_nor_what(offices):
+    office = offices(ENVIRONMENT="production", BCRYPT_ROUNDS=12)
+    becomes(office.admin, mail(office.admin, "segredo@example.com", subject="Assunto secreto"), "sent")
+    said = office.server.logs().decode("utf-8", "replace")
+    assert "SMTP_SERVER is not set" in said and "segredo@example.com" not in said and "Assunto secreto" not in said
 
 
 def metric(office, name, **labels):

@@ -21,7 +21,9 @@ import Testing
     }
 
     /// Says what a server says, in pieces, and gives back what was answered; a handshake succeeds at once.
-    private static func talk(_ dialogue: inout SMTPDialogue, _ replies: [String], pieces: Int = .max, isWanted: Bool = true) -> (said: [String], end: SMTPResult?) {
+    private static func talk(_ dialogue: inout SMTPDialogue, _ replies: [String], pieces: Int = .max, isWanted: Bool = true) -> (
+        said: [String], end: SMTPResult?
+    ) {
         var said: [String] = []
         var end: SMTPResult?
         func take(_ outputs: [Output], _ dialogue: inout SMTPDialogue) {
@@ -70,9 +72,11 @@ import Testing
         var dialogue = try Self.dialogue()
         let (said, end) = Self.talk(&dialogue, Array(Self.wholeWay.prefix(7)), isWanted: false)
         #expect(said.suffix(2) == ["RCPT TO:<para@example.net>\r\n", "QUIT\r\n"] && end == .withdrawn)
-        #expect(dialogue.wanted(true) == [] && dialogue.received(Array("354 go\r\n".utf8)) == [])
+        let late = dialogue.wanted(true) + dialogue.received(Array("354 go\r\n".utf8))
+        #expect(late == [])
         var hasty = try Self.dialogue()
-        #expect(hasty.wanted(true) == [], "nobody has asked")
+        let unasked = hasty.wanted(true)
+        #expect(unasked == [], "nobody has asked")
     }
 
     @Test func aPasswordAndAMessageGoOverNoLineThatIsNotSecured() throws {

@@ -33,6 +33,7 @@ import Testing
         func carryOut(_ order: QueueBook.Order, on stored: QueueMessage, _ moment: Moment) -> QueueMessage? {
             book.carryOut(order, on: stored, moment)
         }
+        func forget(_ stored: QueueMessage, _ moment: Moment) -> Bool { book.forget(stored, reason: "removido", moment) }
         func timePassed(_ moment: Moment) { book.timePassed(moment) }
         func callOff(_ subject: String, reason: String, _ moment: Moment) { book.callOff(subject, reason: reason, moment) }
         func put(_ control: QueueControl, on queue: QueueName) { book.put(control, on: queue) }
@@ -163,14 +164,14 @@ import Testing
         book.confirmed(["k"], first: ["k": ids[0]], now)
         for id in ids[...1] {
             let stored = try #require(row(id, book))
-            #expect(book.book.forget(stored, reason: "x", moment))
+            #expect(book.forget(stored, moment))
         }
         let left = try #require(row(ids[0], book))
         #expect(left.state == .forgotten && left.content.recipient.isEmpty && left.content.payload.isEmpty && left.content.key == "k")
         #expect(book.effects.deleted.map(\.id) == [ids[1]], "nothing is known by it")
         let token = token()
         let claimed = try sending(book, token)
-        #expect(claimed.id == ids[2] && book.book.forget(claimed, reason: "x", moment))
+        #expect(claimed.id == ids[2] && book.forget(claimed, moment))
         #expect(book.ended(ids[2], attempt: 1, token: token, .sent(providerID: "p"), moment) == .settled(.sent))
         #expect(row(ids[2], book)?.state == .forgotten && row(ids[2], book)?.content.recipient.isEmpty == true)
     }

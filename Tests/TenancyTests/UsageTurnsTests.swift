@@ -4,10 +4,11 @@ import Plans
 import Scheduling
 import Storage
 import Synchronization
-@testable import Tenancy
 import TestSupport
 import Testing
 import Wire
+
+@testable import Tenancy
 
 /// Usage in the turns of a business: what is counted is what there is, whatever fails in between.
 @Suite struct UsageTurnsTests {

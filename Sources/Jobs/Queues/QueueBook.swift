@@ -327,7 +327,9 @@ package struct QueueBook: Sendable {
 
     /// Whether `handingOver` would say yes, and if so the message as it is.
     package func wouldHandOver(_ id: QueueMessageID, attempt: Int, token: LeaseToken, _ now: Timestamp) -> QueueMessage? {
-        guard let message = own(id, attempt, token), message.state == .claimed, message.content.expiresAt.map({ now < $0 }) ?? true else { return nil }
+        guard let message = own(id, attempt, token), message.state == .claimed, message.content.expiresAt.map({ now < $0 }) ?? true else {
+            return nil
+        }
         return message
     }
 

@@ -197,7 +197,12 @@ extension Operations {
             guard let found else { throw .notFound(.message) }
             guard let changed = changed.first else {
                 if order == .retry, found.state.isFailed, let expiry = found.content.expiresAt, expiry <= now {
-                    throw Refusal(.conflict, "message_expired", "A mensagem expirou: não serve mais a ninguém.", facts: ["expires_at": expiry.description])
+                    throw Refusal(
+                        .conflict,
+                        "message_expired",
+                        "A mensagem expirou: não serve mais a ninguém.",
+                        facts: ["expires_at": expiry.description]
+                    )
                 }
                 throw Refusal(
                     .conflict,
