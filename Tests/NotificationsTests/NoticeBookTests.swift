@@ -153,15 +153,18 @@ import Testing
 
     @Test func quietHoursThatWereSetLaterCountForWhatIsOnTime() throws {
         var office = try Office()
-        _ = try office.book(try time("2026-03-04T15:00:00Z"))
-        let reminder = try #require(office.queue.waiting.first { ClientNotice(payload: $0.payload)?.rule == "reminder-1440m" })
-        try office.pass(to: reminder.runAt.description)
-        #expect(office.verdict(reminder) == .tell)
+        office.notices.settings.followUps = [.init(minutesAfter: 60, [.email])]
+        let made = try office.book(try time("2026-03-02T13:00:00Z"))
+        try office.pass(to: "2026-03-02T14:00:00Z")
+        _ = try office.turn { try $0.ended(made.id, as: .completed, $1) }
+        let followUp = try #require(office.queue.waiting.first { ClientNotice(payload: $0.payload)?.event == .followUp })
+        try office.pass(to: followUp.runAt.description)
+        #expect(office.verdict(followUp) == .tell)
         // 11:00 to 13:00, and it is 12:00.
         office.notices.settings.quiet = QuietHours(begins: 11 * 60, ends: 13 * 60)
-        #expect(office.verdict(reminder) == .putOff(until: try time("2026-03-03T16:00:00Z"), "horário de silêncio"))
-        try office.pass(to: "2026-03-03T16:00:00Z")
-        #expect(office.verdict(reminder) == .tell)
+        #expect(office.verdict(followUp) == .putOff(until: try time("2026-03-02T16:00:00Z"), "horário de silêncio"))
+        try office.pass(to: "2026-03-02T16:00:00Z")
+        #expect(office.verdict(followUp) == .tell)
     }
 
     @Test func theDayBeforeIsByTheClockAlsoWhereTheClockIsPutForwardOrBack() throws {

@@ -163,6 +163,9 @@ import Wire
         func attempt(_ outcome: SendOutcome?) async throws -> (id: QueueMessageID, isHandedOver: Bool) {
             let token: LeaseToken = house.clock.environment.moment().id()
             return try await house.tenants.use(house.tenant) { cell throws(Refusal) in
+                let errand = try await cell.queueReadBegan().committed()
+                let findings = try await QueueBook.read(errand, of: house.tenant, rules: QueueRules(), from: house.store)
+                try await cell.queueReadEnded(findings).committed()
                 guard let id = await cell.offerMessage(of: .reminders), let claimed = try await cell.claim(id, token: token).committed() else {
                     throw .notFound(.message)
                 }
