@@ -193,10 +193,13 @@ package actor ClientNotices {
         -> (isNews: Bool, Change)
     {
         guard let entry = book.optOuts.put(channel, recipient, isOut: isOut, source, at: moment.now) else { return (false, Change()) }
-        // What was not planned because of it, is.
-        if !isOut { replanning = Cursor(start: moment.now) }
         var change = Change()
         change.rows = [entry.image(tenant: tenant)]
+        if !isOut {
+            // What was not planned because of it, is; after a crash whoever comes next goes through them all.
+            replanning = Cursor(start: moment.now)
+            change.rows.append(settingsRow(isApplied: false, moment))
+        }
         change.events = [event("opt_out.changed") { $0.field("opt_out", raw: entry.json) }]
         return (true, change)
     }

@@ -60,7 +60,7 @@ package struct MessageTemplate: Sendable, Equatable {
         return Filled(
             subject: subject?.filled(values).split(whereSeparator: \.isNewline).joined(separator: " ") ?? "",
             text: text,
-            html: html?.filled(values, escaping: Self.escaped) ?? Self.paragraphs(text),
+            html: html?.filled(values, escaping: Self.escaped) ?? Self.paragraphs(text, links: links(values)),
             approved: approved.map { approved in
                 // WhatsApp refuses a parameter that is empty, has more than one line, or more than four spaces in a row.
                 let parameters = approved.parameters.map { variable in
@@ -87,13 +87,25 @@ package struct MessageTemplate: Sendable, Equatable {
         return result
     }
 
+    /// What may be clicked: the server's own addresses, and what the business wrote into its template. A client's name is somebody else's words, whatever it looks like.
+    private func links(_ values: [TemplateText.Variable: String]) -> Set<String> {
+        let own = [values[.manageURL], values[.unsubscribeURL]].compactMap { $0 }
+        let written = text.source.split(whereSeparator: \.isWhitespace).map(String.init).filter { !$0.contains("{{") }
+        return Set(own + written)
+    }
+
     /// A text as a page: paragraphs, line breaks, and addresses that can be clicked.
-    private static func paragraphs(_ text: String) -> String {
+    private static func paragraphs(_ text: String, links: Set<String>) -> String {
         let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
         let body = lines.map { line in
             line.split(separator: " ", omittingEmptySubsequences: false).map { word in
-                let shown = escaped(String(word))
-                return word.hasPrefix("https://") || word.hasPrefix("http://") ? "<a href=\"\(shown)\">\(shown)</a>" : shown
+                // The full stop that ends a sentence is no part of an address.
+                let address = String(word.reversed().drop { ".,;:!?)".contains($0) }.reversed())
+                let rest = escaped(String(word.dropFirst(address.count)))
+                guard address.hasPrefix("https://") || address.hasPrefix("http://"), links.contains(address) || links.contains(String(word)) else {
+                    return escaped(String(word))
+                }
+                return "<a href=\"\(escaped(address))\">\(escaped(address))</a>\(rest)"
             }.joined(separator: " ")
         }.joined(separator: "<br>\n")
         return "<!DOCTYPE html>\n<html lang=\"pt-BR\"><body style=\"font-family: sans-serif; line-height: 1.5\">\n\(body)\n</body></html>\n"

@@ -62,7 +62,7 @@ package struct NoticeBook: Sendable {
     /// Follow-ups are of use for so long.
     static let usefulFor = Duration.seconds(7 * 86_400)
     /// After an appointment it is remembered for so long what was told of it.
-    static let rememberedFor = Duration.seconds(30 * 86_400)
+    static let rememberedFor = Duration.seconds(45 * 86_400)
 
     package init(tenant: TenantID) { self.tenant = tenant }
 
@@ -299,8 +299,10 @@ package struct NoticeBook: Sendable {
             if rule.late == .skip, now - notice.due > .seconds(rule.graceMinutes * 60) + Self.punctual { return .drop("atrasado") }
         default: break
         }
-        // What is on time was moved out of the quiet hours when it was planned.
-        if !notice.event.isTransactional, now - notice.due > QuietHours.margin, let quiet = settings.quiet?.around(now, zone) {
+        // What is on time was moved out of the quiet hours when it was planned; but those may be others now, or the zone.
+        if !notice.event.isTransactional, let quiet = settings.quiet?.around(now, zone),
+            now - notice.due > QuietHours.margin || quiet.contains(notice.due)
+        {
             let isInTime = !notice.event.endsWithStart || quiet.upperBound < appointment.start
             return isInTime ? .putOff(until: quiet.upperBound, "horário de silêncio") : .drop("horário de silêncio até o início")
         }

@@ -169,7 +169,7 @@ package struct Usage: Sendable {
         return .ok
     }
 
-    /// What was taken is not used after all: within the turn that took it.
+    /// What was taken is not used after all: within the turn that took it, or where whoever asks has it in writing that it was taken, and strikes that out.
     package mutating func giveBack(_ resource: PlanResource, _ count: Int = 1, operation: String? = nil) {
         if let operation {
             guard operations.removeValue(forKey: operation) != nil else { return }

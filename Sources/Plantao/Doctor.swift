@@ -278,7 +278,7 @@ extension Doctor {
             return report.bad("email", "the certificates that are to be trusted cannot be read. Check SMTP_CA_FILE.")
         }
         switch await client.check() {
-        case .sent: report.ok("email", "\(place), from \(mail.from)")
+        case .sent, .withdrawn: report.ok("email", "\(place), from \(mail.from)")
         case .unavailable(nil, let reason), .failed(nil, let reason):
             report.bad("email", "\(place): \(reason). Check SMTP_SERVER, SMTP_PORT and SMTP_TLS. E-mails wait meanwhile.")
         case .unavailable(_?, let reason), .failed(_?, let reason), .refused(_, let reason), .unknown(let reason):

@@ -24,6 +24,8 @@ struct MailSender: QueueSender {
     let from: String
     let sender: @Sendable (TenantID) async -> Sender
     let links: UnsubscribeLinks
+    /// Connections to the mail server at once: many servers refuse whoever comes with more, and the breaker would take that for an outage.
+    let connections: Turnstile
     let environment: Kernel.Environment
     /// What simulated mails say may be said in the log.
     let showsText: Bool
@@ -32,7 +34,7 @@ struct MailSender: QueueSender {
     func objection(to message: OutgoingMessage, of tenant: TenantID) async -> Jobs.SendOutcome? {
         // Looked at without taking the one call that a breaker half open lets through.
         if client != nil, breaker.breaker.state == .open, let until = breaker.breaker.openUntil, until > environment.now() {
-            return .postponed(until: until, reason: "o servidor de e-mail está fora do ar")
+            return .postponed(until: until + apart, reason: "o servidor de e-mail está fora do ar")
         }
         if client == nil, let objection = await simulator.objection(to: message, of: tenant) { return objection }
         return await NoticeReader(operations: operations, environment: environment).objection(to: message, of: tenant)
@@ -51,25 +53,44 @@ struct MailSender: QueueSender {
             logger.notice(
                 "an e-mail was not sent: SMTP_SERVER is not set",
                 metadata: [
-                    "tenant": "\(tenant)", "to": "\(message.recipient)", "subject": "\(mail.subject)", "text": "\(showsText ? mail.text : "-")",
+                    "tenant": "\(tenant)", "to": "\(showsText ? message.recipient : "-")", "subject": "\(showsText ? mail.subject : "-")",
+                    "text": "\(showsText ? mail.text : "-")",
                 ]
             )
             return await simulator.send(message, of: tenant)
         }
+        return await connections.passing { await handOver(mail, envelope, message, tenant, client) }
+    }
+
+    private func handOver(
+        _ mail: MailMessage,
+        _ envelope: SMTPDialogue.Envelope,
+        _ message: OutgoingMessage,
+        _ tenant: TenantID,
+        _ client: SMTPClient
+    ) async -> Jobs.SendOutcome {
         let generation: Int
         switch breaker.callRequested() {
         case .allowed(let allowed): generation = allowed
         case .refused(let retryAfter):
-            return .postponed(until: environment.now() + retryAfter, reason: "o servidor de e-mail está fora do ar")
+            return .postponed(until: environment.now() + retryAfter + apart, reason: "o servidor de e-mail está fora do ar")
         }
         let start = ContinuousClock.now
-        let result = await client.send(mail.bytes, envelope)
+        // It may have been called off while a line was made to the server.
+        let reader = NoticeReader(operations: operations, environment: environment)
+        let result = await client.send(mail.bytes, envelope) { await reader.objection(to: message, of: tenant) == nil }
         let took = ContinuousClock.now - start
         let verdict: CallVerdict
         let answer: Jobs.SendOutcome
         switch result {
         case .sent: (verdict, answer) = (.succeeded, .sent(providerID: mail.id))
         case .refused(_, let reason): (verdict, answer) = (.succeeded, .refused(reason: reason))
+        // Whatever there is against it now; if nothing any more, it is begun anew.
+        case .withdrawn:
+            let objection = await reader.objection(to: message, of: tenant)
+            (verdict, answer) = (
+                .succeeded, objection ?? .postponed(until: environment.now() + .seconds(1), reason: "a situação mudou durante o envio")
+            )
         // What it says of one recipient or of now, as greylisting does, it says in good health.
         case .failed(let code?, let reason) where (450...452).contains(code): (verdict, answer) = (.succeeded, .failed(reason: reason))
         case .failed(_, let reason): (verdict, answer) = (.failed, .failed(reason: reason))
@@ -86,6 +107,9 @@ struct MailSender: QueueSender {
 
     /// Before a message is tried again that the server was not there for. While the breaker is open it waits for that.
     private static let pause = Duration.seconds(5)
+
+    /// What waited for the server together does not come back together.
+    private var apart: Duration { Duration.seconds(5) * environment.moment().fraction }
 
     private struct Ended: Error { let outcome: Jobs.SendOutcome }
 
@@ -222,6 +246,7 @@ extension Server {
                 from: settings.mail?.from ?? "simulador@plantao.local",
                 sender: sender,
                 links: UnsubscribeLinks(secret: secret),
+                connections: Turnstile(settings.mail?.connections ?? 1),
                 environment: environment,
                 showsText: !settings.isProduction,
                 logger: logger

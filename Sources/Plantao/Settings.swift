@@ -103,6 +103,7 @@ struct Settings {
     struct Mail {
         var client: SMTPClient.Configuration
         var from: String
+        var connections: Int
     }
     /// Unset: nothing is told to any CRM.
     var pipedrive: Pipedrive?
@@ -510,7 +511,7 @@ struct Settings {
             throw StartupError("FROM_EMAIL: needed where SMTP_SERVER is set; an address such as agenda@example.com.")
         }
         client.name = from.split(separator: "@").last.map(String.init) ?? client.name
-        return Mail(client: client, from: from)
+        return Mail(client: client, from: from, connections: try reader.integer("SMTP_CONNECTIONS", default: 8, in: 1...1000))
     }
 
     private static func pipedrive(_ reader: EnvironmentReader) throws -> Pipedrive? {

@@ -26,7 +26,10 @@ struct WhatsAppNotices: QueueSender {
         if let simulator {
             if let objection = await simulator.objection(to: message, of: tenant) { return objection }
         } else if !breakers.wouldAllow(.whatsapp, of: tenant) {
-            return .postponed(until: environment.now() + .seconds(5), reason: "o circuit breaker do WhatsApp está aberto")
+            return .postponed(
+                until: environment.now() + .seconds(5) * (1 + environment.moment().fraction),
+                reason: "o circuit breaker do WhatsApp está aberto"
+            )
         }
         return await NoticeReader(operations: operations, environment: environment).objection(to: message, of: tenant)
     }
@@ -81,6 +84,10 @@ struct WhatsAppNotices: QueueSender {
         _ tenant: TenantID
     ) async -> Attempt {
         let number = await path.number(wanted, of: tenant)
+        // It may have been called off while its way was looked for.
+        if let objection = await NoticeReader(operations: operations, environment: environment).objection(to: message, of: tenant) {
+            return .other(objection)
+        }
         let permit: SendGuard.Permit?
         switch path.admit(tenant, number) {
         case .go(let allowed): permit = allowed

@@ -389,6 +389,7 @@ def test_whoever_wants_to_be_forgotten_is(shop):
         shop.book("+5511988887777", ago(10 + 30 * number), end="complete", name=secret, client_email="secreta@example.com", notes="nota secreta", internal_notes="interno secreto")
     coming = shop.book("+5511988887777", at(weekday(), 9), name=secret)
     path = f"{BASE}/{made['id']}"
+    assert "988887777" in json.dumps(api.get("/api/queues/appointment_confirmations/messages", per_page=100)), "they were told of it"
     wish = {"service_id": shop.cut, "from": at(weekday(), 9), "until": at(weekday(), 10), "client_name": secret, "client_whatsapp": "(11) 8888-7777"}
     waits = [api.post("/api/appointments/waitlist", wish | {"until": at(weekday(), hour)}, expect=201) for hour in (10, 11)]
     api.call("DELETE", f"/api/appointments/waitlist/{waits[0]['id']}", expect=200)
@@ -396,7 +397,8 @@ def test_whoever_wants_to_be_forgotten_is(shop):
     assert api.get(path)["name"] == secret and api.get(f"/api/appointments/{coming['id']}")["client_name"] == secret, "refused before anything is forgotten"
     api.call("DELETE", path, erase="true", force="true", expect=204)
     shop.office.server.restart()
-    left = json.dumps([api.get("/api/appointments/", per_page=200), api.get(f"{path}/history", per_page=200), api.get(f"{BASE}/"), api.get(f"{BASE}/duplicates"), api.get("/api/appointments/waitlist")], ensure_ascii=False)
+    left = json.dumps([api.get("/api/appointments/", per_page=200), api.get(f"{path}/history", per_page=200), api.get(f"{BASE}/"), api.get(f"{BASE}/duplicates"), api.get("/api/appointments/waitlist")]
+                      + [api.get(f"/api/queues/{queue}/messages", per_page=100) for queue in api.get("/api/queues/status") if queue != "scheduled_messages"], ensure_ascii=False)
     assert "ecret" not in left and "888887777" not in left and "988887777" not in left and "egredo" not in left
     theirs = api.get("/api/appointments/", client_id=made["id"])
     assert theirs["total"] == 4 and {a["client_name"] for a in theirs["appointments"]} == {"Cliente removido"}

@@ -228,6 +228,43 @@ def test_nobody_is_reminded_of_what_was_cancelled_or_moved(offices, mail):
 # MARK: Templates
 
 
+def test_what_is_cancelled_while_it_is_being_handed_over_is_not_sent_and_the_cancellation_is(offices, mail):
+    office = offices(**mail.settings)
+    salon = Salon(office)
+    mail.faults.append("hold")
+    made = salon.book(soon(3000))
+    eventually("the server has been told of the recipient", lambda: mail.recipients)
+    salon.api.post(f"/api/appointments/{made['id']}/cancel", {"reason": "Imprevisto"})
+    mail.one("joao@example.net", "cancelado")
+    assert len(mail.mails) == 1, "and nobody is told that it takes place"
+    (message,) = salon.api.get("/api/queues/appointment_confirmations/messages")["items"]
+    assert message["state"] in ("dropped", "cancelled") and message["attempts"] == 1
+
+
+def test_no_more_connections_are_made_at_once_than_the_mail_server_takes(offices, mail):
+    salon = Salon(offices(**mail.settings, SMTP_CONNECTIONS=2))
+    mail.faults.extend(["hold"] * 5)
+    for number in range(5):
+        salon.book(soon(3000 + 60 * number), email=f"cliente{number}@example.net")
+    eventually("all have their mail", lambda: len(mail.mails) == 5, timeout=20)
+    assert mail.most_held == 2
+
+
+def test_who_prefers_mail_is_reminded_by_mail_alone(offices, mail):
+    office = offices(**mail.settings)
+    salon = Salon(office, whatsapp_enabled=True, reminders=[{"minutes_before": 60 * 24 * 30, "channels": ["email", "whatsapp"], "booked_inside_lead": "send_now"}])
+    salon.api.post("/api/clients/", {"name": "Bia", "whatsapp": "+5511977776666", "communication_preference": "email"}, expect=201)
+    salon.book(soon(2000), email="bia@example.net", client_whatsapp="11 97777-6666")
+    mail.one("bia@example.net", "Lembrete")
+
+    def whatsapp():
+        found = [m for m in salon.api.get("/api/queues/appointment_reminders/messages")["items"] if m["channel"] == "whatsapp"]
+        return found and found[0]["state"] not in ("available", "scheduled", "claimed", "sending") and found[0]
+
+    over = eventually("the one by WhatsApp is over", whatsapp)
+    assert over["state"] == "dropped" and over["reason"] == "o cliente prefere e-mail"
+
+
 def test_templates_are_the_businesss_own_and_mistakes_are_named(offices, mail):
     salon = Salon(offices(**mail.settings))
     api, path = salon.api, "/api/queues/templates/confirmed/email"

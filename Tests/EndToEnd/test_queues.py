@@ -92,6 +92,9 @@ def test_bad_input_names_the_field_and_unknown_queues_are_404(offices):
         ("whatsapp", {"recipient_whatsapp": "abc", "message_content": "x"}, "recipient_whatsapp"),
         ("whatsapp", {"recipient_whatsapp": "+5511988888888"}, "message_content"),
         ("email", {"recipient_email": "sem-arroba", "subject": "a", "body": "b"}, "recipient_email"),
+        ("email", {"recipient_email": "joão@b.co", "subject": "a", "body": "b"}, "recipient_email"),
+        ("email", {"recipient_email": "a(b)@b.co", "subject": "a", "body": "b"}, "recipient_email"),
+        ("email", {"recipient_email": "a" * 65 + "@b.co", "subject": "a", "body": "b"}, "recipient_email"),
         ("email", {"recipient_email": "a@b.co", "subject": "a\nBcc: x@y.z", "body": "b"}, "subject"),
         ("email", {"recipient_email": "a@b.co", "subject": "a", "body": "b", "delay_seconds": -1}, "delay_seconds"),
     ]:
@@ -249,6 +252,49 @@ def test_the_channel_jobs_tells_numbers_failures_and_pauses_and_rpc_does_what_re
     line.wait("the pause is told", lambda: picture.paused[MAIL]["reason"] == "feriado")
     assert line.rpc("queue.clear-failed", {"queue_name": MAIL})["deleted"] == 1
     assert not line.faults, line.faults
+
+
+def test_codes_are_shown_to_nobody_and_payloads_and_recipients_to_owner_and_admin_alone(offices):
+    """A viewer who read a code would be the owner by the next request."""
+    office = offices(**FAST)
+    owner = office.admin
+    owner.create_user("vera@example.com", "Vera", "viewer", "Senha#Forte2026x")
+    viewer = office.anybody.login("vera@example.com", "Senha#Forte2026x")
+    lines = [office.desk(who, "jobs") for who in (owner, viewer)]
+    pictures = [line.picture("jobs") for line in lines]
+    # One is sent, another waits, another fails for good.
+    office.anybody.call("POST", "/api/auth/forgot-password", json={"email": "vera@example.com"}, expect=202)
+    owner.create_user("recusa.zoe@simulador.invalid", "Zoe", "viewer", "Senha#Forte2026x")
+    office.anybody.call("POST", "/api/auth/forgot-password", json={"email": "recusa.zoe@simulador.invalid"}, expect=202)
+    eventually("one was sent and one is dead", lambda: (states := owner.get("/api/queues/status")[MAIL]["states"])["sent"] and states["dead"])
+    owner.post(f"/api/queues/{MAIL}/pause")
+    office.anybody.call("POST", "/api/auth/forgot-password", json={"email": owner.get("/api/users/profile")["email"]}, expect=202)
+    eventually("one waits", lambda: owner.get("/api/queues/status")[MAIL]["states"]["available"])
+    for who in (owner, viewer):
+        assert who.get(f"/api/queues/{MAIL}/messages")["total"] == 0
+        assert who.get(f"/api/queues/failed/{MAIL}")["total"] == 0
+    assert owner.post(f"/api/queues/failed/{MAIL}/retry")["retried"] == 0
+    assert owner.call("DELETE", f"/api/queues/failed/{MAIL}", expect=200).json()["deleted"] == 0
+    owner.post(f"/api/queues/{MAIL}/resume")
+
+    refused = mail(owner, "recusa@simulador.invalid")
+    becomes(owner, refused, "dead")
+    for line, picture in zip(lines, pictures):
+        line.wait("the failure is told", lambda: refused in picture.failed)
+        assert list(picture.failed) == [refused] and picture.failed[refused]["recipient"] == "r…@simulador.invalid"
+        assert "payload" not in picture.failed[refused]
+    seen = message(viewer, refused)
+    assert seen["state"] == "dead" and seen["recipient"] == "r…@simulador.invalid" and "payload" not in seen
+    assert viewer.get(f"/api/queues/{MAIL}/messages")["items"][0]["recipient"] == "r…@simulador.invalid"
+    whole = message(owner, refused)
+    assert whole["recipient"] == "recusa@simulador.invalid" and whole["payload"] == {"subject": "Olá", "text": "Tudo bem?"}
+
+
+def test_in_production_the_log_says_neither_to_whom_nor_what(offices):
+    office = offices(ENVIRONMENT="production", BCRYPT_ROUNDS=12)
+    becomes(office.admin, mail(office.admin, "segredo@example.com", subject="Assunto secreto"), "sent")
+    said = office.server.logs().decode("utf-8", "replace")
+    assert "SMTP_SERVER is not set" in said and "segredo@example.com" not in said and "Assunto secreto" not in said
 
 
 def metric(office, name, **labels):

@@ -21,7 +21,9 @@ import Testing
     }
 
     /// Says what a server says, in pieces, and gives back what was answered; a handshake succeeds at once.
-    private static func talk(_ dialogue: inout SMTPDialogue, _ replies: [String], pieces: Int = .max) -> (said: [String], end: SMTPResult?) {
+    private static func talk(_ dialogue: inout SMTPDialogue, _ replies: [String], pieces: Int = .max, isWanted: Bool = true) -> (
+        said: [String], end: SMTPResult?
+    ) {
         var said: [String] = []
         var end: SMTPResult?
         func take(_ outputs: [Output], _ dialogue: inout SMTPDialogue) {
@@ -31,6 +33,7 @@ import Testing
                 case .startTLS:
                     said.append("<TLS>")
                     take(dialogue.secured(), &dialogue)
+                case .ask: take(dialogue.wanted(isWanted), &dialogue)
                 case .end(let result): end = result
                 }
             }
@@ -63,6 +66,17 @@ import Testing
         )
         #expect(end == .sent("250 2.0.0 queued as 17"))
         #expect(dialogue.lost("late") == [] && dialogue.received(Array("421 x\r\n".utf8)) == [])
+    }
+
+    @Test func whatIsNotWantedAnyMoreIsNotSentHoweverFarItHasCome() throws {
+        var dialogue = try Self.dialogue()
+        let (said, end) = Self.talk(&dialogue, Array(Self.wholeWay.prefix(7)), isWanted: false)
+        #expect(said.suffix(2) == ["RCPT TO:<para@example.net>\r\n", "QUIT\r\n"] && end == .withdrawn)
+        let late = dialogue.wanted(true) + dialogue.received(Array("354 go\r\n".utf8))
+        #expect(late == [])
+        var hasty = try Self.dialogue()
+        let unasked = hasty.wanted(true)
+        #expect(unasked == [], "nobody has asked")
     }
 
     @Test func aPasswordAndAMessageGoOverNoLineThatIsNotSecured() throws {

@@ -33,6 +33,7 @@ import Testing
         func carryOut(_ order: QueueBook.Order, on stored: QueueMessage, _ moment: Moment) -> QueueMessage? {
             book.carryOut(order, on: stored, moment)
         }
+        func forget(_ stored: QueueMessage, _ moment: Moment) -> Bool { book.forget(stored, reason: "removido", moment) }
         func timePassed(_ moment: Moment) { book.timePassed(moment) }
         func callOff(_ subject: String, reason: String, _ moment: Moment) { book.callOff(subject, reason: reason, moment) }
         func put(_ control: QueueControl, on queue: QueueName) { book.put(control, on: queue) }
@@ -81,6 +82,98 @@ import Testing
         #expect(row(id, book)?.state == .sent && row(id, book)?.providerID == "x" && row(id, book)?.finishedAt == now)
         #expect(book.offer(.reminders, now) == nil && book.claim(id, token: token, moment) == nil)
         #expect(book.effects.changed.filter { $0.id == id }.map(\.version) == [1, 2, 3, 4], "each image is newer")
+    }
+
+    /// Whoever reads the row afterwards, or a copy of it, learns no code.
+    @Test func ofALetterAboutTheAccountNoWordIsLeftOnceItIsOver() throws {
+        for outcome in [SendOutcome.sent(providerID: nil), .dropped(reason: "x"), .refused(reason: "x"), .unknown(reason: "x")] {
+            let book = book()
+            var letter = message()
+            (letter.subject, letter.payload) = ("account:letter", #"{"text":"123456"}"#)
+            let id = book.add([letter], moment)[0]
+            let token = token()
+            let claimed = try sending(book, token)
+            #expect(claimed.content.payload == letter.payload)
+            #expect(book.ended(id, attempt: 1, token: token, outcome, moment) != .superseded)
+            let over = try #require(row(id, book))
+            #expect(over.content.payload == "{}" && over.finishedAt != nil)
+            #expect(book.carryOut(.retry, on: over, moment) == nil && book.carryOut(.clear, on: over, moment) == nil)
+        }
+    }
+
+    @Test func whoeverMayNotReadAMessageSeesNeitherItsWordsNorItsRecipient() {
+        var dead = QueueMessage(id: moment.id(), message("ana"), at: now)
+        dead.note("refused", "550 <ana@example.com>: no such user", at: now)
+        dead.why = "550 <ana@example.com>: no such user"
+        let shown = String(decoding: dead.json(at: now, .masked), as: UTF8.self)
+        #expect(!shown.contains("ana@") && !shown.contains("payload") && shown.contains("a…@example.com"))
+        #expect(String(decoding: dead.json(at: now, .withPayload), as: UTF8.self).contains("\"ana@example.com\""))
+    }
+
+    /// A cancellation never overtakes the confirmation that a worker has, nor goes out beside it.
+    @Test func ofWhatIsAboutOneThingOneIsInHandAtATime() throws {
+        let book = book()
+        var (first, second, other, elsewhere) = (message("a"), message("b"), message("c"), message("d"))
+        (first.subject, second.subject, other.subject, elsewhere.subject) = ("x:1", "x:1", "x:2", "x:1")
+        elsewhere.channel = .whatsapp
+        (second.priority, other.priority, elsewhere.priority) = (6, 7, 8)
+        let ids = book.add([first, second, other, elsewhere], moment)
+        let token = token()
+        let claimed = try sending(book, token)
+        #expect(claimed.id == ids[0])
+        #expect(book.offer(.reminders, now) == ids[2] && book.offer(.reminders, now) == ids[3], "another subject, another channel")
+        #expect(book.offer(.reminders, now) == nil && book.claim(ids[1], token: self.token(), moment) == nil)
+        #expect(book.ended(ids[0], attempt: 1, token: token, .sent(providerID: nil), moment) == .settled(.sent))
+        #expect(book.offer(.reminders, now) == ids[1], "at once")
+        #expect(book.claim(ids[1], token: self.token(), moment) != nil)
+    }
+
+    @Test func whatWasOfferedBeforeTheOtherWasClaimedWaitsForItToo() throws {
+        let book = book()
+        var (first, second) = (message("a"), message("b"))
+        (first.subject, second.subject, second.priority) = ("x:1", "x:1", 6)
+        let ids = book.add([first, second], moment)
+        #expect([book.offer(.reminders, now), book.offer(.reminders, now)] == ids)
+        let token = token()
+        #expect(book.claim(ids[0], token: token, moment) != nil && book.claim(ids[1], token: self.token(), moment) == nil)
+        #expect(book.offer(.reminders, now) == nil)
+        // Its worker is lost.
+        clock.advance(by: .seconds(31))
+        book.timePassed(moment)
+        #expect(book.offer(.reminders, now) != nil && book.offer(.reminders, now) != nil)
+    }
+
+    @Test func whatHasExpiredIsNotTriedAgain() throws {
+        let book = book()
+        var useless = message()
+        useless.expiresAt = now + .seconds(60)
+        let id = book.add([useless], moment)[0]
+        let token = token()
+        _ = try sending(book, token)
+        _ = book.ended(id, attempt: 1, token: token, .refused(reason: "x"), moment)
+        let dead = try #require(row(id, book))
+        clock.advance(by: .seconds(60))
+        #expect(book.carryOut(.retry, on: dead, moment) == nil)
+        clock.advance(by: .seconds(-1))
+        #expect(book.carryOut(.retry, on: dead, moment)?.state == .scheduled)
+    }
+
+    @Test func whoeverIsForgottenIsInNoMessage() throws {
+        let book = book()
+        let ids = book.add([message("ana", key: "k"), message("ana", in: .seconds(3600)), message("ana")], moment)
+        book.confirmed(["k"], first: ["k": ids[0]], now)
+        for id in ids[...1] {
+            let stored = try #require(row(id, book))
+            #expect(book.forget(stored, moment))
+        }
+        let left = try #require(row(ids[0], book))
+        #expect(left.state == .forgotten && left.content.recipient.isEmpty && left.content.payload.isEmpty && left.content.key == "k")
+        #expect(book.effects.deleted.map(\.id) == [ids[1]], "nothing is known by it")
+        let token = token()
+        let claimed = try sending(book, token)
+        #expect(claimed.id == ids[2] && book.forget(claimed, moment))
+        #expect(book.ended(ids[2], attempt: 1, token: token, .sent(providerID: "p"), moment) == .settled(.sent))
+        #expect(row(ids[2], book)?.state == .forgotten && row(ids[2], book)?.content.recipient.isEmpty == true)
     }
 
     @Test func whatIsOfferedIsOfferedToOneUntilTheOfferRunsOut() throws {

@@ -151,6 +151,22 @@ import Testing
         #expect(office.verdict(reminder) == .drop("horário de silêncio até o início"))
     }
 
+    @Test func quietHoursThatWereSetLaterCountForWhatIsOnTime() throws {
+        var office = try Office()
+        office.notices.settings.followUps = [.init(minutesAfter: 60, [.email])]
+        let made = try office.book(try time("2026-03-02T13:00:00Z"))
+        try office.pass(to: "2026-03-02T14:00:00Z")
+        _ = try office.turn { try $0.ended(made.id, as: .completed, $1) }
+        let followUp = try #require(office.queue.waiting.first { ClientNotice(payload: $0.payload)?.event == .followUp })
+        try office.pass(to: followUp.runAt.description)
+        #expect(office.verdict(followUp) == .tell)
+        // 11:00 to 13:00, and it is 12:00.
+        office.notices.settings.quiet = QuietHours(begins: 11 * 60, ends: 13 * 60)
+        #expect(office.verdict(followUp) == .putOff(until: try time("2026-03-02T16:00:00Z"), "horário de silêncio"))
+        try office.pass(to: "2026-03-02T16:00:00Z")
+        #expect(office.verdict(followUp) == .tell)
+    }
+
     @Test func theDayBeforeIsByTheClockAlsoWhereTheClockIsPutForwardOrBack() throws {
         var office = try Office("America/New_York", now: "2026-03-02T12:00:00Z")
         office.notices.settings.events = [:]

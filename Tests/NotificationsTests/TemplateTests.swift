@@ -30,6 +30,20 @@ import Wire
         #expect(template.filled([.clientName: "a\r\nBcc: b@c.d"]).subject == "Oi a Bcc: b@c.d")
     }
 
+    /// Who books gives any name, and the business's mail carries it to anybody's address.
+    @Test func onlyAddressesOfTheServerAndOfTheTemplateCanBeClicked() throws {
+        let template = MessageTemplate(
+            subject: try TemplateText("x"),
+            text: try TemplateText("{{client_name}} e {{reason}}, veja {{manage_url}}. Ou https://salao.example/mapa")
+        )
+        let html = template.filled([
+            .clientName: "Ana https://phishing.example/a", .reason: "http://phishing.example", .manageURL: "https://agenda.example/1?token=a&b",
+        ]).html
+        #expect(!html.contains("href=\"https://phishing") && !html.contains("href=\"http://phishing") && html.contains("phishing.example"))
+        #expect(html.contains("<a href=\"https://agenda.example/1?token=a&amp;b\">https://agenda.example/1?token=a&amp;b</a>."))
+        #expect(html.contains("<a href=\"https://salao.example/mapa\">"))
+    }
+
     @Test func whatFillsAnApprovedTemplateIsOneLineAndNeverEmpty() throws {
         var template = MessageTemplate(text: try TemplateText("x"))
         template.approved = .init(name: "lembrete", language: "pt_BR", parameters: [.clientName, .staffName])

@@ -87,6 +87,25 @@ import Wire
         #expect(isApplied?[0] == .boolean(true))
     }
 
+    /// Who wants reminders again gets them, also where the server was killed in that moment.
+    @Test func optingInAgainPlansWhatWasNotPlannedAlsoOverARestart() async throws {
+        let house = try House()
+        let service = try await open(house)
+        let owner = house.agent(role: .owner)
+        _ = try await house.operations.optOut(.email, "ana@example.com", isOut: true, by: owner)
+        _ = try await book(house, service, hour: 72)
+        func reminders() async throws -> [String] { try await keys(house).filter { $0.hasSuffix("reminder-1440m:email") } }
+        #expect(try await reminders().isEmpty)
+        _ = try await house.operations.optOut(.email, "ana@example.com", isOut: false, by: owner)
+        house.journal.fail(true)
+        await #expect(throws: Refusal.self) { try await book(house, service, hour: 1000) }
+        house.journal.fail(false)
+        for _ in 0..<2 { try await house.tenants.use(house.tenant) { cell throws(Refusal) in try await cell.timePassed().committed() } }
+        #expect(try await reminders().count == 1)
+        let isApplied = try await house.store.rows(Query("SELECT is_applied FROM notification_settings", kinds: [.boolean])).first
+        #expect(isApplied?[0] == .boolean(true))
+    }
+
     @Test func aWordOfTheCustomersIsTakenInOnceAndAnswered() async throws {
         let house = try House()
         _ = try await open(house)

@@ -4,10 +4,11 @@ import Plans
 import Scheduling
 import Storage
 import Synchronization
-import Tenancy
 import TestSupport
 import Testing
 import Wire
+
+@testable import Tenancy
 
 /// Usage in the turns of a business: what is counted is what there is, whatever fails in between.
 @Suite struct UsageTurnsTests {
@@ -145,6 +146,87 @@ import Wire
         #expect(await code { _ = try await house.operations.enqueue([mail(31)], of: house.tenant) } == "plan_limit")
     }
 
+    /// What clients are told takes of the plan when it goes out, and only if it does; without room it waits for a person.
+    @Test func whatIsNotSentTakesNothingAndWhatHasNoRoomWaitsForAPerson() async throws {
+        let account = Account()
+        let house = try house(account)
+        func add(_ names: [String]) async throws {
+            let moment = house.clock.environment.moment()
+            let messages = names.map { name in
+                var message = OutgoingMessage(queue: .reminders, channel: .email, recipient: "\(name)@b.example", runAt: moment.now, payload: "{}")
+                message.subject = "appointment:\(name)"
+                return message
+            }
+            _ = try await house.tenants.use(house.tenant) { cell throws(Refusal) in try await cell.plannedForTest(messages, moment).committed() }
+        }
+        /// One attempt at whichever is due.
+        func attempt(_ outcome: SendOutcome?) async throws -> (id: QueueMessageID, isHandedOver: Bool) {
+            let token: LeaseToken = house.clock.environment.moment().id()
+            return try await house.tenants.use(house.tenant) { cell throws(Refusal) in
+                let errand = try await cell.queueReadBegan().committed()
+                let findings = try await QueueBook.read(errand, of: house.tenant, rules: QueueRules(), from: house.store)
+                try await cell.queueReadEnded(findings).committed()
+                guard let id = await cell.offerMessage(of: .reminders), let claimed = try await cell.claim(id, token: token).committed() else {
+                    throw .notFound(.message)
+                }
+                let goes = try await cell.handingOver(claimed, token: token).committed()
+                if goes, let outcome { _ = try await cell.ended(claimed, token: token, outcome).committed() }
+                return (id, goes)
+            }
+        }
+        func forgetLiveState() async {
+            house.journal.fail(true)
+            _ = await code { try await add(["x"]) }
+            house.journal.fail(false)
+        }
+        func state(_ id: QueueMessageID) async throws -> QueueMessage? {
+            try await house.store.rows(.select(from: QueueTables.messages, "WHERE id = ?", [.id(id)])).first.map { QueueMessage($0) }
+        }
+        try await add(["a"])
+        for outcome in [SendOutcome.failed(reason: "x"), .postponed(until: house.clock.now, reason: "x"), .failed(reason: "x")] {
+            #expect(try await attempt(outcome).isHandedOver)
+            #expect(try await used(house, .emails) == 0, "\(outcome)")
+            house.clock.advance(by: .seconds(3600))
+            try await house.tenants.use(house.tenant) { cell throws(Refusal) in try await cell.timePassed().committed() }
+        }
+        // Also where the live state was lost between the hand-over and its end.
+        await forgetLiveState()
+        #expect(try await attempt(.sent(providerID: nil)).isHandedOver)
+        #expect(try await used(house, .emails) == 1)
+        try await add(["b"])
+        #expect(try await attempt(.refused(reason: "no such address")).isHandedOver)
+        #expect(try await used(house, .emails) == 1)
+        for name in ["c", "d", "e", "f"] {
+            try await add([name])
+            #expect(try await attempt(.sent(providerID: nil)).isHandedOver)
+        }
+        #expect(try await used(house, .emails) == 5)
+        try await add(["g"])
+        let (id, isHandedOver) = try await attempt(nil)
+        #expect(!isHandedOver)
+        let dead = try #require(try await state(id))
+        #expect(dead.state == .dead && dead.why?.isEmpty == false)
+        account.isNow(.pro)
+        _ = try await house.tenants.use(house.tenant) { cell throws(Refusal) in
+            _ = try await cell.queueReadBegan().committed()
+            return try await cell.carryOut(.retry, on: [dead]).committed()
+        }
+        // The worker is killed while it sends: whoever tries it again is not charged a second time.
+        #expect(try await attempt(nil) == (id, true))
+        #expect(try await used(house, .emails) == 6)
+        await forgetLiveState()
+        house.clock.advance(by: .seconds(60))
+        try await house.tenants.use(house.tenant) { cell throws(Refusal) in try await cell.timePassed().committed() }
+        let doubtful = try #require(try await state(id))
+        #expect(doubtful.state == .quarantined)
+        _ = try await house.tenants.use(house.tenant) { cell throws(Refusal) in
+            _ = try await cell.queueReadBegan().committed()
+            return try await cell.carryOut(.retry, on: [doubtful]).committed()
+        }
+        #expect(try await attempt(.sent(providerID: nil)) == (id, true))
+        #expect(try await used(house, .emails) == 6)
+    }
+
     @Test(arguments: 0..<4) func anyHistoryCountsWhatThereIs(round: Int) async throws {
         var random = SeededGenerator.fresh("anyHistoryCountsWhatThereIs(\(round))")
         let account = Account()
@@ -174,5 +256,12 @@ import Wire
         }
         let keys = try await letters(house)
         #expect(Set(keys).count == keys.count)
+    }
+}
+
+extension TenantCell {
+    /// What the turn of a calendar plans.
+    fileprivate func plannedForTest(_ messages: [OutgoingMessage], _ moment: Moment) -> Pending<Void> {
+        Pending(.success(()), commit(queues.assumeIsolated { $0.add(messages, moment) }))
     }
 }

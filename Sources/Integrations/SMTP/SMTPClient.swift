@@ -42,11 +42,20 @@ package struct SMTPClient: Sendable {
     package static func hasCertificates(_ file: String) -> Bool { (try? NIOSSLCertificate.fromPEMFile(file))?.isEmpty == false }
 
     /// Sees whether the server is there, with TLS as it is to be, and lets us in. Nothing is sent.
-    package func check() async -> SMTPResult { await speak([], nil) }
+    package func check() async -> SMTPResult { await speak([], nil) { true } }
 
-    package func send(_ message: [UInt8], _ envelope: SMTPDialogue.Envelope) async -> SMTPResult { await speak(message, envelope) }
+    /// - Parameter stillWanted: asked once the server has taken the recipient, just before the message goes out.
+    package func send(
+        _ message: [UInt8],
+        _ envelope: SMTPDialogue.Envelope,
+        stillWanted: @escaping @Sendable () async -> Bool = { true }
+    ) async -> SMTPResult { await speak(message, envelope, stillWanted) }
 
-    private func speak(_ message: [UInt8], _ envelope: SMTPDialogue.Envelope?) async -> SMTPResult {
+    private func speak(
+        _ message: [UInt8],
+        _ envelope: SMTPDialogue.Envelope?,
+        _ stillWanted: @escaping @Sendable () async -> Bool
+    ) async -> SMTPResult {
         let loop = group.next()
         let promise = loop.makePromise(of: SMTPResult.self)
         let (configuration, context) = (configuration, context)
@@ -63,7 +72,7 @@ package struct SMTPClient: Sendable {
                     if configuration.security == .tls {
                         try channel.pipeline.syncOperations.addHandler(try Self.handshake(context, configuration.host))
                     }
-                    let handler = SMTPHandler(dialogue, configuration, context, promise)
+                    let handler = SMTPHandler(dialogue, configuration, context, promise, stillWanted)
                     try channel.pipeline.syncOperations.addHandler(handler)
                 }
             }
@@ -91,14 +100,22 @@ private final class SMTPHandler: ChannelInboundHandler {
     private let configuration: SMTPClient.Configuration
     private let context: NIOSSLContext
     private let promise: EventLoopPromise<SMTPResult>
+    private let stillWanted: @Sendable () async -> Bool
     private var alarm: Scheduled<Void>?
     private var isStarting = false
 
-    init(_ dialogue: SMTPDialogue, _ configuration: SMTPClient.Configuration, _ context: NIOSSLContext, _ promise: EventLoopPromise<SMTPResult>) {
+    init(
+        _ dialogue: SMTPDialogue,
+        _ configuration: SMTPClient.Configuration,
+        _ context: NIOSSLContext,
+        _ promise: EventLoopPromise<SMTPResult>,
+        _ stillWanted: @escaping @Sendable () async -> Bool
+    ) {
         self.dialogue = dialogue
         self.configuration = configuration
         self.context = context
         self.promise = promise
+        self.stillWanted = stillWanted
     }
 
     func channelActive(context: ChannelHandlerContext) {
@@ -138,10 +155,23 @@ private final class SMTPHandler: ChannelInboundHandler {
         }
     }
 
+    private func ask(_ context: ChannelHandlerContext) {
+        let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+        let (loop, stillWanted) = (context.eventLoop, stillWanted)
+        Task {
+            let isWanted = await stillWanted()
+            loop.execute {
+                let (handler, context) = bound.value
+                handler.perform(handler.dialogue.wanted(isWanted), context)
+            }
+        }
+    }
+
     private func perform(_ outputs: [SMTPDialogue.Output], _ context: ChannelHandlerContext) {
         for output in outputs {
             switch output {
             case .send(let bytes): context.writeAndFlush(wrapOutboundOut(ByteBuffer(bytes: bytes)), promise: nil)
+            case .ask: ask(context)
             case .startTLS:
                 isStarting = true
                 do {

@@ -4,7 +4,7 @@ import struct Foundation.Data
 
 // One message's way through a mail server (RFC 5321; STARTTLS RFC 3207; AUTH RFC 4954). No I/O: bytes and events come in, bytes and events go out.
 //
-//     greeting ─▶ EHLO ─▶ [STARTTLS ─▶ handshake ─▶ EHLO] ─▶ [AUTH] ─▶ MAIL ─▶ RCPT ─▶ DATA ─▶ the message and its dot ─▶ QUIT
+//     greeting ─▶ EHLO ─▶ [STARTTLS ─▶ handshake ─▶ EHLO] ─▶ [AUTH] ─▶ MAIL ─▶ RCPT ─▶ (still wanted?) ─▶ DATA ─▶ the message and its dot ─▶ QUIT
 //
 // Invariants
 // 1. Neither a password nor a message goes over a line that was to be secured and is not.
@@ -34,23 +34,20 @@ package struct SMTPDialogue: Sendable {
             self.to = to
         }
 
-        package static func isAddress(_ text: String) -> Bool {
-            guard text.utf8.count <= 254, text.utf8.allSatisfy({ (0x21...0x7e).contains($0) }) else { return false }
-            let parts = text.split(separator: "@", omittingEmptySubsequences: false)
-            guard parts.count == 2, (1...64).contains(parts[0].utf8.count), !parts[1].isEmpty else { return false }
-            return !text.contains { "<>()[]\\,;:\"".contains($0) }
-        }
+        package static func isAddress(_ text: String) -> Bool { MailAddress.isOne(text) }
     }
 
     package enum Output: Sendable, Equatable {
         case send([UInt8])
+        /// Whether the message is still wanted is to be found out, and said (`wanted`): what was decided while the line was being made counts.
+        case ask
         case startTLS
         /// Over; the connection is to be closed.
         case end(SMTPResult)
     }
 
     private enum Phase: Equatable {
-        case greeting, hello, startTLS, handshake, authPlain, authLogin, authUser, authPassword, mail, recipient, data, message, over
+        case greeting, hello, startTLS, handshake, authPlain, authLogin, authUser, authPassword, mail, recipient, asking, data, message, over
     }
 
     /// The whole message has gone out, for whose answer a server may take longer than for any other (RFC 5321 §4.5.3.2.6).
@@ -126,6 +123,17 @@ package struct SMTPDialogue: Sendable {
         return [command("EHLO \(name)")]
     }
 
+    /// The answer to `ask`.
+    package mutating func wanted(_ isWanted: Bool) -> [Output] {
+        guard phase == .asking else { return [] }
+        guard isWanted else {
+            phase = .over
+            return [command("QUIT"), .end(.withdrawn)]
+        }
+        phase = .data
+        return [command("DATA")]
+    }
+
     /// The connection is gone, was never there, or says nothing for too long.
     package mutating func lost(_ reason: String) -> [Output] {
         guard phase != .over else { return [] }
@@ -174,8 +182,8 @@ package struct SMTPDialogue: Sendable {
             return [command("RCPT TO:<\(envelope?.to ?? "")>")]
         case .recipient:
             guard reply.isGood else { return end(reply.isForGood ? .refused(reply.code, reply.text) : .failed(reply.code, reply.text)) }
-            phase = .data
-            return [command("DATA")]
+            phase = .asking
+            return [.ask]
         case .data:
             guard reply.code == 354 else { return end(reply.isForGood ? .refused(reply.code, reply.text) : .failed(reply.code, reply.text)) }
             phase = .message
@@ -186,6 +194,8 @@ package struct SMTPDialogue: Sendable {
                 return [command("QUIT"), .end(.sent(reply.text))]
             }
             return end(reply.isForGood ? .refused(reply.code, reply.text) : .failed(reply.code, reply.text))
+        // Nothing was asked of it.
+        case .asking: return end(broken("resposta a nada"))
         case .handshake, .over: return []
         }
     }
@@ -248,7 +258,7 @@ package struct SMTPDialogue: Sendable {
     private func broken(_ reason: String) -> SMTPResult {
         switch phase {
         case .message: .unknown(reason)
-        case .mail, .recipient, .data: .failed(nil, reason)
+        case .mail, .recipient, .asking, .data: .failed(nil, reason)
         case .greeting, .hello, .startTLS, .handshake, .authPlain, .authLogin, .authUser, .authPassword, .over: .unavailable(nil, reason)
         }
     }
@@ -276,6 +286,8 @@ package enum SMTPResult: Sendable, Equatable {
     case sent(String)
     /// Not taken, and never will be: the recipient's fault, or the message's.
     case refused(Int, String)
+    /// Not wanted any more, just before it was to go out; certainly not sent.
+    case withdrawn
     /// Certainly not sent; may be tried again.
     case failed(Int?, String)
     /// The server takes nobody's messages, or is not there: this one was not even spoken of.

@@ -61,8 +61,10 @@ package actor MessageQueues {
         var change = Change()
         for message in effects.changed {
             change.rows.append(message.image(of: tenant))
-            if message.state.isFailed {
-                change.events.append(event("jobs.failed") { $0.field("message", raw: message.json(at: message.finishedAt ?? message.createdAt)) })
+            // Everybody of the business may listen.
+            if message.state.isFailed, !message.content.isOfTheAccount {
+                let json = message.json(at: message.finishedAt ?? message.createdAt, .masked)
+                change.events.append(event("jobs.failed") { $0.field("message", raw: json) })
             }
         }
         for (id, version) in effects.deleted {

@@ -38,6 +38,18 @@ package struct OutgoingMessage: Sendable, Equatable {
         self.runAt = runAt
         self.payload = payload
     }
+
+    package static let ofTheAccount = "account:"
+    /// Codes, alerts of usage: the server's own letters to those who have an account. Whoever reads such a code is taken for who may read that mailbox: so
+    /// nobody is shown these letters here, whatever their role, and once they are over their words are gone.
+    package var isOfTheAccount: Bool { subject?.hasPrefix(Self.ofTheAccount) ?? false }
+
+    /// Enough of the recipient to tell one from another, and not enough to write to them.
+    package var maskedRecipient: String {
+        guard !recipient.isEmpty else { return "" }
+        guard let at = recipient.lastIndex(of: "@") else { return "…" + recipient.suffix(recipient.count > 7 ? 4 : 0) }
+        return recipient[..<at].prefix(1) + "…" + recipient[at...]
+    }
 }
 
 /// Hands messages over to a provider.
@@ -62,4 +74,14 @@ package enum SendOutcome: Sendable, Equatable {
     case refused(reason: String)
     /// It may have been sent: not tried again by itself.
     case unknown(reason: String)
+}
+
+extension SendOutcome {
+    /// Nothing has gone out, whatever was tried.
+    package var isSurelyNotSent: Bool {
+        switch self {
+        case .sent, .unknown: false
+        case .dropped, .failed, .postponed, .refused: true
+        }
+    }
 }

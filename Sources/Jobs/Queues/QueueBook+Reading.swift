@@ -139,13 +139,15 @@ extension QueueBook {
         let inMemory = messages[stored.id]
         if inMemory == nil, touched.contains(stored.id) { return nil }
         var message = inMemory?.message ?? stored
+        // Nobody is shown these, and of one that is over nothing is left to send.
+        if message.content.isOfTheAccount { return nil }
         switch order {
         case .cancel(let reason):
             guard message.state.isWaiting || message.state == .claimed else { return nil }
             finish(message, .cancelled, why: reason, moment.now)
             return effects.changed.last
         case .retry:
-            guard message.state.isFailed else { return nil }
+            guard message.state.isFailed, message.content.expiresAt.map({ moment.now < $0 }) ?? true else { return nil }
             message.state = .scheduled
             (message.attempt, message.crashCount, message.finishedAt, message.why) = (0, 0, nil, nil)
             message.content.runAt = moment.now
@@ -172,5 +174,33 @@ extension QueueBook {
         message.scrub()
         message.version += 1
         effects.changed.append(message)
+    }
+
+    /// Whom it went to and what it said is forgotten; if it waits, it is not sent. One that is being handed over is forgotten once that is over.
+    /// - Parameter stored: as its row has it.
+    /// - Returns: whether anything was done.
+    package mutating func forget(_ stored: QueueMessage, reason: String, _ moment: Moment) -> Bool {
+        let inMemory = messages[stored.id]
+        if inMemory == nil, touched.contains(stored.id) { return false }
+        var message = inMemory?.message ?? stored
+        switch message.state {
+        case .forgotten: return false
+        case .sending:
+            calledOff[message.id] = reason
+            return toForget.insert(message.id).inserted
+        case .scheduled, .retryable, .claimed:
+            finish(message, .cancelled, why: reason, moment.now)
+            // One image says it all.
+            message = effects.changed.removeLast()
+        case .sent, .cancelled, .dropped, .dead, .quarantined: if reads > 0 { touched.insert(message.id) }
+        }
+        if message.content.key == nil {
+            effects.deleted.append((message.id, message.version + 1))
+        } else {
+            message.scrub()
+            message.version += 1
+            effects.changed.append(message)
+        }
+        return true
     }
 }

@@ -104,7 +104,11 @@ package struct QueueBook: Sendable {
     var keys: [String: QueueMessageID] = [:]
     private var recentKeys: Deque<String> = []
     /// Called off while they were being handed over: what fails of these is not tried again.
-    private var calledOff: [QueueMessageID: String] = [:]
+    var calledOff: [QueueMessageID: String] = [:]
+    /// Being handed over, and to be forgotten once it is over.
+    var toForget: Set<QueueMessageID> = []
+    /// Due, and waiting for another about the same that is in a worker's hands, by subject: so that of two the later is never sent first, nor both at once.
+    private var parked: [String: Set<QueueMessageID>] = [:]
     /// Whose keys are to be looked up.
     var unconfirmed: [Unconfirmed] = []
     /// Reads that have begun, and what was decided since the first of them did of messages that are not in memory.
@@ -212,6 +216,7 @@ package struct QueueBook: Sendable {
         if let subject = message.content.subject {
             subjects[subject]?.remove(message.id)
             if subjects[subject]?.isEmpty == true { subjects[subject] = nil }
+            if held.message.state.isHeld { unpark(subject) }
         }
     }
 
@@ -266,10 +271,29 @@ package struct QueueBook: Sendable {
         guard !isHeldUp(queue) else { return nil }
         while let first = windows[queue]?.due.popMin() {
             guard let held = messages[first.id], held.stamp == first.stamp else { continue }
+            if let subject = held.message.content.subject, hasOneInHand(like: held.message.content) {
+                parked[subject, default: []].insert(first.id)
+                continue
+            }
             keep(held.message, isConfirmed: true, offeredUntil: now + rules.offer, now)
             return first.id
         }
         return nil
+    }
+
+    /// Whether a worker has another message of this subject and channel. Letters about the account are about nothing in common.
+    private func hasOneInHand(like content: OutgoingMessage) -> Bool {
+        guard let subject = content.subject, !content.isOfTheAccount, let others = subjects[subject], others.count > 1 else { return false }
+        return others.contains { messages[$0].map { $0.message.state.isHeld && $0.message.content.channel == content.channel } ?? false }
+    }
+
+    /// One about this is in nobody's hands any more.
+    private mutating func unpark(_ subject: String) {
+        for id in parked.removeValue(forKey: subject) ?? [] {
+            guard let held = messages[id], held.message.state.isWaiting, held.offeredUntil == nil, held.isConfirmed else { continue }
+            let content = held.message.content
+            windows[content.queue, default: Window()].due.insert(Due(priority: content.priority, runAt: content.runAt, id: id, stamp: held.stamp))
+        }
     }
 
     /// What was offered has got lost on the way.
@@ -290,21 +314,36 @@ package struct QueueBook: Sendable {
             finish(message, .dropped, why: "expirou antes de ser enviada", moment.now)
             return nil
         }
+        if hasOneInHand(like: message.content) {
+            // Offered before the other was claimed: it is offered again once that is over.
+            keep(message, isConfirmed: true, moment.now)
+            return nil
+        }
         message.state = .claimed
         message.attempt += 1
         message.lease = .init(until: moment.now + rules.lease, token: token)
         return put(message, moment.now)
     }
 
+    /// Whether `handingOver` would say yes, and if so the message as it is.
+    package func wouldHandOver(_ id: QueueMessageID, attempt: Int, token: LeaseToken, _ now: Timestamp) -> QueueMessage? {
+        guard let message = own(id, attempt, token), message.state == .claimed, message.content.expiresAt.map({ now < $0 }) ?? true else {
+            return nil
+        }
+        return message
+    }
+
     /// From the moment this is on disk the message counts as perhaps sent.
+    /// - Parameter isCharged: it was counted in the plan in this turn.
     /// - Returns: whether it may be handed over.
-    package mutating func handingOver(_ id: QueueMessageID, attempt: Int, token: LeaseToken, _ moment: Moment) -> Bool {
+    package mutating func handingOver(_ id: QueueMessageID, attempt: Int, token: LeaseToken, isCharged: Bool = false, _ moment: Moment) -> Bool {
         guard var message = own(id, attempt, token), message.state == .claimed else { return false }
         if let expiry = message.content.expiresAt, expiry <= moment.now {
             finish(message, .dropped, why: "expirou antes de ser enviada", moment.now)
             return false
         }
         message.state = .sending
+        if isCharged { message.chargedAt = moment.now }
         message.lease?.until = moment.now + rules.lease
         put(message, moment.now)
         return true
@@ -318,8 +357,12 @@ package struct QueueBook: Sendable {
         return true
     }
 
+    /// When what is now being tried was counted in the plan.
+    package func chargedAt(_ id: QueueMessageID, attempt: Int, token: LeaseToken) -> Timestamp? { own(id, attempt, token)?.chargedAt }
+
     package mutating func ended(_ id: QueueMessageID, attempt: Int, token: LeaseToken, _ outcome: SendOutcome, _ moment: Moment) -> Ending {
         guard var message = own(id, attempt, token) else { return .superseded }
+        if outcome.isSurelyNotSent { message.chargedAt = nil }
         let now = moment.now
         switch outcome {
         case .sent(let providerID):
@@ -417,9 +460,11 @@ package struct QueueBook: Sendable {
         message.why = why.map { String($0.prefix(QueueMessage.maxReason)) }
         message.lease = nil
         message.finishedAt = now
+        if message.content.isOfTheAccount { message.content.payload = "{}" }
         message.version += 1
-        effects.changed.append(message)
         leave(message)
+        if toForget.remove(message.id) != nil { message.scrub() }
+        effects.changed.append(message)
     }
 
     // MARK: Calling off

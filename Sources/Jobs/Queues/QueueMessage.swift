@@ -65,6 +65,8 @@ package struct QueueMessage: Sendable, Equatable {
     package var why: String?
     package let createdAt: Timestamp
     package var finishedAt: Timestamp?
+    /// When its being handed over was counted in the plan; `nil` once that was given back.
+    package var chargedAt: Timestamp?
     package var version: Int64 = 0
 
     static let maxErrors = 10
@@ -121,6 +123,7 @@ package struct QueueMessage: Sendable, Equatable {
         why = row.optionalText()
         createdAt = row.timestamp()
         finishedAt = row.optionalTimestamp()
+        chargedAt = row.optionalTimestamp()
         version = row.integer()
     }
 
@@ -143,7 +146,7 @@ package struct QueueMessage: Sendable, Equatable {
                 .timestamp(content.runAt), .optional(content.expiresAt), .integer(Int64(attempt)), .integer(Int64(content.maxAttempts)),
                 .integer(Int64(crashCount)), .optional(lease?.until), .id(lease?.token), .text(content.payload),
                 .json(String(decoding: errors.bytes, as: UTF8.self)), .optional(providerID), .optional(why), .timestamp(createdAt),
-                .optional(finishedAt),
+                .optional(finishedAt), .optional(chargedAt),
             ]
         )
     }
@@ -166,8 +169,18 @@ package struct QueueMessage: Sendable, Equatable {
     /// The state as people are shown it: what waits and is due is `available`.
     package func shownState(at now: Timestamp) -> String { state.isWaiting && content.runAt <= now ? "available" : state.rawValue }
 
-    /// - Parameter withPayload: also what is in it, as it was given.
-    package func write(to writer: inout JSONWriter, at now: Timestamp, withPayload: Bool = false) {
+    /// How much of a message somebody is shown.
+    package enum Detail: Sendable {
+        /// How it stands; whom it goes to is masked, wherever it is said.
+        case masked
+        case whole
+        /// Also what is in it, as it was given.
+        case withPayload
+    }
+
+    package func write(to writer: inout JSONWriter, at now: Timestamp, _ detail: Detail) {
+        // A provider's words may name the recipient.
+        if detail == .masked { return masked().write(to: &writer, at: now, .whole) }
         writer.object {
             $0.field("id", id.description)
             $0.field("queue", content.queue.rawValue)
@@ -188,13 +201,25 @@ package struct QueueMessage: Sendable, Equatable {
             $0.field("finished_at", finishedAt?.description)
             $0.key("errors")
             write(errorsTo: &$0)
-            if withPayload { $0.field("payload", (try? JSON.parse(content.payload)) ?? .string(content.payload)) }
+            if detail == .withPayload { $0.field("payload", (try? JSON.parse(content.payload)) ?? .string(content.payload)) }
         }
     }
 
-    package func json(at now: Timestamp, withPayload: Bool = false) -> [UInt8] {
+    private func masked() -> QueueMessage {
+        var masked = self
+        let (recipient, mask) = (content.recipient, content.maskedRecipient)
+        guard !recipient.isEmpty else { return self }
+        masked.content.recipient = mask
+        masked.why = why?.replacing(recipient, with: mask)
+        masked.errors = errors.map {
+            Failure(at: $0.at, attempt: $0.attempt, outcome: $0.outcome, reason: $0.reason.replacing(recipient, with: mask))
+        }
+        return masked
+    }
+
+    package func json(at now: Timestamp, _ detail: Detail) -> [UInt8] {
         var writer = JSONWriter(capacity: 1024)
-        write(to: &writer, at: now, withPayload: withPayload)
+        write(to: &writer, at: now, detail)
         return writer.bytes
     }
 }

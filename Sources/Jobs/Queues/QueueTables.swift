@@ -12,6 +12,7 @@ package enum QueueTables {
             .optional("expires_at", .timestamp), Column("attempt", .integer), Column("max_attempts", .integer), Column("crash_count", .integer),
             .optional("lease_until", .timestamp), .optional("lease_token", .uuid), Column("payload", .text), Column("errors", .json),
             .optional("provider_id", .text), .optional("why", .text), Column("created_at", .timestamp), .optional("finished_at", .timestamp),
+            Column("charged_at", .timestamp, since: 18),
         ],
         indexes: [
             Index("queue_messages_by_queue", on: ["tenant_id", "queue", "state", "run_at"]),

@@ -1,4 +1,5 @@
 package import Kernel
+import Notifications
 import OrderedCollections
 package import Scheduling
 import Storage
@@ -98,10 +99,15 @@ extension Operations {
         try await tenants.use(principal.tenant) { cell throws(Refusal) in
             try await bringIn(clients: [id], cell)
             guard await cell.missing([id]).isEmpty else { throw .notFound(.client) }
+            var subjects: [String] = []
             if erases {
                 let former = try await StoredClients.merged(into: id, cell.tenant, from: store)
                 await cell.adopt(former)
-                try await bringInWaiting(under: Set(((try await StoredClients.of([id], cell.tenant, from: store)) + former).compactMap(\.key)), cell)
+                let waiting = try await bringInWaiting(
+                    under: Set(((try await StoredClients.of([id], cell.tenant, from: store)) + former).compactMap(\.key)),
+                    cell
+                )
+                subjects = waiting.map { ClientNotice.subject(of: $0) }
                 // Refused before anything is forgotten.
                 try await cell.book { book, moment throws(Refusal) in
                     guard let client = book.clients[id], client.mergedInto == nil else { throw .notFound(.client) }
@@ -114,18 +120,23 @@ extension Operations {
                     let some = try await appointments(of: id, after: after, cell.tenant)
                     guard let last = some.last else { break }
                     try await cell.book { book, moment throws(Refusal) in book.blank(some, of: id, moment) }.committed()
+                    subjects += some.map { ClientNotice.subject(of: $0.id) }
                     after = last.id
                 }
             }
+            try await forgetMessages(about: subjects, cell)
             try await cell.book { book, moment throws(Refusal) in
                 if erases { book.blank([], of: id, moment) }
                 try book.removeClient(id, force: force, erases: erases, by: author, moment)
             }.committed()
+            // Also what was told by this very turn.
+            try await forgetMessages(about: subjects, cell)
         }
     }
 
     /// Those who wait, or did, under one of these keys: there is no index of how they wrote themselves.
-    private func bringInWaiting(under keys: Set<String>, _ cell: TenantCell) async throws(Refusal) {
+    private func bringInWaiting(under keys: Set<String>, _ cell: TenantCell) async throws(Refusal) -> [WaitlistID] {
+        var found: [WaitlistID] = []
         var after = WaitlistID(UniqueID(high: 0, low: 0))
         while true {
             let some = try await store.rows(
@@ -136,10 +147,11 @@ extension Operations {
                     tenant: cell.tenant
                 ).forDeciding
             ).map(WaitlistEntry.init)
-            guard let last = some.last else { return }
+            guard let last = some.last else { return found }
             let theirs = some.filter { Client.key(whatsapp: $0.clientWhatsapp, email: $0.clientEmail).map(keys.contains) ?? false }
             try await cell.book { book, _ throws(Refusal) in for entry in theirs where book.waitlist[entry.id] == nil { book.adopt(entry) } }
                 .committed()
+            found += theirs.map(\.id)
             after = last.id
         }
     }

@@ -171,6 +171,11 @@ package struct Letter: Sendable {
             if !notice.event.isTransactional, let client = book.clients[appointment.client], client.profile.communicationPreference == .none {
                 return .dropped("o cliente não quer receber")
             }
+            if !notice.event.isTransactional, message.channel == .whatsapp, NoticeBook.recipient(appointment, .email) != nil,
+                book.clients[appointment.client]?.profile.communicationPreference == .email
+            {
+                return .dropped("o cliente prefere e-mail")
+            }
             verdict = known.verdict(notice, message.channel, to: message.recipient, appointment, zone, now: now)
             subject = .appointment(appointment, former: former)
             (service, staff) = (appointment.service, appointment.staff)

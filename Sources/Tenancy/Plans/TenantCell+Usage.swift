@@ -79,9 +79,6 @@ extension TenantCell {
 }
 
 extension OutgoingMessage {
-    /// Codes, alerts of usage: the server's own letters to those who have an account.
-    var isOfTheAccount: Bool { subject?.hasPrefix("account:") ?? false }
-
     var resource: PlanResource {
         switch channel {
         case .whatsapp: .whatsappMessages

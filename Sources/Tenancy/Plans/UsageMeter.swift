@@ -123,6 +123,11 @@ struct UsageMeter {
 
     mutating func giveBack(_ resource: PlanResource, _ count: Int, operation: String? = nil) { usage.giveBack(resource, count, operation: operation) }
 
+    /// What was taken at that time has come to nothing. Of an earlier period nothing can be given back.
+    mutating func giveBack(_ resource: PlanResource, takenAt: Timestamp) {
+        if takenAt >= usage.period.start { usage.giveBack(resource) }
+    }
+
     // MARK: What follows
 
     /// Rows and news of what has happened in the turn, and what the owners are to read about it.

@@ -50,7 +50,7 @@ extension Operations {
             }
         }
         let wanted = conditions.isEmpty ? "state <> 'forgotten'" : "(\(conditions.joined(separator: " OR ")))"
-        let rest = "WHERE tenant_id = ? AND queue = ? AND \(wanted)"
+        let rest = "WHERE tenant_id = ? AND queue = ? AND \(Self.isShown) AND \(wanted)"
         var total = 0
         let counted = try await store.rows(
             Query("SELECT COUNT(*) FROM queue_messages \(rest)", arguments, kinds: [.integer], tenant: principal.tenant)
@@ -64,10 +64,11 @@ extension Operations {
                 tenant: principal.tenant
             )
         )
+        let detail: QueueMessage.Detail = principal.role.canAdminister ? .whole : .masked
         var writer = JSONWriter(capacity: 1024 * rows.count + 128)
         writer.object {
             $0.field("queue_name", queue.rawValue)
-            $0.list("items") { for row in rows { QueueMessage(row).write(to: &$0, at: now) } }
+            $0.list("items") { for row in rows { QueueMessage(row).write(to: &$0, at: now, detail) } }
             $0.page(page, total: total)
         }
         return writer.bytes
@@ -83,14 +84,17 @@ extension Operations {
 
     package func queueMessage(_ id: QueueMessageID, in queue: QueueName, for principal: Principal) async throws(Refusal) -> [UInt8] {
         guard let found = try await stored(id, in: queue, principal.tenant) else { throw .notFound(.message) }
-        return found.json(at: now, withPayload: true)
+        return found.json(at: now, principal.role.canAdminister ? .withPayload : .masked)
     }
+
+    /// Letters about the account carry the codes that prove who somebody is (`OutgoingMessage.isOfTheAccount`): to nobody here is there such a message.
+    private static let isShown = "(subject IS NULL OR subject NOT LIKE '\(OutgoingMessage.ofTheAccount)%')"
 
     private func stored(_ id: QueueMessageID, in queue: QueueName, _ tenant: TenantID) async throws(Refusal) -> QueueMessage? {
         try await store.rows(
             .select(
                 from: QueueTables.messages,
-                "WHERE tenant_id = ? AND id = ? AND queue = ? AND state <> 'forgotten'",
+                "WHERE tenant_id = ? AND id = ? AND queue = ? AND state <> 'forgotten' AND \(Self.isShown)",
                 [.id(tenant), .id(id), .text(queue.rawValue)],
                 tenant: tenant
             )
@@ -192,6 +196,14 @@ extension Operations {
             let changed = try await cell.carryOut(order, on: found.map { [$0] } ?? []).committed()
             guard let found else { throw .notFound(.message) }
             guard let changed = changed.first else {
+                if order == .retry, found.state.isFailed, let expiry = found.content.expiresAt, expiry <= now {
+                    throw Refusal(
+                        .conflict,
+                        "message_expired",
+                        "A mensagem expirou: não serve mais a ninguém.",
+                        facts: ["expires_at": expiry.description]
+                    )
+                }
                 throw Refusal(
                     .conflict,
                     "invalid_state",
@@ -200,13 +212,15 @@ extension Operations {
                     facts: ["state": found.shownState(at: now)]
                 )
             }
-            return changed.json(at: now)
+            return changed.json(at: now, .whole)
         }
     }
 
     /// A few hundred at a time: those that had failed by now.
     private func orderFailed(_ order: QueueBook.Order, in queue: QueueName, states: String, _ tenant: TenantID) async throws(Refusal) -> Int {
-        let (start, batch) = (now, 200)
+        let (start, batch, isRetry) = (now, 200, order == .retry)
+        // What has expired is not tried again.
+        let inTime = isRetry ? "AND (expires_at IS NULL OR expires_at > ?)" : ""
         return try await tenants.use(tenant) { cell throws(Refusal) in
             var count = 0
             while true {
@@ -214,8 +228,8 @@ extension Operations {
                     try await store.rows(
                         .select(
                             from: QueueTables.messages,
-                            "WHERE tenant_id = ? AND queue = ? AND state IN \(states) AND finished_at <= ? LIMIT \(batch)",
-                            [.id(tenant), .text(queue.rawValue), .timestamp(start)],
+                            "WHERE tenant_id = ? AND queue = ? AND \(Self.isShown) AND state IN \(states) AND finished_at <= ? \(inTime) LIMIT \(batch)",
+                            [.id(tenant), .text(queue.rawValue), .timestamp(start)] + (isRetry ? [.timestamp(now)] : []),
                             tenant: tenant
                         )
                     ).map(QueueMessage.init)

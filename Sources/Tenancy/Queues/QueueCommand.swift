@@ -127,7 +127,7 @@ package enum QueueCommand: Sendable, Equatable {
 
     private static func isMail(_ text: String) -> Bool {
         let parts = text.split(separator: "@", omittingEmptySubsequences: false)
-        return parts.count == 2 && !parts[0].isEmpty && parts[1].contains(".") && !parts[1].hasPrefix(".") && !parts[1].hasSuffix(".")
-            && !text.contains { $0.isWhitespace || $0.isNewline || "<>\",;:".contains($0) }
+        // As the dialogue with the mail server has it: what is taken here is not refused there.
+        return MailAddress.isOne(text) && parts.count == 2 && parts[1].contains(".") && !parts[1].hasPrefix(".") && !parts[1].hasSuffix(".")
     }
 }

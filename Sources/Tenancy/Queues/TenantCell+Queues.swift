@@ -38,27 +38,30 @@ extension TenantCell {
         onQueues { book, moment in book.claim(id, token: token, moment) }
     }
 
-    /// - Returns: whether it is to be handed over; if not, it is somebody else's by now, or over.
+    /// What clients are told of their appointments counts in the plan when it goes out: it may have been planned long before, and be called off. What somebody
+    /// puts in has counted then. That it was counted is in its row, so that it counts once, over a crash as well.
+    /// - Returns: whether it is to be handed over; if not, it is somebody else's by now, or over. Without room in the plan it waits for a person, as what a
+    ///   provider refuses does: seen, and to be tried again.
     package func handingOver(_ message: QueueMessage, token: LeaseToken) -> Pending<Bool> {
         let moment = environment.moment()
-        let refused = noRoom(for: message, moment)
+        let (id, attempt) = (message.id, message.attempt)
+        let held = queues.assumeIsolated { $0.reading { $0.wouldHandOver(id, attempt: attempt, token: token, moment.now) } }
+        let counts = held.map { $0.content.subject != nil && !$0.content.isOfTheAccount && $0.chargedAt == nil } ?? false
+        var denial: Refusal?
+        if counts {
+            meterIsNow(moment)
+            do throws(Refusal) { try meter.reserve(message.content.resource, 1) } catch { denial = error }
+        }
+        if let denial { refused(denial) }
+        let why = denial?.message
         var (mayBeSent, change) = queues.assumeIsolated { queues in
             queues.decide { book in
-                guard let refused else { return book.handingOver(message.id, attempt: message.attempt, token: token, moment) }
-                _ = book.ended(message.id, attempt: message.attempt, token: token, .dropped(reason: refused), moment)
+                guard let why else { return book.handingOver(id, attempt: attempt, token: token, isCharged: counts, moment) }
+                _ = book.ended(id, attempt: attempt, token: token, .refused(reason: why), moment)
                 return false
             }
         }
         return Pending(.success(mayBeSent), commit(metered(&change, moment)))
-    }
-
-    /// What clients are told of their appointments counts when it goes out: it may have been planned long before, and be called off. What somebody puts in has
-    /// counted then. A message counts once, however often it is attempted.
-    private func noRoom(for message: QueueMessage, _ moment: Moment) -> String? {
-        guard message.content.subject != nil, !message.content.isOfTheAccount else { return nil }
-        meterIsNow(moment)
-        do throws(Refusal) { try meter.reserve(message.content.resource, 1, operation: "queue:\(message.id)") } catch { return error.message }
-        return nil
     }
 
     package func heartbeat(_ message: QueueMessage, token: LeaseToken) -> Pending<Bool> {
@@ -66,7 +69,19 @@ extension TenantCell {
     }
 
     package func ended(_ message: QueueMessage, token: LeaseToken, _ outcome: SendOutcome) -> Pending<QueueBook.Ending> {
-        onQueues { book, moment in book.ended(message.id, attempt: message.attempt, token: token, outcome, moment) }
+        let moment = environment.moment()
+        let (id, attempt) = (message.id, message.attempt)
+        var ((ending, chargedAt), change) = queues.assumeIsolated { queues in
+            queues.decide { book in
+                let chargedAt = book.chargedAt(id, attempt: attempt, token: token)
+                return (book.ended(id, attempt: attempt, token: token, outcome, moment), chargedAt)
+            }
+        }
+        if let chargedAt, outcome.isSurelyNotSent, ending != .superseded {
+            meterIsNow(moment)
+            meter.giveBack(message.content.resource, takenAt: chargedAt)
+        }
+        return Pending(.success(ending), commit(metered(&change, moment)))
     }
 
     // MARK: Reading on
@@ -100,6 +115,14 @@ extension TenantCell {
         onQueues { book, moment in
             defer { book.readEnded() }
             return stored.compactMap { book.carryOut(order, on: $0, moment) }
+        }
+    }
+
+    /// - Returns: to how many of them something was done.
+    package func forget(_ stored: [QueueMessage]) -> Pending<Int> {
+        onQueues { book, moment in
+            defer { book.readEnded() }
+            return stored.count { book.forget($0, reason: "o cliente foi removido", moment) }
         }
     }
 

@@ -1,5 +1,6 @@
 """A mail server of ours, with a certificate of its own and faults to order (aiosmtpd), and what stands in the mails that it gets."""
 
+import asyncio
 import base64
 import collections
 import email
@@ -21,7 +22,7 @@ USER, PASSWORD = "agenda", "senha-do-correio-7f"
 
 
 class MailServer:
-    """`faults`: what happens to the next mails, in order: `451`, `550`, `cut` (the connection ends after the dot), `slow`, or nothing (`None`)."""
+    """`faults`: what happens to the next mails, in order: `451`, `550`, `cut` (the connection ends after the dot), `slow`, `hold` (a second and a half before the recipient is taken), or nothing (`None`)."""
 
     def __init__(self, directory, starttls=True, auth=True):
         self.certificate, key = directory / "mail.pem", directory / "mail.key"
@@ -32,6 +33,8 @@ class MailServer:
         )
         self.port = free_port()
         self.mails, self.faults, self.recipients = [], collections.deque(), []
+        # Recipients that are being held now, and the most at once.
+        self.held, self.most_held = 0, 0
         self._lock = threading.Lock()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.certificate, key)
@@ -75,6 +78,13 @@ class MailServer:
             if fault in ("451", "550"):
                 self.faults.popleft()
                 return {"451": "451 4.7.1 try again later", "550": "550 5.1.1 no such user"}[fault]
+            if fault == "hold":
+                self.faults.popleft()
+        if fault == "hold":
+            self.held += 1
+            self.most_held = max(self.most_held, self.held)
+            await asyncio.sleep(1.5)
+            self.held -= 1
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
@@ -89,8 +99,6 @@ class MailServer:
             server.transport.abort()
         if fault == "slow":
             # Taken into account by nobody: the client has long gone.
-            import asyncio
-
             await asyncio.sleep(15)
             return "451 too late"
         return "250 OK queued"
