@@ -334,5 +334,5 @@ def test_messages_are_counted_where_they_are_put_into_the_queues(offices):
     assert answers == [200, 200, 402] and figures(ana, "whatsapp_messages")["remaining"] == 0
     # What is said about the account itself still is.
     eventually("the third alert", lambda: len(alerts()) == 3)
-    ana.put("/api/users/profile", {"email": "nova@example.com"})
+    ana.put("/api/users/profile", {"email": "nova@example.com", "current_password": PASSWORD})
     eventually("a code", lambda: letters(office, "nova@example.com"))
