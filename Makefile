@@ -3,6 +3,8 @@
 # make loadtest   measure the change path of a server started for the purpose
 
 .DEFAULT_GOAL := run
+SHELL := bash
+.SHELLFLAGS := -o pipefail -c
 .PHONY: run build test test-swift test-e2e deps deps-test format lint loadtest loadtest-push loadtest-turns loadtest-bookings baseline-venv clean
 
 SYSTEM_PACKAGES = libsqlite3-dev libcrypt-dev libpq-dev libhiredis-dev libssl-dev zlib1g-dev pkg-config
@@ -45,7 +47,8 @@ test: test-swift test-e2e
 
 test-swift: deps-test
 	swift build --build-tests
-	SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=$(TEST_WIDTH) swift test --skip-build
+	SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=$(TEST_WIDTH) swift test --skip-build 2>&1 | tee .build/test-swift.log \
+		|| { echo; echo "What failed (everything is in .build/test-swift.log):"; grep -aE '✘|recorded an issue|↳|error:' .build/test-swift.log | tail -40; exit 1; }
 
 test-e2e: deps-test
 	swift build --product plantao
