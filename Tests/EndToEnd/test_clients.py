@@ -235,7 +235,7 @@ def test_every_filter_and_order(shop):
     shop.client("Bruno 50%", "+5511988880002", city="Campinas", state="SP", tags=["fiel"], birth_date="1985-12-01", is_active=False, communication_preference="none")
     shop.client("Caio_d'Ávila", "+14155550100", city="Curitiba", state="PR")
     for number in range(4):
-        shop.book("+5511988880001", ago(7 * number), end="complete")
+        shop.book("+5511988880001", ago(7 * number, hour=0), end="complete")
     shop.book("+5511988880002", ago(200), barba, end="complete")
     shop.book("+14155550100", at(weekday(), 9), barba)
     a, b, c = "Ana Conceição", "Bruno 50%", "Caio_d'Ávila"
