@@ -158,6 +158,7 @@ package struct API: Sendable {
         // Behind it, so that a page may read that it was refused, and a preflight weighs nothing.
         router.add(middleware: LimitRequests(book: book, proxies: settings.limits.trustedProxies))
         router.add(middleware: RefusalsAsResponses())
+        router.add(middleware: RequireHost(hosts: settings.browsers.hosts))
         router.add(middleware: RefuseExpectations())
         router.add(middleware: RefuseMethods(routes: routes))
         addShared(to: router)

@@ -20,7 +20,13 @@ extension Directory {
     package struct Profile: Sendable {
         package let user: User
         package let tenant: Tenant
+
+        /// Becomes more with each change of either.
+        package var revision: Int64 { user.version + tenant.version }
     }
+
+    /// Takes part in a turn: commits its change with one of its own.
+    package typealias Join<Answer, Other> = (Answer, JointChange) async throws(Refusal) -> Other
 
     package func profile(of principal: Principal) async throws(Refusal) -> Profile {
         let found = try await reading { roster in
@@ -30,12 +36,17 @@ extension Directory {
         return found
     }
 
+    /// - Parameters:
+    ///   - isSeen: whether what there is is what the caller has seen; throws if not.
+    ///   - join: what is changed with it, elsewhere, all or nothing; `nil` for nothing.
     /// - Returns: with another e-mail, what is said to both addresses: to the new one the code, to the one before that it changed.
     package func changeProfile(
         of principal: Principal,
         _ changes: ProfileChanges,
         password: String? = nil,
-        from origin: LoginOrigin = .inside
+        from origin: LoginOrigin = .inside,
+        ifSeen isSeen: @Sendable (Profile) throws(Refusal) -> Void = { _ in },
+        joinedBy join: (@Sendable (JointChange) async throws(Refusal) -> Void)? = nil
     ) async throws(Refusal) -> (profile: Profile, letters: [AccountLetter]) {
         var changes = changes
         if let asked = changes.email {
@@ -47,18 +58,24 @@ extension Directory {
         let asked = changes
         let code = newCode()
         let key = codeKey
-        do throws(Refusal) {
-            return try await perform { roster, moment throws(Refusal) in
-                var (user, tenant, former, change) = try roster.profileChanged(of: principal, asked, moment)
-                var letters: [AccountLetter] = []
-                if let former {
-                    let issued = roster.codeIssued(user, .verify, digest: Self.digest(code, .verify, user.id, key), moment)
-                    change.append(issued.1)
-                    letters = [.emailChanged(from: former, user)]
-                    if issued.wait == nil { letters.append(.verification(code, user, moment.now)) }
-                }
-                return Turn(answer: (Profile(user: user, tenant: tenant), letters), change: change)
+        typealias Changed = (profile: Profile, letters: [AccountLetter])
+        func decide(_ roster: inout Roster, _ moment: Moment) throws(Refusal) -> Turn<Changed> {
+            if let user = roster.user(principal.tenant, principal.user), let tenant = roster.tenants[principal.tenant] {
+                try isSeen(Profile(user: user, tenant: tenant))
             }
+            var (user, tenant, former, change) = try roster.profileChanged(of: principal, asked, moment)
+            var letters: [AccountLetter] = []
+            if let former {
+                let issued = roster.codeIssued(user, .verify, digest: Self.digest(code, .verify, user.id, key), moment)
+                change.append(issued.1)
+                letters = [.emailChanged(from: former, user)]
+                if issued.wait == nil { letters.append(.verification(code, user, moment.now)) }
+            }
+            return Turn(answer: (Profile(user: user, tenant: tenant), letters), change: change)
+        }
+        do throws(Refusal) {
+            guard let join else { return try await perform(decide) }
+            return try await performJointly(decide) { _, joint throws(Refusal) in try await join(joint) }.0
         } catch {
             if let email = asked.email { countAsGuess(error, email, origin) }
             throw error
@@ -172,17 +189,38 @@ extension Directory {
 
     // MARK: The plan
 
-    /// - Parameter principal: the owner who changes it; `nil` for whoever runs the server.
-    package func changePlan(
+    package typealias PlanMove = (tenant: Tenant, former: PlanType, at: Timestamp)
+
+    /// - Parameters:
+    ///   - principal: the owner who changes it; `nil` for whoever runs the server.
+    ///   - join: takes part in the change: whoever counts and tells of it.
+    package func changePlan<Other: Sendable>(
         of tenant: TenantID,
         to plan: PlanType,
-        by principal: Principal?
-    ) async throws(Refusal) -> (tenant: Tenant, former: PlanType, at: Timestamp) {
-        try await perform { roster, moment throws(Refusal) in
-            let name = principal?.name ?? "operador"
-            let (tenant, former, change) = try roster.planChanged(of: tenant, to: plan, by: principal, name: name, moment)
-            return Turn(answer: (tenant, former, moment.now), change: change)
-        }
+        by principal: Principal?,
+        _ join: Join<PlanMove, Other>
+    ) async throws(Refusal) -> (PlanMove, Other) {
+        try await performJointly(
+            { roster, moment throws(Refusal) in
+                let name = principal?.name ?? "operador"
+                let (tenant, former, change) = try roster.planChanged(of: tenant, to: plan, by: principal, name: name, moment)
+                return Turn<PlanMove>(answer: (tenant, former, moment.now), change: change)
+            },
+            join
+        )
+    }
+
+    /// The same where nobody is awake to take part.
+    package func changePlan(of tenant: TenantID, to plan: PlanType, by principal: Principal?) async throws(Refusal) -> PlanMove {
+        let activation = Activation(tenant: tenant)
+        return try await changePlan(of: tenant, to: plan, by: principal) { [gate] _, joint throws(Refusal) in
+            let ticket = Ticket()
+            gate.enqueue(joint.change, activation) {
+                joint.release($0)
+                ticket.settle($0)
+            }
+            try await ticket.committed()
+        }.0
     }
 
     /// The latest first.

@@ -31,6 +31,8 @@ struct Roster: Sendable {
         var active = 0
         /// E-mails of the active owners, the oldest first.
         var owners: [String] = []
+        /// The first of them.
+        var owner: UserID?
     }
 
     init(tenants: [Tenant], users: [User], sessions: [LoginSession], codes: [EmailCode] = []) {
@@ -68,7 +70,8 @@ struct Roster: Sendable {
 
     private mutating func recount(_ tenant: TenantID) {
         let active = users(of: tenant).filter(\.isActive)
-        people[tenant] = People(active: active.count, owners: active.filter { $0.role == .owner }.map(\.email))
+        let owners = active.filter { $0.role == .owner }
+        people[tenant] = People(active: active.count, owners: owners.map(\.email), owner: owners.first?.id)
     }
 
     private mutating func index(_ session: LoginSession) {

@@ -233,6 +233,8 @@ struct Server {
         try await expectThoseWhoWereThere(store, presence)
 
         var apiSettings = Self.apiSettings(settings)
+        let accounts = Accounts(directory, operations, apiSettings, environment, logger: logger)
+        operations.accounts = { method, data, principal throws(Refusal) in try await accounts.call(method, data, by: principal) }
         if let relay {
             apiSettings.relay = { relay.report }
             apiSettings.pingRedis = { (try? await relay.bus.send(["PING"], timeout: .seconds(1))) != nil }
@@ -264,6 +266,7 @@ struct Server {
         socketSettings.pingInterval = settings.pingInterval
         socketSettings.pongTimeout = settings.pongTimeout
         socketSettings.allowedOrigins = settings.allowedOrigins
+        socketSettings.allowedHosts = settings.allowedHosts
         socketSettings.streamsBody = API.streamsBody
         socketSettings.maxBodyBytes = API.bodyLimit(maxMediaBytes: settings.maxMediaBytes)
         socketSettings.isEchoOpen = settings.isEchoOpen
@@ -404,6 +407,7 @@ struct Server {
         api.gzipLevel = settings.gzipLevel
         api.metricsToken = settings.metricsToken
         api.browsers.origins = settings.allowedOrigins
+        api.browsers.hosts = settings.allowedHosts
         api.browsers.strictTransportSeconds = settings.strictTransportSeconds
         api.chatSessions = settings.chatSessions
         api.publicHolds = settings.publicHolds

@@ -50,6 +50,7 @@ struct Settings {
     var kommoDatabase: KommoSync.Configuration?
     var kommoNames: KommoLead.Names
     var allowedOrigins: Set<String>
+    var allowedHosts: AllowedHosts
     var strictTransportSeconds: Int
     var offerTimeout: Duration
     var handshakeTimeout: Duration
@@ -182,6 +183,14 @@ struct Settings {
                 "ALLOWED_ORIGINS: '\(origin)' is no origin; write it as browsers do: https://app.example.com, with no path, or with a port behind it."
             )
         }
+        let hosts = try reader.list("ALLOWED_HOSTS") ?? ["*"]
+        for host in hosts where !AllowedHosts.isName(host) {
+            throw StartupError(
+                "ALLOWED_HOSTS: '\(host)' is no name of a host; write it as api.example.com, *.example.com or 127.0.0.1, without a port, or *."
+            )
+        }
+        allowedHosts = AllowedHosts(hosts)
+        _ = try reader.choice("ALGORITHM", default: "hs256", among: ["hs256"])
         strictTransportSeconds = try reader.integer("PLANTAO_HSTS_SECONDS", default: 0, in: 0...63_072_000)
         offerTimeout = .seconds(try reader.integer("OFFER_TIMEOUT_SECONDS", default: 30, in: 1...3600))
         handshakeTimeout = .seconds(try reader.integer("PLANTAO_HANDSHAKE_SECONDS", default: 10, in: 1...600))

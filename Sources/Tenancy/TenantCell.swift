@@ -107,7 +107,8 @@ package actor TenantCell {
         let conversations = try await ConversationDesk.load(tenant: tenant, rules: rules, from: surroundings.store)
         let consultores = try await ConsultorQueue.load(tenant: tenant, openProtocols: conversations.openProtocols, from: surroundings.store)
         let board = try await NoticeBoard.load(tenant, from: surroundings.store)
-        let book = try await CalendarBook.load(tenant, now: surroundings.environment.now(), from: surroundings.store)
+        var book = try await CalendarBook.load(tenant, now: surroundings.environment.now(), from: surroundings.store)
+        book.owner = surroundings.account(tenant).owner
         let now = surroundings.environment.now()
         let told = try await ClientNotices.load(tenant, now: now, from: surroundings.store, settings: NotificationSettings.stored)
         let messages = try await QueueBook.load(
@@ -207,8 +208,13 @@ package actor TenantCell {
 
     // MARK: Turns
 
-    func commit(_ change: Change) -> Ticket {
-        let ticket = gate.enqueue(change, activation)
+    /// - Parameter released: told by the gate, beside whoever waits for the ticket.
+    func commit(_ change: Change, _ released: Gate.Release? = nil) -> Ticket {
+        let ticket = Ticket()
+        gate.enqueue(change, activation) {
+            released?($0)
+            ticket.settle($0)
+        }
         let (deadline, consultations) = desk.assumeIsolated { desk in
             let (begun, cancelled) = desk.takeConsultations()
             return (desk.nextDeadline, begun.isEmpty && cancelled.isEmpty ? nil : (begun, cancelled))
@@ -250,7 +256,8 @@ package actor TenantCell {
         )
     }
 
-    func onCalendar<T: Sendable>(_ body: @Sendable (isolated Calendar) -> Calendar.Decision<T>) -> Pending<T> {
+    /// - Parameter joint: committed with it, unless it is refused.
+    func onCalendar<T: Sendable>(with joint: JointChange? = nil, _ body: @Sendable (isolated Calendar) -> Calendar.Decision<T>) -> Pending<T> {
         let span = turnBegins("calendar")
         defer { turnEnds(span) }
         let moment = environment.moment()
@@ -262,11 +269,17 @@ package actor TenantCell {
             return (decision, calendar.giveBack())
         }
         meter.made(made)
-        if case .failure(let refusal) = decision.answer { refused(refusal) }
         // What was due is done whether or not the command is refused.
         var change = decision.change
+        var released: Gate.Release?
+        switch decision.answer {
+        case .failure(let refusal): refused(refusal)
+        case .success:
+            if let joint { change.append(joint.change) }
+            released = joint?.release
+        }
         change.append(tellClients(moment))
-        return Pending(decision.answer, commit(metered(&change, moment)))
+        return Pending(decision.answer, commit(metered(&change, moment), released))
     }
 
     private func turnBegins(_ name: String) -> Span? { tracer.flatMap { tracer in Trace.current.map { tracer.begin("turn \(name)", in: $0) } } }

@@ -125,8 +125,38 @@ import Wire
         #expect(await code { try await book(house, service, 14) } == "plan_limit")
         account.isNow(.free)
         #expect(await code { try await book(house, service, 15) } == "plan_limit")
-        let (_, over) = try await house.operations.planChanged(of: house.tenant, from: .pro, by: "Ana", at: house.clock.now)
-        #expect(over == ["appointments"])
+        #expect(try await change(house, to: .free, from: .pro).over == ["appointments"])
+    }
+
+    /// What the account says still is the plan before, until the change is on disk everywhere.
+    @Test func aPlanCountsFromTheVeryChangeThatSaysSo() async throws {
+        let account = Account()
+        let house = try house(account)
+        let service = try await service(house)
+        for number in 0..<4 { try await book(house, service, number) }
+        _ = try await change(house, to: .pro, from: .free)
+        try await book(house, service, 4)
+        account.isNow(.pro)
+        for number in 5..<8 { try await book(house, service, number) }
+        #expect(await code { try await book(house, service, 8) } == "plan_limit")
+        // What could not be written was never told, and counts for nothing.
+        house.journal.fail(true)
+        #expect(await code { _ = try await change(house, to: .enterprise, from: .pro) } == "journal_unavailable")
+        house.journal.fail(false)
+        #expect(await code { try await book(house, service, 8) } == "plan_limit")
+    }
+
+    private func change(_ house: House, to plan: PlanType, from former: PlanType) async throws(Refusal) -> (usage: [UInt8], over: [String]) {
+        var written = Change()
+        written.marks = [Mark(Mark.Key(tenant: house.tenant, scope: "plan", key: "\(former)-\(plan)"), at: house.clock.now)]
+        return try await house.operations.planChanged(
+            of: house.tenant,
+            to: plan,
+            from: former,
+            by: "Ana",
+            at: house.clock.now,
+            with: JointChange(written) { _ in }
+        )
     }
 
     @Test func aBatchOfMessagesGoesInWholeOrNotAtAll() async throws {

@@ -17,6 +17,8 @@ struct UsageMeter {
     private let account: @Sendable (TenantID) -> AccountStanding
     private var usage: Usage
     private var zone: Zone
+    /// The plan that is being written: what the account says still is the one before.
+    private var announced: PlanType?
 
     init(
         tenant: TenantID,
@@ -64,7 +66,9 @@ struct UsageMeter {
     /// To be called first in every turn that looks at it.
     mutating func isNow(_ now: Timestamp, zone: Zone, services: Int, staff: Int) {
         let standing = account(tenant)
-        usage.planIs(standing.plan, catalogue[standing.plan])
+        if standing.plan == announced { announced = nil }
+        let plan = announced ?? standing.plan
+        usage.planIs(plan, catalogue[plan])
         usage.stands(.services, services)
         usage.stands(.staff, staff)
         usage.stands(.users, standing.users)
@@ -75,6 +79,15 @@ struct UsageMeter {
         self.zone = zone
         usage.periodIs(isSame ? fresh.known(as: usage.period.first, start: zone.start(of: usage.period.first)) : fresh)
     }
+
+    /// It is this plan from this turn on, whose change says so.
+    mutating func planIs(_ plan: PlanType) {
+        announced = plan
+        usage.planIs(plan, catalogue[plan])
+    }
+
+    /// Whose the business is.
+    var owner: UserID? { account(tenant).owner }
 
     var periodEnd: Timestamp { usage.period.end }
     var json: [UInt8] { usage.json() }

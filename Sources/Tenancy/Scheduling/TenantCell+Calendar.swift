@@ -45,13 +45,24 @@ extension TenantCell {
         }
     }
 
-    package func changeBookingRules(_ json: JSON?) -> Pending<[UInt8]> {
+    /// - Parameters:
+    ///   - revision: what the caller has seen; another one is refused. `nil` for any.
+    ///   - joint: committed with it.
+    package func changeBookingRules(_ json: JSON?, revision: Int64? = nil, with joint: JointChange? = nil) -> Pending<[UInt8]> {
         let moment = environment.moment()
-        return onCalendar { calendar in
+        return onCalendar(with: joint) { calendar in
             do throws(Refusal) {
                 return Self.rearranged(
                     calendar,
-                    calendar.govern(try calendar.reading { book throws(Refusal) in try book.rules.changed(by: json) }, moment),
+                    calendar.govern(
+                        try calendar.reading { book throws(Refusal) in
+                            if let revision, revision != book.rules.version {
+                                throw .stale("O horário de atendimento", revision: book.rules.version, current: book.rules.json)
+                            }
+                            return try book.rules.changed(by: json)
+                        },
+                        moment
+                    ),
                     moment
                 )
             } catch {
