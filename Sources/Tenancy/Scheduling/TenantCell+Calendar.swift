@@ -1,4 +1,5 @@
 package import Kernel
+import Notifications
 package import Scheduling
 package import Storage
 package import Wire
@@ -46,14 +47,18 @@ extension TenantCell {
     }
 
     package func changeBookingRules(_ json: JSON?) -> Pending<[UInt8]> {
-        let moment = environment.moment()
+        let (moment, notices) = (environment.moment(), clientNotices)
         return onCalendar { calendar in
             do throws(Refusal) {
-                return Self.rearranged(
+                let zone = calendar.zone
+                var decision = Self.rearranged(
                     calendar,
                     calendar.govern(try calendar.reading { book throws(Refusal) in try book.rules.changed(by: json) }, moment),
                     moment
                 )
+                // Quiet hours and days before are of the business's clock.
+                if calendar.zone.identifier != zone.identifier { decision.change.append(notices.assumeIsolated { $0.planAnew(moment) }) }
+                return decision
             } catch {
                 return (.failure(error), Change())
             }
