@@ -81,7 +81,7 @@ struct Server {
             )
         }
         if let relay { breakers.guards(.redis, relay.bus) }
-        let outlet = Junction(hub: hub, relay: relay, metrics: telemetry.metrics)
+        let outlet = Junction(hub: hub, relay: relay, metrics: telemetry.metrics, logger: logger)
         let gate = Gate(journal: store, outlet: outlet, logger: logger, tracer: telemetry.tracer, activationEnded: { outlet.activationEnded($0) })
 
         let seal = Vault.seal(try Vault.keys(settings), environment)
@@ -586,10 +586,12 @@ private final class Junction: Outlet {
     private let hub: StreamHub
     private let relay: RedisRelay?
     private let metrics: Metrics
+    private let logger: Logger
     private let ends = Mutex(Ends())
 
-    init(hub: StreamHub, relay: RedisRelay?, metrics: Metrics) {
+    init(hub: StreamHub, relay: RedisRelay?, metrics: Metrics, logger: Logger) {
         self.hub = hub
+        self.logger = logger
         self.metrics = metrics
         self.relay = relay
     }
@@ -612,6 +614,12 @@ private final class Junction: Outlet {
             case .conversationBegan(let channel): metrics.conversationsCreated.add(1, LabelValues(channel))
             case .conversationMoved(let from, let to): metrics.conversationMoved(from: from, to: to)
             case .conversationResolved(let after): metrics.conversationDuration.observe(after)
+            case .messagesFoundNoRoom(let tenant, let queue, let count):
+                metrics.queueRefusals.add(count, LabelValues(queue, "rules"))
+                logger.error(
+                    "messages to clients found no room: too many of their business wait",
+                    metadata: ["tenant": "\(tenant)", "queue": "\(queue)", "count": "\(count)"]
+                )
             }
         }
     }

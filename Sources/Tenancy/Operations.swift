@@ -150,16 +150,19 @@ package struct Operations: Sendable {
         try gate.admit()
         try await tenants.use(tenant) { cell throws(Refusal) in
             for report in reports {
-                if let id = report.message, await !cell.hasMessage(id) {
-                    if let stored = try await ConversationDesk.message(id, tenant: tenant, from: store) { await cell.adopt(stored) }
-                } else if report.message == nil, await !cell.hasMessage(externalID: report.externalID) {
-                    if let stored = try await ConversationDesk.message(externalID: report.externalID, tenant: tenant, from: store) {
-                        await cell.adopt(stored)
-                    }
+                var isKnown = await cell.hasMessage(externalID: report.externalID)
+                if let id = report.message, !isKnown { isKnown = await cell.hasMessage(id) }
+                if !isKnown {
+                    var stored: Message?
+                    if let id = report.message { stored = try await ConversationDesk.message(id, tenant: tenant, from: store) }
+                    // A notice is known by the provider's id alone.
+                    if stored == nil { stored = try await ConversationDesk.message(externalID: report.externalID, tenant: tenant, from: store) }
+                    if let stored { await cell.adopt(stored) }
                 }
                 // It may say something of the contact.
                 if report.failure != nil, let conversation = await cell.conversation(of: report) { try await bringIn(conversation, cell) }
                 try await cell.reported(report).committed()
+                if report.status == .failed { try await deliveryFailed(report, cell) }
             }
         }
     }

@@ -221,9 +221,9 @@ package actor TenantCell {
         }
         if let deadline { alarms.set(tenant, at: deadline) }
         if let deadline = calendar.assumeIsolated({ $0.nextDeadline }) { alarms.set(tenant, at: deadline) }
-        if clientNotices.assumeIsolated({ $0.isReplanning }) { alarms.set(tenant, at: environment.now()) }
         let now = environment.now()
-        let (due, wanted) = queues.assumeIsolated { ($0.nextDue(at: now), $0.wants(at: now)) }
+        var (due, wanted) = queues.assumeIsolated { ($0.nextDue(at: now), $0.wants(at: now)) }
+        if clientNotices.assumeIsolated({ $0.needsStore(now) }) { wanted.needsStore = true }
         if due < .distantFuture { alarms.set(tenant, at: due) }
         queueBell.ring(tenant, wanted)
         if let portfolio { alarms.set(tenant, at: portfolio.nextDue) }
@@ -302,7 +302,6 @@ package actor TenantCell {
         meterIsNow(moment)
         var others = calendar.assumeIsolated { $0.timePassed(moment) }
         others.append(tellClients(moment))
-        others.append(replanStep(moment))
         others.append(queues.assumeIsolated { $0.timePassed(moment) })
         others.append(portfolioTimePassed(moment))
         let rest = metered(&others, moment)
@@ -317,10 +316,10 @@ package actor TenantCell {
 
     package func received(_ message: CustomerMessage, seenBefore: Bool) -> Pending<ConversationDesk.Reception> {
         let moment = environment.moment()
-        let (notices, queues) = (clientNotices, queues)
+        let (notices, queues, theirs) = (clientNotices, queues, appointments(reachedBy: .whatsapp, moment))
         return onDesk { desk throws(Refusal) in
             var (reception, change) = try desk.received(message, seenBefore: seenBefore, moment)
-            if reception != .duplicate { change.append(Self.heed(message, notices, queues, moment)) }
+            if reception != .duplicate { change.append(Self.heed(message, notices, queues, theirs: theirs, moment)) }
             return (reception, change)
         }
     }

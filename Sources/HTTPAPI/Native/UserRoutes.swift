@@ -79,7 +79,7 @@ extension API {
             try fields.check()
             let former = try await directory.user(principal.tenant, id)?.email
             let user = try await directory.updateUser(by: principal, id, changes, password: password, from: origin(of: request, context))
-            if let former, former != user.email { await sendLater(.emailChanged(from: former, user), context) }
+            if let former, former != user.email { await accounts(context).sendLater(.emailChanged(from: former, user)) }
             if !user.isActive { try await operations.accountClosed(id, by: principal) }
             if changes.isActive != nil { await operations.accountChanged(principal.tenant) }
             return .json(user.json)

@@ -20,6 +20,8 @@ package struct OutgoingMessage: Sendable, Equatable {
     package var recipient: String
     /// Of each key of a business there is one message, ever: `<appointment>:<revision>:<rule>:<channel>`. Another under the same key is not taken.
     package var key: String?
+    /// The key was made in this turn, of something that had no such revision before: nobody can have used it, and nobody has to look. Not stored.
+    package var isKeyNew = false
     /// What it is about, such as `appointment:<id>`: what is about one thing is called off together.
     package var subject: String?
     /// From 0, which comes first, to 9.

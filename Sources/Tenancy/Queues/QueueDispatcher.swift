@@ -1,6 +1,7 @@
 package import Jobs
 package import Kernel
 package import Logging
+import Notifications
 package import Storage
 import Synchronization
 import Telemetry
@@ -377,14 +378,28 @@ package final class QueueDispatcher: Sendable {
                 let ending = try await tenants.use(tenant) { cell throws(Refusal) in
                     try await cell.ended(message, token: token, outcome).committed()
                 }
-                if ending == .superseded {
-                    logger.warning("an attempt ended after its lease was lost", metadata: ["message": "\(message.id)", "outcome": "\(outcome.name)"])
-                }
+                guard ending == .superseded else { return }
+                logger.warning("an attempt ended after its lease was lost", metadata: ["message": "\(message.id)", "outcome": "\(outcome.name)"])
+                guard case .sent(let providerID) = outcome else { return }
+                try await tenants.use(tenant) { cell throws(Refusal) in try await sentAfterAll(message.id, providerID, cell) }
                 return
             } catch {
                 logger.warning("what came of a message could not be stored yet", metadata: ["message": "\(message.id)", "reason": "\(error.code)"])
                 do { try await Task.sleep(for: .seconds(1)) } catch { return }
             }
+        }
+    }
+
+    /// By then the message counts as in doubt, or somebody has it tried again.
+    private func sentAfterAll(_ id: QueueMessageID, _ providerID: String?, _ cell: TenantCell) async throws(Refusal) {
+        while true {
+            let found = try await cell.readingQueues { () async throws(Refusal) in
+                try await store.rows(
+                    .select(from: QueueTables.messages, "WHERE tenant_id = ? AND id = ?", [.id(cell.tenant), .id(id)], tenant: cell.tenant)
+                        .forDeciding
+                ).map(QueueMessage.init)
+            }
+            if try await cell.sentAfterAll(found, providerID).committed() { return }
         }
     }
 
@@ -400,6 +415,7 @@ package final class QueueDispatcher: Sendable {
                 do throws(Refusal) { findings = try await QueueBook.read(errand, of: tenant, rules: rules, from: store) } catch { problem = error }
                 try await cell.queueReadEnded(findings).committed()
                 if let problem { throw problem }
+                try await planAgain(cell)
             }
         } catch {
             hasFailed = true
@@ -411,6 +427,16 @@ package final class QueueDispatcher: Sendable {
             return again && !hasFailed
         }
         if isAskedAgain { bell.ring(tenant, .init(ready: [], needsStore: true)) }
+    }
+
+    /// Some of what is booked, where its business's rules have changed.
+    package func planAgain(_ cell: TenantCell) async throws(Refusal) {
+        let errand = await cell.noticeErrand()
+        guard !errand.isEmpty else { return }
+        let findings = try await cell.readingQueues { () async throws(Refusal) in
+            try await ClientNotices.read(errand, of: cell.tenant, from: store)
+        }
+        try await cell.noticesRead(errand, findings).committed()
     }
 
     // MARK: Counting, and putting away

@@ -1,4 +1,5 @@
 package import Kernel
+import Notifications
 package import Scheduling
 package import Storage
 package import Wire
@@ -49,10 +50,11 @@ extension TenantCell {
     ///   - revision: what the caller has seen; another one is refused. `nil` for any.
     ///   - joint: committed with it.
     package func changeBookingRules(_ json: JSON?, revision: Int64? = nil, with joint: JointChange? = nil) -> Pending<[UInt8]> {
-        let moment = environment.moment()
+        let (moment, notices) = (environment.moment(), clientNotices)
         return onCalendar(with: joint) { calendar in
             do throws(Refusal) {
-                return Self.rearranged(
+                let zone = calendar.zone
+                var decision = Self.rearranged(
                     calendar,
                     calendar.govern(
                         try calendar.reading { book throws(Refusal) in
@@ -65,6 +67,9 @@ extension TenantCell {
                     ),
                     moment
                 )
+                // Quiet hours and days before are of the business's clock.
+                if calendar.zone.identifier != zone.identifier { decision.change.append(notices.assumeIsolated { $0.planAnew(moment) }) }
+                return decision
             } catch {
                 return (.failure(error), Change())
             }
