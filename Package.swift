@@ -370,7 +370,7 @@ let package = Package(
             name: "TenancyTests",
             dependencies: [
                 "TestSupport", "Consultores", "Conversations", "CustomerHealth", "Jobs", "Kernel", "Notifications", "Plans", "Realtime",
-                "Resilience",
+                "Resilience", "Sales",
                 "Scheduling", "Storage", "Tenancy", "Wire",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),

@@ -23,6 +23,8 @@ package struct API: Sendable {
         package var pipedrive: PipedriveDoor?
         /// The contracts' HTTP Basic users, and whose they are. `nil`: that door is closed.
         package var basic: BasicCredentials?
+        /// Slows down who guesses their passwords.
+        package var loginGuard = LoginGuard.Settings()
         package var kommo = Kommo()
         /// The token Meta repeats in its handshake.
         package var whatsappVerifyToken: String?

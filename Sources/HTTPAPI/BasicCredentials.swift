@@ -18,15 +18,17 @@ package struct BasicCredentials: Sendable {
         self.tenant = tenant
     }
 
-    /// The user of a header `Basic <base64 of user:password>` (RFC 7617), if the password is theirs.
-    func user(_ header: String) -> String? {
+    /// What a header `Basic <base64 of user:password>` (RFC 7617) says.
+    static func read(_ header: String) -> (user: String, password: String)? {
         guard let data = Data(base64Encoded: String(header.dropFirst("basic ".count)).trimmingSpaces) else { return nil }
         let parts = String(decoding: data, as: UTF8.self).split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
-        guard parts.count == 2 else { return nil }
+        return parts.count == 2 ? (String(parts[0]), String(parts[1])) : nil
+    }
+
+    func isRight(_ user: String, _ password: String) -> Bool {
         // As long for somebody who does not exist as for somebody who does.
-        let expected = passwords[String(parts[0])]
-        let isRight = Secret.isEqual(String(parts[1]), expected ?? "\u{0}")
-        return isRight && expected != nil ? String(parts[0]) : nil
+        let expected = passwords[user]
+        return Secret.isEqual(password, expected ?? "\u{0}") && expected != nil
     }
 }
 
@@ -56,12 +58,17 @@ extension API {
             )
         }
         guard let credentials = settings.basic, let header = request.headers[.authorization], header.lowercased().hasPrefix("basic "),
-            let user = credentials.user(header)
-        else { throw Refusal(.unauthenticated, "basic_auth_invalid", "Acesso negado.") }
+            let (user, password) = BasicCredentials.read(header)
+        else { throw Self.basicInvalid }
+        // Whoever guesses is slowed down as they are at a login.
+        let isRight = try allowances.basic(user, from: address(of: request, context), environment) { credentials.isRight(user, password) }
+        guard isRight else { throw Self.basicInvalid }
         context.notes.note("basic_user", user)
         try weigh(.tenant(credentials.tenant), request, context)
         return PortfolioCaller(tenant: credentials.tenant, name: user, isAdministrator: true, canAct: true)
     }
+
+    private static let basicInvalid = Refusal(.unauthenticated, "basic_auth_invalid", "Acesso negado.")
 
     func portfolioTenant(_ request: Request, _ context: APIContext) async throws -> TenantID {
         try await portfolioCaller(request, context).tenant

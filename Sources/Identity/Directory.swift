@@ -347,7 +347,7 @@ package actor Directory {
 
     private static let wrong = Refusal(.unauthenticated, "invalid_credentials", "E-mail ou senha incorretos.")
 
-    private static func locked(_ wait: Duration) -> Refusal {
+    package static func locked(_ wait: Duration) -> Refusal {
         let seconds = max(1, Int((wait.inMilliseconds + 999) / 1000))
         return Refusal(
             .tooMany,

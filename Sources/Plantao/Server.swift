@@ -242,6 +242,7 @@ struct Server {
         apiSettings.jobs = { (runner.waiting, runner.held) }
         apiSettings.messagesWaiting = { runner.waiting(ConversationDesk.sendJobKind) }
         apiSettings.startedAt = environment.now()
+        apiSettings.loginGuard = settings.loginGuard
         apiSettings.operatorTenant = operatorTenant
         apiSettings.queueIsDeafAfter = settings.queues.deafAfter
         if let assistant { apiSettings.assistantMetrics = { assistant.counters.prometheus } }

@@ -43,6 +43,8 @@ package actor TenantCell {
     var portfolio: Portfolio?
     var portfolioLoading: Task<Result<Portfolio, Refusal>, Never>?
     let healthPages = PageMemo()
+    var recordedLately = RecentAnswers<Mark.Key, String>(limit: 2000)
+    var finishedLately = RecentAnswers<CustomerActionID, CustomerAction>(limit: 1000)
     /// There are customers, whose scores move with time.
     package var hasCustomers = false
 

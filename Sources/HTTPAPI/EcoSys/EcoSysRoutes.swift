@@ -69,17 +69,20 @@ extension API {
                 body.field("periodo", "últimos 30 dias")
                 body.field("total_logins", logins.count)
                 body.list("logins") { list in for login in logins { login.write(to: &list) } }
-                body.field("usuarios_unicos", Set(logins.map { $0.userEmail ?? $0.userName ?? "" }).count)
-                body.field("dias_com_acesso", Set(logins.map { CivilDate($0.at) }).count)
+                body.field("usuarios_unicos", Set(logins.compactMap(\.user)).count)
+                body.field("dias_com_acesso", Set(logins.map { BusinessZone.today($0.at) }).count)
             }
         }
     }
 }
 
 extension Login {
-    /// contracts/ecosys-ms.md "GET /logins". Times are UTC.
+    /// Whoever it was, however they write their e-mail; `nil` where nobody said.
+    var user: String? { (userEmail ?? userName)?.lowercased() }
+
+    /// contracts/ecosys-ms.md "GET /logins". Times are the business's, as its days are.
     func write(to writer: inout JSONWriter) {
-        let time = at.wallClock
+        let time = (at + BusinessZone.offset).wallClock
         writer.object {
             $0.field("id", id)
             $0.field("usuario_nome", userName)

@@ -57,7 +57,8 @@ extension API {
                             if let current { Self.write(current, on: day, to: &list) }
                         }
                     } else {
-                        for (day, score) in history { Self.write(score, on: day, to: &list) }
+                        // The one before them says only how it was when they began.
+                        for (day, score) in history where day >= from { Self.write(score, on: day, to: &list) }
                     }
                 }
             }
@@ -94,8 +95,9 @@ extension API {
                 try await intake.finish()
                 return .json { intake.write(to: &$0) }
             }
-            let activities = try Activity.list(try Request.json(try await request.bytes(upTo: Self.maxListBytes)), now: environment.now())
-            let recorded = try await operations.record(activities, key: key, tenant)
+            let bytes = try await request.bytes(upTo: Self.maxListBytes)
+            let activities = try Activity.list(try Request.json(bytes), now: environment.now())
+            let recorded = try await operations.record(activities, key: key, digest: key == nil ? "" : Operations.digest(bytes), tenant)
             return .json {
                 $0.field("aceitas", recorded)
                 $0.field("recusadas", 0)
@@ -107,15 +109,38 @@ extension API {
             let tenant = try await kommoTenant(request, context)
             let form = try BracketForm.parse(try await request.bytes(upTo: Request.maxBodyBytes))
             let leads = KommoLead.all(in: form, settings.kommo.names)
-            let known = try await operations.customers(leads.map(\.customer), tenant)
-            // Deliveries overtake one another; what is older than what is known says nothing.
-            let patches = leads.compactMap { $0.patch(over: known[$0.customer], now: environment.now()) }
-            let (created, updated, unchanged) = try await operations.upsertCustomers(patches, tenant)
+            // Nobody there would read a refusal, and what is refused too often is sent no more: what is wrong is left out and said.
+            var faults: [(lead: Int64, fault: Refusal.Field)] = []
+            var reports: [LeadReport] = []
+            for lead in leads {
+                let (changes, wrong) = try CustomerPatch.readable(lead.fields, at: ["leads"])
+                faults += wrong.map { (lead.id, $0) }
+                reports.append(
+                    LeadReport(
+                        lead: lead.id,
+                        customer: lead.customer,
+                        at: lead.updatedAt,
+                        isDeleted: lead.isDeleted,
+                        isElsewhere: lead.isElsewhere,
+                        changes: changes
+                    )
+                )
+            }
+            let (created, updated, unchanged) = try await operations.upsertCustomers(reports, tenant)
             return .json {
                 $0.field("recebidos", leads.count)
                 $0.field("criados", created)
                 $0.field("atualizados", updated)
-                $0.field("inalterados", unchanged + leads.count - patches.count)
+                $0.field("inalterados", unchanged)
+                $0.list("erros") { list in
+                    for (lead, fault) in faults.prefix(100) {
+                        list.object {
+                            $0.field("lead_id", lead)
+                            $0.field("campo", fault.location.last)
+                            $0.field("erro", fault.message)
+                        }
+                    }
+                }
             }
         }
     }
