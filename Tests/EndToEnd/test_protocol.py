@@ -1144,7 +1144,7 @@ def test_the_clients_in_python_show_the_list_and_come_back_after_a_restart(offic
         shows("change Beatriz queued")
         if number == 0:
             # A new password ends every login: it makes another, and misses nothing. For the SDK that is the end, as its application has to ask.
-            office.admin.put(f"/api/v1/users/{office.admin.user['id']}", {"password": ADMIN_PASSWORD})
+            office.admin.put(f"/api/v1/users/{office.admin.user['id']}", {"password": ADMIN_PASSWORD, "current_password": ADMIN_PASSWORD})
             office._admin = None
             says("Carla Maria", "oi")
             shows("change Carla Maria bot")
