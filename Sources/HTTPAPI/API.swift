@@ -54,6 +54,8 @@ package struct API: Sendable {
         package var chatSessions: RateLimit? = RateLimit(perSecond: 1, burst: 60)
         /// Times that one address holds on public pages, and places that it takes in waiting lists.
         package var publicHolds: RateLimit? = RateLimit(perSecond: 1, burst: 60)
+        /// New businesses of one address.
+        package var registrations: RateLimit? = RateLimit(perSecond: 1, burst: 60)
         /// How it goes with Redis; `nil` without one.
         package var relay: (@Sendable () -> RelayReport)?
         /// Whether Redis answers now; `nil` without one.

@@ -9,6 +9,7 @@ final class Allowances: Sendable {
     // A mutex that may be missing is not to be had: taking an absent one for present ends the process.
     private let chatSessions: Mutex<RateTable<String>?>
     private let publicHolds: Mutex<RateTable<String>?>
+    private let registrations: Mutex<RateTable<String>?>
     private let basicGuard: Mutex<LoginGuard>
 
     init(_ settings: API.Settings) {
@@ -18,6 +19,7 @@ final class Allowances: Sendable {
         guarding.failuresPerAccount = .max
         basicGuard = Mutex(LoginGuard(guarding))
         publicHolds = Mutex(settings.publicHolds.map { RateTable($0, maxKeys: 20_000) })
+        registrations = Mutex(settings.registrations.map { RateTable($0, maxKeys: 20_000) })
     }
 
     /// Whether the password that somebody gave with HTTP Basic is right.
@@ -45,6 +47,17 @@ final class Allowances: Sendable {
             .tooMany,
             "too_many_holds",
             "Muitas reservas temporárias deste endereço; tente novamente em instantes.",
+            retryAfterSeconds: seconds
+        )
+    }
+
+    func takeRegistration(_ address: String, at now: Timestamp) throws(Refusal) {
+        guard let decision = registrations.withLock({ $0?.rate(of: address, at: now) })?.take(at: now), decision.allowed == 0 else { return }
+        let seconds = max(1, Int((decision.retryAfter ?? .seconds(1)).inMilliseconds + 999) / 1000)
+        throw Refusal(
+            .tooMany,
+            "too_many_requests",
+            "Muitos cadastros novos deste endereço; tente novamente em instantes.",
             retryAfterSeconds: seconds
         )
     }

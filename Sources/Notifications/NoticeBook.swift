@@ -388,6 +388,17 @@ package struct NoticeBook: Sendable {
         return refused(notice.event, channel, recipient).map { .drop($0) } ?? .tell
     }
 
+    /// Whether the same is told by another channel too.
+    package func isTold(_ notice: ClientNotice, by channel: Channel, to recipient: String) -> Bool {
+        let channels: Set<Channel> =
+            switch notice.event {
+            case .reminder: settings.reminders.first { $0.key == notice.rule }?.channels ?? []
+            case .followUp: settings.followUps.first { $0.key == notice.rule }?.channels ?? []
+            default: settings.channels(of: notice.event)
+            }
+        return channels.contains(channel) && refused(notice.event, channel, recipient) == nil
+    }
+
     private func refused(_ event: NotificationEvent, _ channel: Channel, _ recipient: String) -> String? {
         if !settings.channels.contains(channel) { return "o canal está desligado" }
         if NotificationEvent.immediate.contains(event), !settings.channels(of: event).contains(channel) { return "este aviso está desligado" }

@@ -412,6 +412,7 @@ struct Server {
         api.browsers.strictTransportSeconds = settings.strictTransportSeconds
         api.chatSessions = settings.chatSessions
         api.publicHolds = settings.publicHolds
+        api.registrations = settings.registrations
         api.plans = settings.plans
         api.defaultPlan = settings.defaultPlan
         api.ownersChangePlans = settings.ownersChangePlans

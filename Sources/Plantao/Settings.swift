@@ -33,6 +33,7 @@ struct Settings {
     var refreshGrace: Duration
     var chatSessions: RateLimit?
     var publicHolds: RateLimit?
+    var registrations: RateLimit?
     var adminEmail: String
     var adminPassword: String?
     var tenantName: String
@@ -155,6 +156,8 @@ struct Settings {
         chatSessions = chatBurst == 0 ? nil : RateLimit(perSecond: 1, burst: chatBurst)
         let holdBurst = try reader.integer("PUBLIC_HOLDS_PER_ADDRESS", default: 60, in: 0...1_000_000)
         publicHolds = holdBurst == 0 ? nil : RateLimit(perSecond: 1, burst: holdBurst)
+        let registrationBurst = try reader.integer("REGISTRATIONS_PER_ADDRESS", default: 60, in: 0...1_000_000)
+        registrations = registrationBurst == 0 ? nil : RateLimit(perSecond: 1, burst: registrationBurst)
         loginGuard = try Self.loginGuard(reader)
         refreshGrace = .seconds(try reader.integer("REFRESH_GRACE_SECONDS", default: 10, in: 0...300))
         adminEmail = reader.text("ADMIN_EMAIL") ?? "admin@plantao.local"

@@ -316,3 +316,12 @@ def test_services_are_what_the_template_of_the_business_says(office, ana):
     ana.post("/api/services/", {"name": "Consulta", "duration": 50, "credentials": {"crp": "06/12345"}}, expect=201)
     # Without a template both are taken.
     office.admin.post("/api/services/", cut | {"credentials": {"crp": "1"}, "promotions": {}, "capacity": 3}, expect=201)
+
+
+def test_one_address_registers_only_so_many_businesses_at_once(offices):
+    office = offices(REGISTRATIONS_PER_ADDRESS=3)
+    body = {"password": PASSWORD, "template_type": "consultation"}
+    replies = [office.anybody.call("POST", "/api/auth/register", json=body | {"email": f"n{n}@example.com"}) for n in range(6)]
+    assert [r.status for r in replies[:3]] == [201] * 3 and replies[-1].status == 429
+    assert replies[-1].json()["code"] == "too_many_requests" and int(replies[-1].headers["retry-after"]) >= 1
+    assert office.admin.get("/health")

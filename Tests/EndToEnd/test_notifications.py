@@ -294,6 +294,17 @@ def test_no_more_connections_are_made_at_once_than_the_mail_server_takes(offices
     assert mail.most_held == 2
 
 
+def test_who_prefers_mail_is_reminded_by_whatsapp_where_no_mail_would_come(offices, mail):
+    salon = Salon(offices(**mail.settings), whatsapp_enabled=True, reminders=[{"minutes_before": 60 * 24 * 30, "channels": ["whatsapp"], "booked_inside_lead": "send_now"}])
+    salon.api.post("/api/clients/", {"name": "Bia", "whatsapp": "+5511977776666", "communication_preference": "email"}, expect=201)
+    salon.book(soon(2000), email="bia@example.net", client_whatsapp="11 97777-6666")
+
+    def reminder():
+        return [m["state"] for m in salon.api.get("/api/queues/appointment_reminders/messages")["items"] if m["channel"] == "whatsapp"] == ["sent"]
+
+    eventually("the reminder by WhatsApp", reminder)
+
+
 def test_who_prefers_mail_is_reminded_by_mail_alone(offices, mail):
     office = offices(**mail.settings)
     salon = Salon(office, whatsapp_enabled=True, reminders=[{"minutes_before": 60 * 24 * 30, "channels": ["email", "whatsapp"], "booked_inside_lead": "send_now"}])

@@ -18,6 +18,7 @@ extension API {
             let template = fields.template("template_type")
             let number = fields.whatsapp("whatsapp_number", isRequired: false)
             try fields.check()
+            try allowances.takeRegistration(address(of: request, context), at: environment.now())
             let (tenant, owner) = try await directory.createTenant(
                 // Shown to anybody on the public page: not the address that somebody logs in with.
                 name: business ?? "Meu negócio",

@@ -212,8 +212,8 @@ package struct Letter: Sendable {
             if !notice.event.isTransactional, let client = book.clients[appointment.client], client.profile.communicationPreference == .none {
                 return .dropped("o cliente não quer receber")
             }
-            if !notice.event.isTransactional, message.channel == .whatsapp, NoticeBook.recipient(appointment, .email) != nil,
-                book.clients[appointment.client]?.profile.communicationPreference == .email
+            if !notice.event.isTransactional, message.channel == .whatsapp, let email = NoticeBook.recipient(appointment, .email),
+                book.clients[appointment.client]?.profile.communicationPreference == .email, known.isTold(notice, by: .email, to: email)
             {
                 return .dropped("o cliente prefere e-mail")
             }
