@@ -172,6 +172,8 @@ extension CalendarBook {
                 continue
             }
             for period in working(resource, on: day) {
+                // On leave all the while: most searches that find nothing are for months of it.
+                if off.contains(where: { $0.start.milliseconds <= period.start && period.end <= $0.end.milliseconds }) { continue }
                 let starts = max(period.start, range.lowerBound)..<max(max(period.start, range.lowerBound), min(period.end, range.upperBound))
                 rules.zone.forEachStart(in: starts, anchor: period.anchor, step: wish.step) { start in
                     let slot = wish.slot(start)
