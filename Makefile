@@ -14,9 +14,9 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 VENV := .build/venv
 # Tests at a time. Without a bound all of them start at once, and each waits for the others while its servers' timeouts run.
 TEST_WIDTH ?= 8
-# End-to-end tests: how many files at once.
-E2E_WORKERS ?= 2
-PYTEST = PLANTAO_BIN="$(CURDIR)/.build/debug/plantao" $(VENV)/bin/python -m pytest -c Tests/EndToEnd/pytest.ini -n $(E2E_WORKERS) --dist loadfile Tests/EndToEnd
+# End-to-end tests: how many at once. Most of them wait most of the time.
+E2E_WORKERS ?= 4
+PYTEST = PLANTAO_BIN="$(CURDIR)/.build/debug/plantao" $(VENV)/bin/python -m pytest -c Tests/EndToEnd/pytest.ini -n $(E2E_WORKERS) --dist worksteal Tests/EndToEnd
 
 # Installs the Debian packages that are missing; asks apt only when there are any.
 define install_packages

@@ -38,10 +38,11 @@ extension Directory {
         from origin: LoginOrigin = .inside
     ) async throws(Refusal) -> (profile: Profile, letters: [AccountLetter]) {
         var changes = changes
-        if let email = changes.email {
-            changes.email = try Self.normalized(email: email)
+        if let asked = changes.email {
+            let email = try Self.normalized(email: asked)
+            changes.email = email
             try await refuseIfLocked(email, origin)
-            try await requirePassword(password, of: principal, for: changes.email, origin)
+            try await requirePassword(password, of: principal, origin) { $0.email != email }
         }
         let asked = changes
         let code = newCode()
@@ -65,10 +66,17 @@ extension Directory {
     }
 
     /// Whoever has the address has the account, by way of a forgotten password: a token that fell into other hands is not to be enough.
-    private func requirePassword(_ password: String?, of principal: Principal, for email: String?, _ origin: LoginOrigin) async throws(Refusal) {
-        guard let user = try await user(principal.tenant, principal.user), email != user.email else { return }
+    ///
+    /// - Parameter isAsked: whether what is to become of them needs it.
+    func requirePassword(
+        _ password: String?,
+        of principal: Principal,
+        _ origin: LoginOrigin,
+        when isAsked: (User) -> Bool
+    ) async throws(Refusal) {
+        guard let user = try await user(principal.tenant, principal.user), isAsked(user) else { return }
         guard let password else {
-            throw .invalid("current_password", message: "campo obrigatório para mudar o e-mail", type: "missing")
+            throw .invalid("current_password", message: "campo obrigatório para mudar o e-mail ou a senha", type: "missing")
         }
         try await refuseIfLocked(user.email, origin)
         guard try await hasher.verify(password, user.passwordHash) else {
@@ -225,7 +233,7 @@ extension AccountLetter {
         )
     }
 
-    static func emailChanged(from former: String, _ user: User) -> AccountLetter {
+    package static func emailChanged(from former: String, _ user: User) -> AccountLetter {
         AccountLetter(
             tenant: user.tenant,
             recipient: former,

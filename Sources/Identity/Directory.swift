@@ -39,6 +39,7 @@ package actor Directory {
     private struct Committed {
         var tenants: [TenantID: Tenant] = [:]
         var tenantsByNumber: [String: TenantID] = [:]
+        var tenantsBySlug: [String: TenantID] = [:]
         var people: [TenantID: Roster.People] = [:]
         var unverified: Set<UserID> = []
         /// The logins that have not ended.
@@ -90,6 +91,7 @@ package actor Directory {
         committed.withLock {
             $0.tenants = roster.tenants
             $0.tenantsByNumber = roster.tenantsByNumber
+            $0.tenantsBySlug = roster.tenantsBySlug
             $0.people = roster.people
             $0.unverified = roster.unverified
             $0.standing = Set(roster.sessions.keys)
@@ -130,7 +132,7 @@ package actor Directory {
     private func commit(_ change: Change, begun: LoginSessionID?, ended: [LoginSessionID]) -> Ticket {
         guard let activation else { preconditionFailure("a turn before anything was loaded") }
         // They change so rarely that to keep them as they now are costs no copy.
-        let (tenants, numbers) = (roster.tenants, roster.tenantsByNumber)
+        let (tenants, numbers, slugs) = (roster.tenants, roster.tenantsByNumber, roster.tenantsBySlug)
         let (people, unverified) = (roster.people, roster.unverified)
         let ticket = Ticket()
         gate.enqueue(change, activation) { [self] result in
@@ -138,6 +140,7 @@ package actor Directory {
                 let tell = committed.withLock { committed in
                     committed.tenants = tenants
                     committed.tenantsByNumber = numbers
+                    committed.tenantsBySlug = slugs
                     committed.people = people
                     committed.unverified = unverified
                     if let begun { committed.standing.insert(begun) }
@@ -156,7 +159,7 @@ package actor Directory {
     package var isEmpty: Bool { tenants.isEmpty }
     package var tenants: [Tenant] { committed.withLock { $0.tenants }.values.sorted { $0.id < $1.id } }
     package func tenant(_ id: TenantID) -> Tenant? { committed.withLock { $0.tenants[id] } }
-    package func tenant(slug: String) -> Tenant? { tenants.first { $0.slug == slug } }
+    package nonisolated func tenant(slug: String) -> Tenant? { committed.withLock { all in all.tenantsBySlug[slug].flatMap { all.tenants[$0] } } }
     /// A business as it is on disk, without a wait for this actor.
     package nonisolated func business(_ id: TenantID) -> Tenant? { committed.withLock { $0.tenants[id] } }
     /// How many active users a business has, and where its owners read their mail.
@@ -256,10 +259,22 @@ package actor Directory {
         }
     }
 
-    package func updateUser(by principal: Principal, _ id: UserID, _ changes: UserChanges) async throws(Refusal) -> User {
+    /// - Parameter password: the present one of whoever asks, for another e-mail or password of their own: no other door is to be the easier one.
+    package func updateUser(
+        by principal: Principal,
+        _ id: UserID,
+        _ changes: UserChanges,
+        password: String? = nil,
+        from origin: LoginOrigin = .inside
+    ) async throws(Refusal) -> User {
         var changes = changes
         if let email = changes.email { changes.email = try Self.normalized(email: email) }
         let asked = changes
+        if id == principal.user {
+            try await requirePassword(password, of: principal, origin) { user in
+                asked.password != nil || asked.email.map { $0 != user.email } ?? false
+            }
+        }
         var hash: String?
         if let password = changes.password {
             let user = try await check { roster throws(Refusal) in try roster.changeable(id, by: principal) }

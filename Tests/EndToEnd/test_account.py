@@ -142,6 +142,20 @@ def test_another_address_is_proved_anew_and_the_old_one_is_told(office, ana):
     assert other.call("PUT", "/api/users/profile", json={"email": "ana.nova@example.com", "current_password": "Rui#2026forte"}, expect=409).json()["code"] == "email_taken"
 
 
+def test_an_own_address_or_password_takes_the_present_password_at_the_users_door_too(office, ana):
+    me = f"/api/v1/users/{ana.get('/api/users/profile')['id']}"
+    for change in ({"email": "ana.nova@example.com"}, {"password": "Nova#2026ok"}):
+        for said in ({}, {"current_password": "outra"}):
+            names_fields(ana.call("PUT", me, json=change | said), "current_password")
+    assert ana.put(me, {"name": "Ana Lima", "email": "ana@example.com"})["name"] == "Ana Lima", "the same address is no other"
+    assert ana.put(me, {"email": "ana.nova@example.com", "current_password": PASSWORD})["email"] == "ana.nova@example.com"
+    eventually("the former address is told", lambda: any("alterado" in letter["subject"] for letter in letters(office, "ana@example.com")))
+    # Of somebody else, whoever runs the business decides; they are told.
+    bia = ana.post("/api/v1/users/", {"email": "bia@example.com", "name": "Bia", "role": "agent", "password": "Forte#2026senha"}, expect=201)
+    ana.put(f"/api/v1/users/{bia['id']}", {"email": "bia.nova@example.com"})
+    eventually("Bia's former address is told", lambda: any("alterado" in letter["subject"] for letter in letters(office, "bia@example.com")))
+
+
 def test_a_changed_password_ends_the_other_logins(office, ana):
     other = office.anybody.login("ana@example.com", PASSWORD)
     path = "/api/users/change-password"

@@ -1,5 +1,6 @@
 """Clients are told of their appointments: once, of what is true when they are told, and by the way they want."""
 
+import socket
 import threading
 import time
 from datetime import datetime, timedelta, timezone
@@ -239,6 +240,49 @@ def test_what_is_cancelled_while_it_is_being_handed_over_is_not_sent_and_the_can
     assert len(mail.mails) == 1, "and nobody is told that it takes place"
     (message,) = salon.api.get("/api/queues/appointment_confirmations/messages")["items"]
     assert message["state"] in ("dropped", "cancelled") and message["attempts"] == 1
+
+
+@pytest.fixture
+def silence():
+    """The port of a mail server that takes connections and never says a word. `len` of the list: how many it has taken."""
+    taken = []
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+
+        def accept():
+            while True:
+                try:
+                    taken.append(listener.accept()[0])
+                except OSError:
+                    return
+
+        threading.Thread(target=accept, daemon=True).start()
+        yield listener.getsockname()[1], taken
+        listener.shutdown(socket.SHUT_RDWR)
+    for connection in taken:
+        connection.close()
+
+
+def test_a_mail_server_that_keeps_silent_keeps_nobody_from_ending_and_nothing_is_in_doubt(offices, silence):
+    port, taken = silence
+    office = offices(SMTP_SERVER="127.0.0.1", SMTP_PORT=port, SMTP_TIMEOUT_SECONDS=120, SMTP_CONNECTIONS=1, QUEUE_LEASE_SECONDS=2, FROM_EMAIL="agenda@example.com")
+    salon = Salon(office)
+    for number in range(3):
+        salon.book(soon(3000 + 60 * number), email=f"cliente{number}@example.net")
+    eventually("one is being spoken about", lambda: taken)
+
+    def states():
+        return sorted(m["state"] for m in salon.api.get("/api/queues/appointment_confirmations/messages")["items"])
+
+    # Who waits for the connection has not been handed over.
+    eventually("all have been begun", lambda: states() == ["claimed", "claimed", "sending"])
+    office.server.stop()
+    assert b"everything acknowledged is on disk" in office.server.logs()
+    office.server.start()
+    eventually("they are begun anew", lambda: len(taken) == 2 and "sending" in states())
+    office.server.kill()
+    office.server.start()
+    eventually("only the one that was being handed over is in doubt", lambda: "quarantined" in states())
+    assert states().count("quarantined") == 1
 
 
 def test_no_more_connections_are_made_at_once_than_the_mail_server_takes(offices, mail):

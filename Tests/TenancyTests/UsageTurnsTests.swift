@@ -259,6 +259,38 @@ import Wire
     }
 }
 
+extension UsageTurnsTests {
+    /// On the last evening of a month in São Paulo it is the next month already in Greenwich. Back again, nothing is given away and no month lasts two.
+    @Test func aZoneThatIsChangedAtTheEndOfAMonthMakesNoMonthLongerOrTwice() throws {
+        let here = try #require(Zone.named("America/Sao_Paulo"))
+        let there = try #require(Zone.named("UTC"))
+        let now = try #require(Timestamp(rfc3339: "2026-11-27T02:41:00Z"))
+        let standing = AccountStanding(
+            plan: .free,
+            anchor: try #require(Timestamp(rfc3339: "2026-01-27T12:00:00Z")),
+            businessName: "Loja",
+            users: 1,
+            owners: []
+        )
+        var meter = UsageMeter(tenant: TenantID(UniqueID(high: 1, low: 1)), rows: [], clients: 0, zone: here, now: now, catalogue: Self.plans) { _ in
+            standing
+        }
+        func seen(_ zone: Zone) throws -> String {
+            meter.isNow(now, zone: zone, services: 0, staff: 0)
+            let json = try JSON.parse(meter.json)
+            let used = json["resources"]?["appointments"]?["used"]?.int ?? -1
+            return "\(json["period_start"]?.string ?? "-") \(json["period_end"]?.string ?? "-") \(used)"
+        }
+        _ = try seen(here)
+        try meter.reserve(.appointments, 3)
+        #expect(try seen(here) == "2026-10-27T03:00:00.000Z 2026-11-27T03:00:00.000Z 3")
+        #expect(try seen(there) == "2026-11-27T00:00:00.000Z 2026-12-27T00:00:00.000Z 0", "there it is the next month")
+        try meter.reserve(.appointments, 2)
+        for zone in [here, there, here] { #expect(try seen(zone).hasSuffix(" 2"), "no second time, and nothing comes back") }
+        #expect(meter.periodEnd <= Timestamp(rfc3339: "2026-12-27T03:00:00Z")!)
+    }
+}
+
 extension TenantCell {
     /// What the turn of a calendar plans.
     fileprivate func plannedForTest(_ messages: [OutgoingMessage], _ moment: Moment) -> Pending<Void> {

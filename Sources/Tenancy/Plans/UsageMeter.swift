@@ -70,8 +70,8 @@ struct UsageMeter {
         usage.stands(.users, standing.users)
         guard now >= usage.period.end || zone !== self.zone else { return }
         let fresh = Period.containing(now, anchoredAt: standing.anchor, zone)
-        // Under another zone the anchor may be another day. What was used of this month stays used.
-        let isSame = now < usage.period.end && zone !== self.zone
+        // Under another zone the anchor may be another day, and it may still, or already, be the month beside. What was used of the same one stays used.
+        let isSame = zone !== self.zone && abs(fresh.first - usage.period.first) <= Period.dayOfAnotherZone
         self.zone = zone
         usage.periodIs(isSame ? fresh.known(as: usage.period.first, start: zone.start(of: usage.period.first)) : fresh)
     }

@@ -45,8 +45,17 @@ package final class QueueDispatcher: Sendable {
         var countAt: [TenantID: Timestamp] = [:]
         /// Came by the transport, and are waiting to be begun.
         var arrived: [Arrival] = []
+        /// What sleeps until something is to be looked after (`pause`), until `stop`.
+        var pauses: [Aside: Task<Void, Never>] = [:]
         var isStopping = false
+
+        mutating func stop() {
+            isStopping = true
+            for pause in pauses.values { pause.cancel() }
+        }
     }
+
+    private enum Aside: Sendable { case tick, lookAround }
 
     private struct Arrival: Sendable {
         let ticket: QueueTicket
@@ -120,7 +129,8 @@ package final class QueueDispatcher: Sendable {
 
     /// No attempt begins from now on.
     package func stop() {
-        state.withLock { $0.isStopping = true }
+        state.withLock { $0.stop() }
+        for sender in senders.values { sender.stop() }
         bell.ring()
     }
 
@@ -142,7 +152,7 @@ package final class QueueDispatcher: Sendable {
             carrier?.cancel()
             let arrived = state.withLock { state in
                 defer { state.arrived = [] }
-                state.isStopping = true
+                state.stop()
                 return state.arrived
             }
             for arrival in arrived { arrival.done.resume() }
@@ -156,6 +166,20 @@ package final class QueueDispatcher: Sendable {
         await withDiscardingTaskGroup { group in
             group.addTask { await self.tick() }
             group.addTask { await self.lookAround() }
+        }
+    }
+
+    /// Sleeps, but not beyond `stop`.
+    private func pause(_ aside: Aside, _ duration: Duration) async {
+        let sleep = Task { _ = try? await Task.sleep(for: duration) }
+        state.withLock { state in
+            state.pauses[aside] = sleep
+            if state.isStopping { sleep.cancel() }
+        }
+        await withTaskCancellationHandler {
+            await sleep.value
+        } onCancel: {
+            sleep.cancel()
         }
     }
 
@@ -217,7 +241,7 @@ package final class QueueDispatcher: Sendable {
     /// Looks after what nobody is told of: offers that nobody took, reads that failed.
     private func tick() async {
         while !Task.isCancelled {
-            try? await Task.sleep(for: .milliseconds(250))
+            await pause(.tick, .milliseconds(250))
             if isStopping { return }
             let now = environment.now()
             let (lost, again): ([QueueTicket], [TenantID]) = state.withLock { state in
@@ -236,7 +260,7 @@ package final class QueueDispatcher: Sendable {
     private func lookAround() async {
         var putAwayAt = ContinuousClock.now + .seconds(5)
         while !Task.isCancelled, !isStopping {
-            try? await Task.sleep(for: .seconds(1))
+            await pause(.lookAround, .seconds(1))
             // Each may wait for a database that is away: nobody who stops is to wait for more than one of them.
             guard !isStopping else { return }
             await count()
@@ -319,6 +343,10 @@ package final class QueueDispatcher: Sendable {
     /// - Returns: `nil` when the message is somebody else's by now, or over.
     private func carryOut(_ message: QueueMessage, _ token: LeaseToken, _ tenant: TenantID) async -> SendOutcome? {
         guard let sender = senders[message.content.channel] else { return .refused(reason: "nenhum remetente para este canal") }
+        return await sender.inTurn { await self.carryOut(message, token, tenant, sender) }
+    }
+
+    private func carryOut(_ message: QueueMessage, _ token: LeaseToken, _ tenant: TenantID, _ sender: any QueueSender) async -> SendOutcome? {
         if let objection = await sender.objection(to: message.content, of: tenant) { return objection }
         if isStopping { return .postponed(until: environment.now(), reason: "o servidor está parando") }
         do throws(Refusal) {
