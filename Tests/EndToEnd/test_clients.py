@@ -30,7 +30,7 @@ def at(day, hour, minute=0):
     return datetime(day.year, day.month, day.day, hour, minute, tzinfo=SAO_PAULO).astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:00.000Z")
 
 
-def ago(days, hour=12):
+def ago(days, hour=0):
     return at(datetime.now(SAO_PAULO).date() - timedelta(days=days), hour)
 
 
@@ -84,7 +84,7 @@ def test_the_examples_of_the_contract(shop):
     # Five visits, as regular as a clock, the last one today: 15 + 30 + 40.
     assert joao["is_regular_customer"] and joao["frequency_score"] == 85 and joao["last_appointment_at"] == ago(0)
     assert (joao["total_spent"], joao["average_ticket"], joao["completed_appointments"]) == (250, 50, 5)
-    assert joao["preferred_services"] == [shop.cut] and joao["preferred_times"] == ["12:00"] and joao["average_days_between_appointments"] == 7
+    assert joao["preferred_services"] == [shop.cut] and joao["preferred_times"] == ["00:00"] and joao["average_days_between_appointments"] == 7
     overview = shop.api.get(f"{BASE}/analytics/overview")
     assert (overview["total_clients"], overview["active_clients"], overview["inactive_clients"], overview["clients_with_appointments"]) == (2, 2, 0, 1)
     assert overview["average_appointments_per_client"] == 2.5
