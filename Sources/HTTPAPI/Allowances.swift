@@ -46,7 +46,7 @@ final class Allowances: Sendable {
         throw Refusal(
             .tooMany,
             "too_many_holds",
-            "Muitas reservas temporárias deste endereço; tente novamente em instantes.",
+            "Muitos pedidos deste endereço; tente novamente em instantes.",
             retryAfterSeconds: seconds
         )
     }
@@ -61,6 +61,20 @@ final class Allowances: Sendable {
             retryAfterSeconds: seconds
         )
     }
+
+    /// The same, taken when it is first asked, however often that is: a decision may have to be made again.
+    func publicHold(_ address: String, at now: Timestamp) -> @Sendable () throws(Refusal) -> Void {
+        let once = Once()
+        return { () throws(Refusal) in
+            let isFirst = once.isTaken.withLock { isTaken in
+                defer { isTaken = true }
+                return !isTaken
+            }
+            if isFirst { try self.takePublicHold(address, at: now) }
+        }
+    }
+
+    private final class Once: Sendable { let isTaken = Mutex(false) }
 
     func takeChatSession(_ address: String, at now: Timestamp) throws(Refusal) {
         guard let decision = chatSessions.withLock({ $0?.rate(of: address, at: now) })?.take(at: now), decision.allowed == 0 else { return }

@@ -62,6 +62,8 @@ package struct NoticeBook: Sendable {
 
     /// What is taken up within so long is on time.
     static let punctual = Duration.seconds(15)
+    /// What a client does with an appointment themselves is told after so long, unless they do something else.
+    static let settles = Duration.seconds(60)
     /// Follow-ups are of use for so long.
     static let usefulFor = Duration.seconds(7 * 86_400)
     /// After an appointment it is remembered for so long what was told of it.
@@ -168,8 +170,11 @@ package struct NoticeBook: Sendable {
 
         if let event {
             let former = event == .rescheduled ? before?.start : nil
+            // A client who moves it to and fro is told once, of the last time.
+            let isMoveOfClient = before.map { $0.clientMoves != after.clientMoves } ?? false
+            let soon = isMoveOfClient && after.start > now + Self.settles ? now + Self.settles : now
             for channel in Channel.all where settings.channels(of: event).contains(channel) {
-                tell(event, event.rawValue, after, former: former, channel, at: event.isTransactional ? now : settings.calm(now, zone), now, &plan)
+                tell(event, event.rawValue, after, former: former, channel, at: event.isTransactional ? soon : settings.calm(now, zone), now, &plan)
             }
         }
         // Whoever is reached now and was not before learns how things stand.

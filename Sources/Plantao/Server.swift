@@ -140,6 +140,7 @@ struct Server {
                 telemetry: telemetry,
                 isConnected: { presence.isPresent(.init(tenant: $0, user: $1)) },
                 consulting: assistant?.turns,
+                slug: { await directory.tenant($0)?.slug },
                 tellsPipedrive: { $0 == toldToPipedrive },
                 plans: settings.plans,
                 account: { directory.account($0) },

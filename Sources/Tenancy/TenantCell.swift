@@ -62,6 +62,8 @@ package actor TenantCell {
         package let telemetry: Telemetry
         /// Carries out the turns that the bot's assistant takes.
         package let consulting: (any Consulting)?
+        /// What a business is called in public addresses.
+        package let slug: @Sendable (TenantID) async -> String?
         /// Whether a business's hand-offs are told to Pipedrive.
         package let tellsPipedrive: @Sendable (TenantID) -> Bool
         package let plans: PlanCatalogue
@@ -80,6 +82,7 @@ package actor TenantCell {
             telemetry: Telemetry = Telemetry(),
             isConnected: @escaping @Sendable (TenantID, UserID) -> Bool = { _, _ in false },
             consulting: (any Consulting)? = nil,
+            slug: @escaping @Sendable (TenantID) async -> String? = { _ in nil },
             tellsPipedrive: @escaping @Sendable (TenantID) -> Bool = { _ in false },
             plans: PlanCatalogue = .standard,
             account: @escaping @Sendable (TenantID) -> AccountStanding = { _ in .unlimited },
@@ -89,6 +92,7 @@ package actor TenantCell {
             self.queueBell = queueBell
             self.queueRules = queueRules
             self.tellsPipedrive = tellsPipedrive
+            self.slug = slug
             self.plans = plans
             self.account = account
             self.gate = gate
@@ -149,7 +153,7 @@ package actor TenantCell {
             catalogue: surroundings.plans,
             account: surroundings.account
         )
-        let calendar = Calendar(executor: turn, tenant: tenant, loaded: book)
+        let calendar = Calendar(executor: turn, tenant: tenant, slug: await surroundings.slug(tenant), loaded: book, now: now)
         let clientNotices = ClientNotices(executor: turn, tenant: tenant, loaded: told, book.appointments.values, now: now)
         let queues = MessageQueues(executor: turn, tenant: tenant, loaded: messages)
         let hasCustomers = try await Self.hasCustomers(tenant, surroundings.store)

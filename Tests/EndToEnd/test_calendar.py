@@ -336,7 +336,7 @@ def test_the_public_books_and_looks_after_its_own_and_sees_nothing_of_others(sal
     theirs = anybody.post("/api/appointments/public", salon.body(at(day, 15)) | business, expect=201)
     kept = anybody.post("/api/appointments/public/holds", {"service_id": salon.id, "start_time": at(day, 17)} | business, expect=201)
     wish = {"service_id": salon.id, "from": at(day, 0), "until": at(day, 23), "client_name": "Bia", "client_whatsapp": "+5511977777777"}
-    waiting = anybody.post("/api/appointments/public/waitlist", wish | business, expect=201)
+    waiting = api.post("/api/appointments/waitlist", wish, expect=201)
     salon.rules(public_booking=False)
     assert anybody.call("POST", "/api/appointments/public", json=salon.body(at(day, 12)) | business, expect=403).json()["code"] == "public_booking_off"
     anybody.call("GET", "/api/appointments/public/availability", service_id=salon.id, date=str(day), **business, expect=403)
@@ -446,6 +446,84 @@ def test_no_address_holds_a_whole_calendar(offices):
     assert 201 not in statuses[5:] and 429 in statuses, "nor books one"
 
 
+def test_a_public_appointment_is_not_moved_to_and_fro(offices):
+    office = offices(PUBLIC_HOLDS_PER_ADDRESS=20)
+    salon, day, anybody = Salon(office), weekday(), office.anybody
+    business = {"user_id": office.admin.user["id"]}
+    made = anybody.post("/api/appointments/public", salon.body(at(day, 9)) | business, expect=201)
+    own, token = f"/api/appointments/public/{made['id']}", {"token": made["manage_token"]} | business
+
+    def move(number):
+        return anybody.call("POST", own + "/reschedule", json={"start_time": at(day, 10 + number % 2)}, **token)
+
+    assert [move(number).status for number in range(5)] == [200] * 5
+    refused = move(5)
+    assert is_clear_error(refused, 429)["code"] == "too_many_moves" and 80_000 < int(refused.headers["retry-after"]) <= 86_400
+    office.server.restart()
+    assert is_clear_error(move(5), 429)["code"] == "too_many_moves", "it is written down"
+    assert office.admin.post(f"/api/appointments/{made['id']}/reschedule", {"start_time": at(day, 15)})["revision"] == 6, "the staff moves what it likes"
+    # And each is weighed: nobody asks a thousand times.
+    replies = [anybody.call("POST", own + "/cancel", json={}, **token) for _ in range(60)]
+    assert replies[0].status == 200 and 429 in {reply.status for reply in replies}
+    assert {reply.json()["code"] for reply in replies if reply.status == 429} == {"too_many_holds"}
+
+
+def test_who_asks_again_is_answered_and_who_holds_nothing_is_weighed(offices):
+    office = offices(PUBLIC_HOLDS_PER_ADDRESS=5)
+    salon, day, anybody = Salon(office), weekday(), office.anybody
+    business = {"user_id": office.admin.user["id"]}
+    body, wish = salon.body(at(day, 9)) | business, {"service_id": salon.id, "start_time": at(day, 10)} | business
+
+    def book(**more):
+        return anybody.call("POST", "/api/appointments/public", json=body | more, headers={"Idempotency-Key": "uma"} if not more else {})
+
+    def hold():
+        return anybody.call("POST", "/api/appointments/public/holds", json=wish, headers={"Idempotency-Key": "outra"})
+
+    made, held = book(), hold()
+    assert made.status == held.status == 201
+    # Invented holds are none, and each of them is looked for.
+    invented = [book(hold_id=f"01980000-0000-7000-8000-{number:012d}", start_time=at(day, 15)) for number in range(30)]
+    assert {reply.json()["code"] for reply in invented} == {"hold_expired", "too_many_holds"}
+    assert is_clear_error(invented[-1], 429)
+    assert book().json() == made.json() and hold().json() == held.json(), "the answer of the first time, however many there were since"
+    booked = book(start_time=at(day, 10), hold_id=held.json()["hold_id"])
+    assert booked.status == 201, "whoever holds a time was weighed then"
+
+
+def test_what_is_removed_is_held_no_more(salon):
+    api, anybody, day, business = salon.api, salon.office.anybody, weekday(), {"user_id": salon.api.user["id"]}
+    ana, bia = (api.post("/api/staff", {"name": name}, expect=201)["id"] for name in ("Ana", "Bia"))
+    hold = anybody.post("/api/appointments/public/holds", {"service_id": salon.id, "start_time": at(day, 9), "staff_id": ana} | business, expect=201)
+    seen = api.get("/api/v1/realtime/calendar", wait=0)
+    api.call("DELETE", f"/api/staff/{ana}", expect=204)
+    news = api.get("/api/v1/realtime/calendar", epoch=seen["epoch"], offset=seen["offset"], wait=5)["publications"]
+    assert {"type": "hold.ended", "hold_id": hold["hold_id"]} in [p["data"] for p in news]
+    refused = anybody.call("POST", "/api/appointments/public", json=salon.body(at(day, 9), hold_id=hold["hold_id"]) | business)
+    assert is_clear_error(refused, 409)["code"] == "hold_expired"
+    assert at(day, 9) in salon.slots(day, staff_id=bia), "nor does it keep anybody else busy"
+    held = api.post("/api/appointments/holds", {"service_id": salon.id, "start_time": at(day, 10)}, expect=201)
+    api.call("DELETE", f"/api/services/{salon.id}", expect=204)
+    assert api.get("/api/v1/realtime/calendar", wait=0)["data"]["holds"] == []
+    assert is_clear_error(api.call("POST", "/api/appointments/", json=salon.body(at(day, 10), hold_id=held["hold_id"])), 409)["code"] == "hold_expired"
+
+
+def test_a_hold_ends_with_its_start(salon):
+    salon.rules(hold_seconds=3600, start_interval_minutes=5, weekly_hours={name: [["00:00", "24:00"]] for name in ("sun", "mon", "tue", "wed", "thu", "fri", "sat")})
+    start = (datetime.now(timezone.utc) + timedelta(minutes=10)).replace(second=0)
+    start = (start + timedelta(minutes=-start.minute % 5)).strftime("%Y-%m-%dT%H:%M:00.000Z")
+    assert salon.api.post("/api/appointments/holds", {"service_id": salon.id, "start_time": start}, expect=201)["expires_at"] == start
+
+
+def test_viewers_of_the_public_page_ask_anew_when_a_month_is_full(salon):
+    salon.rules(max_per_month=1)
+    page = PublicPage(salon)
+    salon.book(at(weekday(2), 9))
+    said = page.guest.get(page.channel, epoch=page.seen["epoch"], offset=page.seen["offset"], wait=10)["publications"]
+    assert [p["data"]["type"] for p in said] == ["booking.changed"] and set(said[0]["data"]) == {"type", "version"}
+    assert PublicPage(salon).seen["data"]["version"] == said[0]["data"]["version"]
+
+
 # MARK: Others
 
 
@@ -541,6 +619,10 @@ def test_a_forced_one_over_a_full_class_opens_no_seats_that_postgres_refuses(dat
     numbers = [f"+55119000000{number:02d}" for number in range(8)]
     for number in numbers[:3]:
         salon.book(at(day, 9), client_whatsapp=number)
+    # Where there is a seat, what is forced takes it, and nothing else.
+    free = [salon.book(at(day, 14), client_whatsapp=number, force=number == numbers[1]) for number in numbers[:3]]
+    assert [one["is_forced"] for one in free] == [False, True, False]
+    assert is_clear_error(office.admin.call("POST", "/api/appointments/", json=salon.body(at(day, 14))), 409)["code"] == "capacity_full"
     forced = salon.book(at(day, 9), client_whatsapp=numbers[3], force=True)
     moved = salon.book(at(day, 11), client_whatsapp=numbers[4])
     office.admin.post(f"/api/appointments/{moved['id']}/reschedule", {"start_time": at(day, 9), "force": True})
@@ -554,7 +636,7 @@ def test_a_forced_one_over_a_full_class_opens_no_seats_that_postgres_refuses(dat
             office.server.restart()
     for one in (forced, moved):
         office.admin.post(f"/api/appointments/{one['id']}/cancel", {})
-    eventually("all of it to be stored", lambda: database.sql("SELECT COUNT(*) FROM appointments WHERE is_blocking") == [(3,)])
+    eventually("all of it to be stored", lambda: database.sql("SELECT COUNT(*) FROM appointments WHERE is_blocking") == [(6,)])
     assert "plantao_calendar_exclusion_hits_total 0" in office.anybody.call("GET", "/metrics", expect=200).text
 
 
@@ -675,9 +757,25 @@ def test_who_waits_waits_once(salon):
     path = "/api/appointments/public/waitlist"
     wish = {"service_id": salon.id, "from": at(day, 0), "until": at(day, 23), "client_name": "Bia", "client_whatsapp": "+5511977777777"} | business
     first = anybody.post(path, wish, expect=201)
-    assert anybody.post(path, wish | {"client_whatsapp": "(11) 97777-7777"}, expect=201) == first
-    refused = anybody.call("POST", path, json=wish | {"client_name": "Zé"}, expect=409)
-    assert is_clear_error(refused, 409)["code"] == "already_waiting" and first["token"] not in refused.text
+    # Also who says the very same is not known to be the same.
+    for again in ({}, {"client_whatsapp": "(11) 97777-7777"}, {"client_name": "Zé"}):
+        refused = anybody.call("POST", path, json=wish | again, expect=409)
+        assert is_clear_error(refused, 409)["code"] == "already_waiting" and first["token"] not in refused.text and first["id"] not in refused.text
+    # Whoever has room books it: an offer would be a hold.
+    free = weekday(6)
+    refused = is_clear_error(anybody.call("POST", path, json=wish | {"from": at(free, 0), "until": at(free, 23)}), 409)
+    assert refused["code"] == "slots_available" and refused["alternatives"][0] == at(free, 9)
+    others = [wish | {"client_whatsapp": f"+55119666600{number:02d}"} for number in range(20)]
+    statuses = [anybody.call("POST", path, json=one).status for one in others]
+    assert statuses == [201] * 19 + [429], "twenty of one address, and no more"
+    own = {"token": first["token"]} | business
+    anybody.call("DELETE", f"{path}/{first['id']}", **own, expect=200)
+    # Also after a restart; and what ended a while ago is still listed.
+    before = salon.api.get("/api/appointments/waitlist", per_page=100)
+    salon.office.server.restart()
+    assert salon.api.get("/api/appointments/waitlist", per_page=100) == before and before["total"] == 20
+    anybody.post(path, others[19], expect=201)
+    assert is_clear_error(anybody.call("POST", path, json=wish | {"client_whatsapp": "+5511955550000"}), 429)["code"] == "too_many_waiting"
     far = anybody.call("POST", path, json=wish | {"from": "2190-01-01T10:00:00Z", "until": "2190-01-02T10:00:00Z"}, expect=409)
     assert is_clear_error(far, 409)["code"] == "too_far"
 
@@ -728,6 +826,9 @@ def test_agents_do_by_rpc_what_they_do_by_rest(salon):
     assert desk.rpc("appointment.cancel", {"appointment_id": third["id"], "reason": "chuva"})["cancelled_by"] == "staff"
     again = desk.rpc("appointment.hold", {"service_id": salon.id, "start_time": at(day, 14)})
     assert desk.rpc("appointment.release", {"hold_id": again["hold_id"]}) == {}
+    for key in ("", "x" * 129):
+        with pytest.raises(Exception, match="422|128"):
+            desk.rpc("appointment.hold", {"service_id": salon.id, "start_time": at(day, 14), "idempotency_key": key})
     waiting = {"service_id": salon.id, "from": at(day, 11), "until": at(day, 12), "client_name": "Rita", "client_whatsapp": "+5511977776666"}
     blocker = desk.rpc("appointment.book", salon.body(at(day, 11)))
     entry = desk.rpc("waitlist.join", waiting)

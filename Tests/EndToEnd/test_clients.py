@@ -30,7 +30,7 @@ def at(day, hour, minute=0):
     return datetime(day.year, day.month, day.day, hour, minute, tzinfo=SAO_PAULO).astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:00.000Z")
 
 
-def ago(days, hour=12):
+def ago(days, hour=0):
     return at(datetime.now(SAO_PAULO).date() - timedelta(days=days), hour)
 
 

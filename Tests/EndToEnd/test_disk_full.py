@@ -11,6 +11,7 @@ from harness.api import is_clear_error
 from harness.desk import ReplyError
 from harness.office import new_number
 from harness.waiting import eventually, never
+from test_calendar import PublicPage, Salon, at, weekday
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -179,3 +180,24 @@ def test_while_the_disk_is_full_commands_are_refused_whole_and_afterwards_all_go
     check()
     assert {each: (maria.api.conversation(each), maria.api.all_messages(each)) for each in (id, other)} == known
     assert office.in_line()["protocol"] == "#00003", "no number was lost or used twice"
+
+
+def test_whoever_looks_at_a_public_page_goes_on_being_told_after_the_disk_was_full(offices, disk):
+    office = offices(start=False, PLANTAO_DATA=disk.path)
+    office.server.before_exec = lambda: None
+    office.open()
+    salon, day = Salon(office), weekday(2)
+    made = salon.book(at(day, 9))
+    page = PublicPage(salon)
+    disk.fill(office.server)
+    for n in range(6000):
+        refused = office.admin.call("PUT", f"/api/appointments/{made['id']}", json={"notes": f"{n} {LONG}"})
+        if refused.status != 200:
+            break
+    is_clear_error(refused, 503)
+    disk.free(office.server)
+    # Its live state was dropped and read anew; nobody's subscription was ended.
+    eventually("the service back", lambda: office.admin.call("POST", "/api/appointments/", json=salon.body(at(day, 10))).status == 201, timeout=20)
+    before = page.seen["epoch"]
+    page.follow()
+    assert page.seen["epoch"] == before and at(day, 10) not in page.slots and at(day, 11) in page.slots

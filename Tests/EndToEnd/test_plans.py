@@ -120,7 +120,7 @@ def test_appointments_are_counted_at_every_door_and_cancelling_gives_none_back(s
     business = {"slug": ana.get("/api/users/profile")["slug"]}
     public = small.anybody
     wish = {"service_id": service["id"], "client_name": "Rui", "client_whatsapp": "+5511900000001", "from": times[20], "until": times[22]}
-    waiting = public.post(f"{BASE}/public/waitlist", wish | business, expect=201)
+    waiting = ana.post(f"{BASE}/waitlist", wish, expect=201)
     assert waiting["status"] == "offered"
     public.post(f"{BASE}/public", booking(service, times[3]) | business, expect=201)
     assert figures(ana, "appointments") | {"resets_at": None} == {"used": 5, "limit": 5, "remaining": 0, "percentage": 100.0, "resets_at": None}

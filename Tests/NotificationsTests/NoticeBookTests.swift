@@ -59,6 +59,27 @@ import Testing
         #expect(notice.subject == .appointment(made.id, revision: moved.revision, former: made.start))
     }
 
+    /// Nobody's telephone is to ring for each time that somebody moves an appointment to and fro.
+    @Test func ofWhatAClientMovesToAndFroTheLastIsTold() throws {
+        var office = try Office()
+        let made = try office.book(try time("2026-03-04T18:00:00Z"))
+        var move = CalendarBook.Move()
+        move.isByClient = true
+        for day in 5...8 {
+            move.start = try time("2026-03-0\(day)T18:00:00Z")
+            let wanted = move
+            _ = try office.turn { try $0.reschedule(made.id, wanted, $1) }
+            office.clock.advance(by: .seconds(5))
+        }
+        let told = office.queue.waiting.filter { $0.key?.contains("rescheduled") ?? false }
+        #expect(
+            told.map { ClientNotice(payload: $0.payload)?.subject }.allSatisfy {
+                $0 == .appointment(made.id, revision: 4, former: move.start! - .seconds(86_400))
+            }
+        )
+        #expect(told.count == 2 && told.allSatisfy { $0.runAt == office.now + .seconds(55) && office.verdict($0) == .tell })
+    }
+
     @Test func aNoteChangesNothingOfWhatIsPlanned() throws {
         var office = try Office()
         let made = try office.book(try time("2026-03-04T18:00:00Z"))

@@ -213,6 +213,144 @@ import Testing
         #expect(refusal { try diary.book.hold(diary.cut, staff: nil, start: start, isPublic: true, diary.moment) } == "slot_taken")
     }
 
+    /// Where there is room, force takes nothing but its seat; that it was forced is a note.
+    @Test func whatIsForcedWhereThereIsRoomTakesItsSeat() throws {
+        var diary = try Diary { $0.seats = 10 }
+        let start = try time(nine)
+        for number in 1...3 { _ = try diary.book.book(diary.request(start, whatsapp: "+55119000\(number)"), diary.moment) }
+        var request = diary.request(start, whatsapp: "+551190004")
+        request.force = "encaixe"
+        let forced = try diary.book.book(request, diary.moment)
+        #expect(forced.isForced && !forced.liesOver && forced.place.seat == 4)
+        let next = try diary.book.book(diary.request(start), diary.moment)
+        #expect(next.place.session == forced.place.session && next.place.seat == 5)
+        // Also where it begins the class, and outside the hours; not where not all is known.
+        request.start = start - .seconds(3600)
+        let early = try diary.book.book(request, diary.moment)
+        #expect(!early.liesOver)
+        request.start = diary.clock.now
+        #expect(try diary.book.book(request, diary.moment).liesOver)
+        // Whoever has room is given it.
+        var two = try Diary()
+        let (ana, bia) = (two.hire("Ana"), two.hire("Bia"))
+        var first = two.request(start)
+        first.staff = ana
+        _ = try two.book.book(first, two.moment)
+        var second = two.request(start)
+        second.force = "encaixe"
+        let given = try two.book.book(second, two.moment)
+        #expect(given.staff == bia && !given.liesOver)
+    }
+
+    @Test func aForcedMoveTakesALaneThatIsFree() throws {
+        var diary = try Diary()
+        diary.book.rules.capacity = 2
+        let start = try time(nine)
+        _ = try diary.book.book(diary.request(start), diary.moment)
+        let other = try diary.book.book(diary.request(start + .seconds(3600)), diary.moment)
+        var move = CalendarBook.Move()
+        (move.start, move.force) = (start, "encaixe")
+        let moved = try diary.book.reschedule(other.id, move, diary.moment)
+        #expect(moved.place.lane == 2 && moved.isForced && !moved.liesOver)
+        #expect(refusal { try diary.book.book(diary.request(start), diary.moment) } == "slot_taken", "two at a time, and no third")
+    }
+
+    @Test func nothingIsHeldOrBookedOfWhatHasBegun() throws {
+        var diary = try Diary()
+        diary.book.rules.holdSeconds = 3600
+        let start = try time(nine)
+        diary.clock.advance(by: start - diary.clock.now - .seconds(4))
+        let hold = try diary.book.hold(diary.cut, staff: nil, start: start, isPublic: true, diary.moment)
+        #expect(hold.expiresAt == start)
+        diary.clock.advance(by: .seconds(4))
+        var request = diary.request(start)
+        request.hold = hold.id
+        #expect(refusal { try diary.book.book(request, diary.moment) } == "hold_expired")
+        request.hold = nil
+        #expect(refusal { try diary.book.book(request, diary.moment) } == "too_soon")
+        #expect(refusal { try diary.book.hold(diary.cut, staff: nil, start: start, isPublic: false, diary.moment) } == "too_soon")
+        request.force = "encaixe"
+        #expect(try diary.book.book(request, diary.moment).start == start)
+    }
+
+    @Test func whereTheClockIsPutBackBetweenTwoPeriodsEachStartIsThereOnceAndInOrder() throws {
+        var diary = try Diary("America/New_York", now: "2027-11-01T12:00:00Z", durationMinutes: 30)
+        diary.book.rules.weekly = WeeklyHours(Array(repeating: [Period(0, 90), Period(90, 240)], count: 7))
+        // 01:30 comes twice, an hour apart.
+        let first = try time("2027-11-07T04:00:00Z")
+        let all = (0..<10).map { first + .seconds($0 * 1800) }
+        #expect(try diary.slots("2027-11-07T04:00:00Z", "2027-11-08T05:00:00Z") == all)
+        diary.book.services[diary.cut]?.durationMinutes = 120
+        diary.book.services[diary.cut]?.startIntervalMinutes = 30
+        #expect(try diary.slots("2027-11-07T04:00:00Z", "2027-11-08T05:00:00Z") == Array(all.prefix(7)), "nor is there a break")
+        // A break that the repeated hour swallows.
+        diary.book.services[diary.cut]?.durationMinutes = 30
+        diary.book.rules.weekly = WeeklyHours(Array(repeating: [Period(0, 75), Period(105, 240)], count: 7))
+        let found = try diary.slots("2027-11-07T04:00:00Z", "2027-11-08T05:00:00Z")
+        #expect(found == found.sorted() && Set(found).count == found.count)
+    }
+
+    @Test func whatIsMovedWithinAFullDayIsToldWhatStandsInItsWay() throws {
+        var diary = try Diary { $0.limits.perDay = 2 }
+        let start = try time(nine)
+        _ = try diary.book.book(diary.request(start), diary.moment)
+        let second = try diary.book.book(diary.request(start + .seconds(3600)), diary.moment)
+        var move = CalendarBook.Move()
+        move.start = start
+        do {
+            _ = try diary.book.reschedule(second.id, move, diary.moment)
+            Issue.record("two at one time")
+        } catch {
+            #expect(error.code == "slot_taken")
+            #expect(error.lists["alternatives"] == (1...5).map { (start + .seconds($0 * 3600)).description }, "of the same day, and its own as well")
+        }
+    }
+
+    @Test func aMonthThatTurnsIsNotShownWhole() throws {
+        var diary = try Diary()
+        diary.book.rules.limits.perMonth = 2
+        let start = try time(nine)
+        _ = try diary.book.book(diary.request(start), diary.moment)
+        diary.book.effects = .init()
+        let hold = try diary.book.hold(diary.cut, staff: nil, start: start + .seconds(3600), isPublic: true, diary.moment)
+        #expect(diary.book.effects.turned.count == 1 && diary.book.effects.touched == [hold.place.blocked])
+        diary.book.effects = .init()
+        var request = diary.request(hold.start)
+        request.hold = hold.id
+        let booked = try diary.book.book(request, diary.moment)
+        #expect(diary.book.effects.turned.isEmpty, "as full as before")
+        diary.book.effects = .init()
+        _ = try diary.book.cancel(booked.id, by: "staff", reason: nil, diary.moment)
+        #expect(diary.book.effects.turned.count == 1)
+    }
+
+    @Test func aClientMovesAnAppointmentAFewTimesADay() throws {
+        var diary = try Diary()
+        let booked = try diary.book.book(diary.request(try time(nine)), diary.moment)
+        var move = CalendarBook.Move()
+        move.isByClient = true
+        let times = [try time("2026-03-02T14:00:00Z"), try time("2026-03-02T15:00:00Z")]
+        for number in 0..<Int(CalendarBook.maxMovesByClient) {
+            move.start = times[number % 2]
+            _ = try diary.book.reschedule(booked.id, move, diary.moment)
+        }
+        move.start = times[1]
+        do {
+            _ = try diary.book.reschedule(booked.id, move, diary.moment)
+            Issue.record("moved once more")
+        } catch { #expect(error.code == "too_many_moves" && error.kind == .tooMany && error.retryAfterSeconds == 86_401) }
+        // What was stored says so, too.
+        var again = CalendarBook(tenant: business)
+        (again.rules, again.services) = (diary.book.rules, diary.book.services)
+        again.adopt(try #require(diary.book.appointments[booked.id]))
+        #expect(refusal { try again.reschedule(booked.id, move, diary.moment) } == "too_many_moves")
+        move.isByClient = false
+        _ = try diary.book.reschedule(booked.id, move, diary.moment)
+        (move.isByClient, move.start) = (true, try time("2026-03-05T15:00:00Z"))
+        diary.book.appointments[booked.id]?.clientMoves?.since = diary.clock.now - .seconds(86_400)
+        #expect(try diary.book.reschedule(booked.id, move, diary.moment).clientMoves?.count == 1)
+    }
+
     @Test func forcedOnesStandOverOthersAndKeepOthersOut() throws {
         var diary = try Diary()
         _ = try diary.book.book(diary.request(try time(nine)), diary.moment)
@@ -395,7 +533,7 @@ import Testing
             at: diary.clock.now
         )
         waiting.clientEmail = "ze@example.com"
-        _ = try diary.book.join(waiting, isPublic: true, diary.moment)
+        _ = try diary.book.join(waiting, isPublic: false, diary.moment)
         _ = try diary.book.accept(waiting.id, diary.moment)
         #expect(diary.book.clients[first.client]?.profile.email == nil)
     }

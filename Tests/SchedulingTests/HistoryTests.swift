@@ -19,7 +19,7 @@ import Testing
         var minutes: Range<Int>
         var seat: Int
         var expires: Timestamp?
-        var isForced = false
+        var liesOver = false
     }
 
     private struct Model {
@@ -30,14 +30,14 @@ import Testing
             var minutes = [AppointmentID?](repeating: nil, count: (HistoryTests.days + 2) * 1440)
             var clashes = 0
             let here = entries.filter { $0.value.resource == resource && $0.value.lane == lane && $0.key != holder }.map(\.value)
-            for entry in here where !entry.isForced {
+            for entry in here where !entry.liesOver {
                 for minute in entry.minutes {
                     if let other = minutes[minute], other != entry.session { clashes += 1 }
                     minutes[minute] = entry.session
                 }
             }
-            // What was forced may lie over others, and keeps out whatever comes.
-            for entry in here where entry.isForced { for minute in entry.minutes { minutes[minute] = entry.session } }
+            // What lies over others keeps out whatever comes.
+            for entry in here where entry.liesOver { for minute in entry.minutes { minutes[minute] = entry.session } }
             return (minutes, clashes)
         }
 
@@ -52,16 +52,23 @@ import Testing
                 return false
             }
             if day == 3, minute + service.durationMinutes > 900 { return false }
+            return isFree(service, start, resources, lanes: lanes, before: before, after: after, without: holder)
+        }
+
+        /// The same, whatever the hours are.
+        func isFree(_ service: Service, _ start: Int, _ resources: [Resource], lanes: Int, before: Int, after: Int, without holder: Holder? = nil)
+            -> Bool
+        {
             for resource in resources {
                 for lane in 1...lanes {
                     let minutes = bitmap(resource, lane, without: holder).minutes
                     if (start - before..<start + service.durationMinutes + after).allSatisfy({ minutes[$0] == nil }) { return true }
                     let mates = entries.filter {
                         $0.key != holder && $0.value.resource == resource && $0.value.lane == lane && $0.value.service == service.id
-                            && $0.value.start == start && !$0.value.isForced
+                            && $0.value.start == start && !$0.value.liesOver
                     }
                     let isOverlaid = entries.contains { id, entry in
-                        id != holder && entry.isForced && entry.resource == resource && entry.lane == lane
+                        id != holder && entry.liesOver && entry.resource == resource && entry.lane == lane
                             && mates.values.contains { $0.minutes.overlaps(entry.minutes) }
                     }
                     if !mates.isEmpty, mates.count < service.seats, !isOverlaid { return true }
@@ -87,6 +94,7 @@ import Testing
         book.rules.bufferBeforeMinutes = before
         book.rules.bufferAfterMinutes = after
         if round % 3 == 2 { book.rules.pendingMinutes = 90 }
+        if round % 3 == 1 { book.rules.holdSeconds = 3 * 3600 }
         // 2026-03-02 is a Monday, and all of the days are of one week.
         if round % 2 == 1 { (book.rules.limits.perDay, book.rules.limits.perWeek) = (9, 26) }
         let (mostOfDay, mostOfWeek, mostOfService) = (book.rules.limits.perDay, book.rules.limits.perWeek, round == 4 ? 3 : nil)
@@ -135,7 +143,7 @@ import Testing
             let time = Self.zero + .seconds(start * 60)
             // What is due is over, for the model as well.
             model.entries = model.entries.filter { $0.value.expires.map { $0 > clock.now } ?? true }
-            let isInTime = time >= clock.now && start < Self.days * 1440
+            let isInTime = time > clock.now && start < Self.days * 1440
             func isFull(_ holder: Holder?, _ service: Service) -> Bool {
                 let others = model.entries.filter { $0.key != holder }.map(\.value)
                 let ofDay = others.filter { $0.start / 1440 == start / 1440 }
@@ -145,6 +153,10 @@ import Testing
             func expected(_ holder: Holder? = nil, _ service: Service) -> Bool {
                 isInTime && !isFull(holder, service)
                     && model.hasRoom(service, start, resources, lanes: lanes, before: before, after: after, without: holder)
+            }
+            /// What the staff forces takes a place like any other where there is one, and lies over what is there only where there is none.
+            func lies(_ service: Service, without holder: Holder? = nil) -> Bool {
+                time <= clock.now || !model.isFree(service, start, resources, lanes: lanes, before: before, after: after, without: holder)
             }
             let wish = try book.wish(service.id, now: clock.now)
             switch Int.random(in: 0..<12, using: &random) {
@@ -170,7 +182,7 @@ import Testing
                 let should = expected(nil, service)
                 do {
                     let made = try book.hold(service.id, staff: nil, start: time, isPublic: true, moment())
-                    #expect(should, "step \(step): held")
+                    #expect(should && made.expiresAt == min(clock.now + .seconds(book.rules.holdSeconds), time), "step \(step): held")
                     model.entries[.hold(made.id)] = entry(made.place, made.service, made.start, made.expiresAt)
                     outcomes["held", default: 0] += 1
                 } catch { #expect(!should, "step \(step): \(error.code)") }
@@ -219,16 +231,21 @@ import Testing
                 {
                     var move = CalendarBook.Move()
                     (move.start, move.staff, move.force) = (time, .some(nil), "encaixe")
+                    let service = try #require(book.services[book.appointments[id]?.service ?? service.id])
+                    let should = lies(service, without: .appointment(id))
                     guard let moved = try? book.reschedule(id, move, moment()) else { break }
+                    #expect(moved.liesOver == should && moved.isForced, "step \(step): forced to another time")
                     var one = entry(moved.place, moved.service, moved.start, moved.status == .pending ? moved.pendingUntil : nil)
-                    one.isForced = true
+                    one.liesOver = moved.liesOver
                     model.entries[.appointment(id)] = one
                 } else if round % 2 == 0 {
                     var request = BookingRequest(service: service.id, start: time, clientName: "F", clientWhatsapp: "+55\(step % 50)")
                     request.force = "encaixe"
+                    let should = lies(service)
                     let made = try book.book(request, moment())
+                    #expect(made.liesOver == should && made.isForced, "step \(step): forced")
                     var one = entry(made.place, made.service, made.start, made.pendingUntil)
-                    one.isForced = true
+                    one.liesOver = made.liesOver
                     model.entries[.appointment(made.id)] = one
                 }
                 outcomes["forced", default: 0] += 1

@@ -57,7 +57,11 @@ final class House: Sendable {
         let tenants = Mutex<Tenants?>(nil)
         let jobs = Mutex<[Job]>([])
         init(hub: StreamHub) { self.hub = hub }
-        func publish(_ events: [Event], tenant: TenantID) { hub.publish(events, tenant: tenant) }
+        let events = Mutex<[Event]>([])
+        func publish(_ events: [Event], tenant: TenantID) {
+            self.events.withLock { $0 += events }
+            hub.publish(events, tenant: tenant)
+        }
         let runner = Mutex<JobRunner?>(nil)
         func runnable(_ jobs: [Job]) {
             self.jobs.withLock { $0 += jobs }
@@ -114,6 +118,7 @@ final class House: Sendable {
                 alarms: alarms,
                 settings: settings,
                 breakers: breakers,
+                slug: { _ in "casa" },
                 plans: plans,
                 account: account,
                 queueBell: queueBell
@@ -132,6 +137,10 @@ final class House: Sendable {
     func connect(_ runner: JobRunner) { junction.runner.withLock { $0 = runner } }
 
     var jobs: [Job] { junction.jobs.withLock { $0 } }
+    /// What has been told on a channel.
+    func told(on channel: String) -> [String] {
+        junction.events.withLock { $0 }.filter { $0.channel == channel }.map { String(decoding: $0.payload, as: UTF8.self) }
+    }
 
     func agent(_ number: UInt64 = 1, role: Role = .agent, of tenant: TenantID? = nil) -> Principal {
         Principal(tenant: tenant ?? self.tenant, user: UserID(UniqueID(high: 5, low: number)), role: role, name: "Agente \(number)")

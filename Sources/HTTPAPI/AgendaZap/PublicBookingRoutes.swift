@@ -39,7 +39,6 @@ extension API {
             return .json(try await availability(request, business.id, isPublic: true))
         }
         router.post("\(base)/holds") { request, context -> Response in
-            try allowances.takePublicHold(address(of: request, context), at: environment.now())
             var fields = try await request.fields()
             let business = try await business(&fields)
             let service: ServiceID? = fields.id("service_id", isRequired: true)
@@ -55,7 +54,8 @@ extension API {
                 key: try request.idempotencyKey,
                 who: address(of: request, context),
                 by: Asker(.guest),
-                business.id
+                business.id,
+                admit: allowances.publicHold(address(of: request, context), at: environment.now())
             )
             return .json(hold.json, status: .created)
         }
@@ -74,15 +74,15 @@ extension API {
             let business = try await business(&fields)
             var booking = fields.booking()
             try fields.check()
-            // Whoever holds the time was weighed when they took it.
-            if booking.hold == nil { try allowances.takePublicHold(address(of: request, context), at: environment.now()) }
             booking.isPublic = true
             booking.asker = Asker(.guest)
             booking.source = booking.source ?? "public"
             let (wanted, key) = (booking, try Operations.idempotencyKey(body, try request.idempotencyKey))
             let who = address(of: request, context)
+            // Whoever holds the time was weighed when they took it, and who asks a second time is answered as before.
+            let admit = allowances.publicHold(who, at: environment.now())
             let made = try await discreetly { () throws(Refusal) in
-                try await operations.book(wanted, key: key, who: who, digest: Operations.digest(body), business.id)
+                try await operations.book(wanted, key: key, who: who, digest: Operations.digest(body), business.id, admit: admit)
             }
             context.notes.note("appointment_id", made.id)
             return .json(made.json(of: operations.owner(business.id), isPublic: true, withToken: true), status: .created)
@@ -97,7 +97,9 @@ extension API {
             let (tenant, appointment) = try await own(request, context)
             return await invitation(appointment, tenant)
         }
+        // Of each of these somebody is told.
         router.post("\(base)/:id/cancel") { request, context -> Response in
+            try allowances.takePublicHold(address(of: request, context), at: environment.now())
             let (tenant, appointment) = try await own(request, context)
             var fields = try await request.fields()
             let (reason, revision) = (fields.reason(), fields.revision())
@@ -108,6 +110,7 @@ extension API {
             return .json(cancelled.json(of: operations.owner(tenant), isPublic: true))
         }
         router.post("\(base)/:id/reschedule") { request, context -> Response in
+            try allowances.takePublicHold(address(of: request, context), at: environment.now())
             let (tenant, appointment) = try await own(request, context)
             var fields = try await request.fields()
             var move = CalendarBook.Move()
@@ -128,7 +131,9 @@ extension API {
             try allowances.takePublicHold(address(of: request, context), at: environment.now())
             var fields = try await request.fields()
             let business = try await business(&fields)
-            let entry = try fields.waitlistEntry(environment.moment())
+            var wish = try fields.waitlistEntry(environment.moment())
+            if settings.publicHolds != nil { wish.origin = address(of: request, context) }
+            let entry = wish
             let joined = try await operations.changeCalendar(of: business.id) { book, moment throws(Refusal) in
                 try book.join(entry, isPublic: true, moment)
             }

@@ -12,14 +12,19 @@ package actor Calendar {
     /// What was booked or held under which key: `kind:id:digest`, as it is marked.
     private var answered: [Mark.Key: String] = [:]
     private var answeredInOrder: [Mark.Key] = []
-    /// The business's name in public addresses, once somebody looks at its public page. Before that nobody needs to be told of it.
-    private var slug: String?
-    /// How often what the public sees has changed.
-    private var publicVersion: Int64 = 0
+    /// The business's name in public addresses. Whoever looks at its public page may have begun to before this came into memory.
+    private let slug: String?
+    /// Grows with each change of what the public sees, also over what was in memory before.
+    private var publicVersion: Int64
+    /// When what is over is forgotten next, and what was asked for of it since the last time.
+    private var forgetsAt: Timestamp
+    private var broughtIn: Set<AppointmentID> = []
     /// What clients may have to be told, since it was last taken.
     private var news = CalendarNews()
 
     private static let maxAnswered = 5000
+    private static let forgetsEvery = Duration.seconds(3600)
+    private static let remembers = Duration.seconds(2 * 86_400)
     /// Of what is shown to the public at once, in days and services.
     private static let publicDays = 7
     private static let maxPublicServices = 50
@@ -28,10 +33,14 @@ package actor Calendar {
 
     package nonisolated var unownedExecutor: UnownedSerialExecutor { executor.unownedExecutor }
 
-    package init(executor: any Actor, tenant: TenantID, loaded: CalendarBook) {
+    package init(executor: any Actor, tenant: TenantID, slug: String? = nil, loaded: CalendarBook, now: Timestamp) {
         self.executor = executor
         self.tenant = tenant
+        self.slug = slug
         book = loaded
+        // It changes less often than there are milliseconds.
+        publicVersion = now.milliseconds
+        forgetsAt = now + Self.forgetsEvery
     }
 
     // MARK: Turns
@@ -83,7 +92,6 @@ package actor Calendar {
     package func timePassed(_ moment: Moment) -> Change {
         if book.nextDue > moment.now { return Change() }
         book.timePassed(moment)
-        book.forget(before: moment.now - .seconds(2 * 86_400))
         return settled(moment)
     }
 
@@ -98,7 +106,10 @@ package actor Calendar {
     /// To look at what is there; for what changes it there are turns.
     package func reading<T>(_ body: (CalendarBook) throws(Refusal) -> T) throws(Refusal) -> T { try body(book) }
 
-    package func adopt(_ appointments: [Appointment]) { for appointment in appointments { book.adopt(appointment, isCounted: true) } }
+    package func adopt(_ appointments: [Appointment]) {
+        for appointment in appointments { book.adopt(appointment, isCounted: true) }
+        broughtIn.formUnion(appointments.map(\.id))
+    }
 
     /// - Parameter free: keys that the store has nobody for.
     package func adopt(_ clients: [Client], free: [String] = [], at now: Timestamp) {
@@ -224,6 +235,7 @@ package actor Calendar {
     // MARK: What was decided, as rows and events
 
     private func settled(_ moment: Moment) -> Change {
+        defer { forgetPast(moment.now) }
         let effects = book.effects
         guard !effects.isEmpty || !book.clients.isUnchanged else { return Change() }
         book.effects = CalendarBook.Effects()
@@ -269,14 +281,27 @@ package actor Calendar {
         }
         for id in Set(effects.waitlist).sorted() {
             guard var entry = book.waitlist[id] else { continue }
+            if !entry.isOpen { (entry.endedAt, entry.origin) = (entry.endedAt ?? moment.now, nil) }
             change.rows.append(entry.image(tenant: tenant))
             book.keep(entry, at: moment.now)
             news.waitlist.append(entry)
             change.events.append(event("calendar", "waitlist.changed") { $0.field("entry", raw: entry.json()) })
         }
         book.forgetEnded(at: moment.now)
-        if let news = slotNews(effects.touched, moment) { change.events.append(news) }
+        if !effects.turned.isEmpty {
+            change.append(publicNews())
+        } else if let news = slotNews(effects.touched, moment) {
+            change.events.append(news)
+        }
         return change
+    }
+
+    /// Once in a while, however little falls due: who is always looked at never sleeps.
+    private func forgetPast(_ now: Timestamp) {
+        guard forgetsAt <= now else { return }
+        forgetsAt = now + Self.forgetsEvery
+        book.forget(before: now - Self.remembers, but: broughtIn)
+        broughtIn = []
     }
 
     private func day(_ time: Timestamp) -> CivilDay { book.rules.zone.day(of: time) }
@@ -328,15 +353,7 @@ package actor Calendar {
                 return service.durationMinutes + (service.bufferBeforeMinutes ?? rules.bufferBeforeMinutes)
                     + (service.bufferAfterMinutes ?? rules.bufferAfterMinutes)
             }.max() ?? 0
-        var ranges: [Range<Timestamp>] = []
-        for range in touched.sorted(by: { $0.lowerBound < $1.lowerBound }) {
-            let wide = (range.lowerBound - .seconds(reach * 60))..<(range.upperBound + .seconds(reach * 60))
-            if let last = ranges.last, wide.lowerBound <= last.upperBound {
-                ranges[ranges.count - 1] = last.lowerBound..<max(last.upperBound, wide.upperBound)
-            } else {
-                ranges.append(wide)
-            }
-        }
+        let ranges = CalendarBook.joined(touched.map { ($0.lowerBound - .seconds(reach * 60))..<($0.upperBound + .seconds(reach * 60)) })
         let version = publicVersion
         let news = event("booking:\(slug)", "slots.changed") { members in
             members.field("version", version)
@@ -402,7 +419,6 @@ package actor Calendar {
 
     /// The snapshot of `booking:<slug>`: the next days.
     package func bookingSnapshot(_ slug: String, _ moment: Moment) -> [UInt8] {
-        self.slug = slug
         let zone = book.rules.zone
         let until = zone.end(of: zone.day(of: moment.now) + (Self.publicDays - 1))
         var writer = JSONWriter(capacity: 16_384)

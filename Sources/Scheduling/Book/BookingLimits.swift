@@ -128,23 +128,33 @@ extension CalendarBook {
 
     mutating func begins(_ service: ServiceID, _ start: Timestamp) {
         tally.add(service, start)
-        limitsMoved(service, start, full: 0)
+        _ = limitsMoved(service, start, full: 0)
     }
 
     mutating func beginsNoMore(_ service: ServiceID, _ start: Timestamp) {
         tally.remove(service, start)
-        limitsMoved(service, start, full: -1)
+        freed += limitsMoved(service, start, full: -1)
     }
 
-    /// Where a period has just become full, or has room again, all of it is touched.
-    private mutating func limitsMoved(_ service: ServiceID, _ start: Timestamp, full: Int) {
+    /// Where a period has just become full, or has room again, all of it is touched. A day is shown as it now is; more than that is asked for anew by whoever
+    /// looks at it.
+    private mutating func limitsMoved(_ service: ServiceID, _ start: Timestamp, full: Int) -> [Range<Timestamp>] {
         let day = rules.zone.day(of: start)
+        var turned: [Range<Timestamp>] = []
         for (limits, service) in limits(of: services[service]) {
             for scope in BookingLimits.Scope.allCases {
                 guard let limit = limits[scope] else { continue }
                 let range = range(scope, day)
-                if tally.count(range, service) == limit + full { effects.touched.append(range) }
+                guard tally.count(range, service) == limit + full else { continue }
+                turned.append(range)
+                if scope == .day {
+                    effects.touched.append(range)
+                } else if effects.turned.remove(.init(period: range, service: service)) == nil {
+                    // Twice in one turn is not at all.
+                    effects.turned.insert(.init(period: range, service: service))
+                }
             }
         }
+        return turned
     }
 }

@@ -128,7 +128,10 @@ extension CalendarBook {
         timePassed(moment)
         var appointment = try present(id, revision: move.revision, isPublic: move.isByClient)
         guard appointment.status.isBlocking else { throw Self.wrongState(appointment) }
-        if move.isByClient { try keepToCutoff(appointment, moment.now) }
+        if move.isByClient {
+            try keepToCutoff(appointment, moment.now)
+            appointment.clientMoves = try moved(appointment, moment.now)
+        }
         let staff: StaffID? = move.staff ?? (move.isByClient ? nil : appointment.staff)
         let start = move.start ?? appointment.start
         let wish = try wish(
@@ -143,18 +146,18 @@ extension CalendarBook {
         let placement: Placement
         if let reason = move.force {
             try requireNear(start, moment.now)
-            guard let resource = wish.resources.first(where: { $0 == appointment.place.resource }) ?? wish.resources.first else {
-                throw objection(wish, start, now: moment.now)
+            let (resource, now) = (appointment.place.resource, moment.now)
+            guard let forced = forcedPlace(wish, start, ignoring: holder, preferring: resource, now: now) else {
+                throw objection(wish, start, ignoring: holder, now: now)
             }
-            let blocked = (start - .milliseconds(wish.before))..<(start + .milliseconds(wish.length + wish.after))
-            placement = Placement(resource: resource, lane: 1, seat: 1, session: moment.id(), blocked: blocked)
-            appointment.forcedReason = reason
+            placement = forced.place.placement(moment.id())
+            (appointment.forcedReason, appointment.liesOver) = (reason, forced.liesOver)
         } else {
             guard let place = place(wish, start, ignoring: holder, preferring: appointment.place.resource) else {
-                throw objection(wish, start, now: moment.now)
+                throw objection(wish, start, ignoring: holder, now: moment.now)
             }
             placement = place.placement(moment.id())
-            appointment.forcedReason = nil
+            (appointment.forcedReason, appointment.liesOver) = (nil, false)
         }
         freed(holder, appointment.place)
         beginsNoMore(appointment.service, appointment.start)
@@ -169,11 +172,28 @@ extension CalendarBook {
             appointment.pendingUntil = rules.pendingMinutes.map { moment.now + .seconds($0 * 60) }
             due(appointment.pendingUntil)
         }
-        took(holder, appointment.service, appointment.start, appointment.end, placement, isForced: appointment.isForced)
+        took(holder, appointment.service, appointment.start, appointment.end, placement, liesOver: appointment.liesOver)
         let result = changed(appointment, moment.now)
         offerWhatIsFree(moment)
         return result
     }
+
+    /// How often its client will have moved it: a few times a day, as each time somebody is told.
+    private func moved(_ appointment: Appointment, _ now: Timestamp) throws(Refusal) -> Appointment.Moves {
+        guard let moves = appointment.clientMoves, now < moves.since + Self.movesCounted else { return Appointment.Moves(count: 1, since: now) }
+        guard moves.count < Self.maxMovesByClient else {
+            throw Refusal(
+                .tooMany,
+                "too_many_moves",
+                "Este agendamento já foi remarcado \(Self.maxMovesByClient) vezes em um dia; fale com a empresa.",
+                retryAfterSeconds: Int((moves.since + Self.movesCounted - now).inMilliseconds / 1000) + 1
+            )
+        }
+        return Appointment.Moves(count: moves.count + 1, since: moves.since)
+    }
+
+    package static let maxMovesByClient: Int64 = 5
+    static let movesCounted = Duration.seconds(86_400)
 
     /// What does not touch the time.
     package struct Details: Sendable {

@@ -29,7 +29,7 @@ extension CalendarBook {
             place: place.placement(moment.id()),
             start: Timestamp(milliseconds: place.slot.start),
             end: Timestamp(milliseconds: place.slot.end),
-            expiresAt: moment.now + .seconds(seconds),
+            expiresAt: min(moment.now + .seconds(seconds), Timestamp(milliseconds: place.slot.start)),
             waitlist: waitlist,
             owner: owner
         )
@@ -106,6 +106,7 @@ extension CalendarBook {
             held = hold
         }
         let placement: Placement
+        var liesOver = false
         let (start, end): (Timestamp, Timestamp)
         guard let service = services[request.service] else { throw .notFound(.service) }
         if let held {
@@ -113,22 +114,18 @@ extension CalendarBook {
             end = held.end
             start = held.start
             placement = held.place
+            // It is nobody else's meanwhile.
+            let before = freed
             self.end(held, lapsed: false)
+            freed = before
         } else if request.force != nil {
             try requireNear(request.start, moment.now)
             let wish = try wish(request.service, staff: request.staff, durationMinutes: request.durationMinutes, now: moment.now)
-            guard let resource = wish.resources.first else { throw objection(wish, request.start, now: moment.now) }
+            guard let forced = forcedPlace(wish, request.start, now: moment.now) else { throw objection(wish, request.start, now: moment.now) }
             start = request.start
             end = start + .milliseconds(wish.length)
-            let slot = Slot(
-                service: service.id,
-                start: start.milliseconds,
-                end: end.milliseconds,
-                from: start.milliseconds - wish.before,
-                until: end.milliseconds + wish.after
-            )
-            let fit = occupancy[resource]?.fit(slot, lanes: lanes(of: resource), seats: 1, ignoring: nil)
-            placement = Place(resource: resource, slot: slot, fit: .init(lane: fit?.lane ?? 1, seat: 1, session: nil, seatsLeft: 1)).placement(id)
+            liesOver = forced.liesOver
+            placement = forced.place.placement(id)
         } else {
             let wish = try wish(
                 request.service,
@@ -155,12 +152,13 @@ extension CalendarBook {
         )
         // What was held was free: it takes its seat like any other, whatever was said of force.
         appointment.forcedReason = held == nil ? request.force : nil
+        appointment.liesOver = liesOver
         if service.confirmsAtOnce ?? rules.confirmsAtOnce {
             appointment.status = .confirmed
         } else {
             appointment.pendingUntil = rules.pendingMinutes.map { moment.now + .seconds($0 * 60) }
         }
-        took(.appointment(id), service.id, start, end, placement, isForced: appointment.isForced)
+        took(.appointment(id), service.id, start, end, placement, liesOver: liesOver)
         allowance.take(.appointment)
         put(appointment, at: moment.now)
         due(appointment.pendingUntil)

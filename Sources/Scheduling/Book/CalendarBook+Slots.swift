@@ -15,6 +15,11 @@ extension CalendarBook {
         let latest: Int64
 
         package var isPossible: Bool { !resources.isEmpty }
+
+        /// What it would take, if it began then.
+        func slot(_ start: Int64) -> Slot {
+            Slot(service: service.id, start: start, end: start + length, from: start - before, until: start + length + after)
+        }
     }
 
     /// - Throws: when there is no such service, or nobody of that name who does it.
@@ -40,7 +45,8 @@ extension CalendarBook {
             before: Int64(service.bufferBeforeMinutes ?? rules.bufferBeforeMinutes) * 60_000,
             after: Int64(service.bufferAfterMinutes ?? rules.bufferAfterMinutes) * 60_000,
             step: Int64(service.startIntervalMinutes ?? rules.startIntervalMinutes ?? service.durationMinutes) * 60_000,
-            earliest: now.milliseconds + notice,
+            // What begins now is over for whoever would hold it.
+            earliest: now.milliseconds + max(notice, 1),
             latest: rules.zone.end(of: lastDay).milliseconds
         )
     }
@@ -59,20 +65,35 @@ extension CalendarBook {
     }
 
     /// The starts in a range at which there is room, in order.
-    package func slots(_ wish: Wish, in range: Range<Timestamp>, ignoring hold: HoldID? = nil) -> [Timestamp] {
+    package func slots(_ wish: Wish, in range: Range<Timestamp>) -> [Timestamp] { slots(wish, in: range, ignoring: nil) }
+
+    func slots(_ wish: Wish, in range: Range<Timestamp>, ignoring holder: Holder?) -> [Timestamp] {
         var starts: [Int64] = []
-        let holder = hold.map { Holder.hold($0) }
         for resource in wish.resources {
             eachSlot(wish, of: resource, in: range.lowerBound.milliseconds..<range.upperBound.milliseconds, ignoring: holder) { slot, _ in
                 starts.append(slot.start)
             }
         }
-        // Already in order where one is asked; runs in order where several are.
-        if wish.resources.count > 1 { starts.sort() }
+        // In order already where one is asked, but for a clock that is put back over midnight; runs in order where several are.
+        starts.sort()
         var found: [Timestamp] = []
         found.reserveCapacity(starts.count)
         for start in starts where found.last?.milliseconds != start { found.append(Timestamp(milliseconds: start)) }
         return found
+    }
+
+    /// The first of them, as many as are wanted.
+    func firstSlots(_ wish: Wish, in range: Range<Timestamp>, _ count: Int) -> [Timestamp] {
+        let lower = max(range.lowerBound, Timestamp(milliseconds: wish.earliest))
+        let upper = min(range.upperBound, Timestamp(milliseconds: wish.latest))
+        guard lower < upper else { return [] }
+        var found: [Timestamp] = []
+        var day = rules.zone.day(of: lower)
+        while found.count < count, rules.zone.start(of: day) < upper {
+            found += slots(wish, in: max(lower, rules.zone.start(of: day))..<min(upper, rules.zone.end(of: day)))
+            day = day + 1
+        }
+        return Array(found.prefix(count))
     }
 
     struct WorkingPeriod {
@@ -99,9 +120,13 @@ extension CalendarBook {
     func working(_ resource: Resource, on day: CivilDay) -> [WorkingPeriod] {
         let periods = periods(resource, on: day)
         var found: [WorkingPeriod] = []
+        // Where the clock is put back at the end of one period, the next begins once that has ended, and not at the same time the first time round.
+        var ended = Int64.min
         for (index, period) in periods.enumerated() {
-            let (start, end) = bounds(period, on: day)
+            let (opens, end) = bounds(period, on: day)
+            let start = max(opens, ended)
             guard start < end else { continue }
+            ended = end
             var runEnd = end
             var (next, rest) = (day, periods[(index + 1)...])
             // Over any number of midnights, though hardly anybody is open for a week.
@@ -109,7 +134,7 @@ extension CalendarBook {
             while true {
                 if let following = rest.first {
                     let (start, end) = bounds(following, on: next)
-                    guard start == runEnd else { break }
+                    guard start <= runEnd else { break }
                     runEnd = max(runEnd, end)
                     rest = rest.dropFirst()
                 } else {
@@ -138,8 +163,7 @@ extension CalendarBook {
         let off = timeOff.isEmpty ? [] : timeOff.values.filter { $0.staff == nil || $0.staff == resource.staff }
         let lanes = lanes(of: resource)
         let own = occupancy[resource]
-        // What the business has keeps everybody busy. Where nobody of the staff is left, what they were given is the business's to keep.
-        let common = resource.staff == nil ? occupancy.filter { $0.key.staff != nil }.map(\.value) : occupancy[.business(tenant)].map { [$0] } ?? []
+        let common = common(to: resource)
         let isLimited = !rules.limits.isEmpty || !wish.service.limits.isEmpty
         var day = day(of: range.lowerBound)
         while rules.zone.start(of: day).milliseconds < range.upperBound {
@@ -148,15 +172,11 @@ extension CalendarBook {
                 continue
             }
             for period in working(resource, on: day) {
+                // On leave all the while: most searches that find nothing are for months of it.
+                if off.contains(where: { $0.start.milliseconds <= period.start && period.end <= $0.end.milliseconds }) { continue }
                 let starts = max(period.start, range.lowerBound)..<max(max(period.start, range.lowerBound), min(period.end, range.upperBound))
                 rules.zone.forEachStart(in: starts, anchor: period.anchor, step: wish.step) { start in
-                    let slot = Slot(
-                        service: wish.service.id,
-                        start: start,
-                        end: start + wish.length,
-                        from: start - wish.before,
-                        until: start + wish.length + wish.after
-                    )
+                    let slot = wish.slot(start)
                     guard slot.end <= period.runEnd else { return }
                     if !off.isEmpty, off.contains(where: { $0.start.milliseconds < slot.end && slot.start < $0.end.milliseconds }) { return }
                     if common.contains(where: { $0.isBusy(slot.from, slot.until, ignoring: holder) }) { return }
@@ -168,6 +188,15 @@ extension CalendarBook {
             }
             day = day + 1
         }
+    }
+
+    /// What the business has keeps everybody busy. Where nobody of the staff is left, what they were given is the business's to keep.
+    private func common(to resource: Resource) -> [Occupancy] {
+        resource.staff == nil ? occupancy.filter { $0.key.staff != nil }.map(\.value) : occupancy[.business(tenant)].map { [$0] } ?? []
+    }
+
+    private func isBusy(_ resource: Resource, _ slot: Slot, ignoring holder: Holder?) -> Bool {
+        common(to: resource).contains { $0.isBusy(slot.from, slot.until, ignoring: holder) }
     }
 
     func lanes(of resource: Resource) -> Int {
@@ -212,18 +241,38 @@ extension CalendarBook {
         return found.min { load($0) < load($1) }
     }
 
+    /// Where the staff puts something whatever the rules say: where there is room, as anybody would; else on a lane that is free then; else over what is there.
+    /// - Returns: nothing where nobody attends.
+    func forcedPlace(_ wish: Wish, _ start: Timestamp, ignoring holder: Holder? = nil, preferring: Resource? = nil, now: Timestamp)
+        -> (place: Place, liesOver: Bool)?
+    {
+        if let place = place(wish, start, ignoring: holder, preferring: preferring) { return (place, false) }
+        guard let first = wish.resources.first(where: { $0 == preferring }) ?? wish.resources.first else { return nil }
+        let slot = wish.slot(start.milliseconds)
+        // Of what is over not everything is here: nothing is known to be free then.
+        if start > now {
+            for resource in [first] + wish.resources where !isBusy(resource, slot, ignoring: holder) {
+                let occupied = occupancy[resource] ?? Occupancy()
+                guard let fit = occupied.fit(slot, lanes: lanes(of: resource), seats: wish.service.seats, ignoring: holder) else { continue }
+                return (Place(resource: resource, slot: slot, fit: fit), false)
+            }
+        }
+        let fit = (occupancy[first] ?? Occupancy()).fit(slot, lanes: lanes(of: first), seats: 1, ignoring: holder)
+        return (Place(resource: first, slot: slot, fit: .init(lane: fit?.lane ?? 1, seat: 1, session: nil, seatsLeft: 1)), true)
+    }
+
     /// Why there is no room at a start, for whoever wanted it.
-    func objection(_ wish: Wish, _ start: Timestamp, now: Timestamp) -> Refusal {
+    func objection(_ wish: Wish, _ start: Timestamp, ignoring holder: Holder? = nil, now: Timestamp) -> Refusal {
         var refusal: Refusal
         if wish.resources.isEmpty {
             refusal = Refusal(.conflict, "staff_unavailable", "Nenhum profissional ativo atende este serviço.")
-        } else if start.milliseconds < now.milliseconds {
+        } else if start <= now {
             refusal = Refusal(.conflict, "too_soon", "Este horário já passou.")
         } else if start.milliseconds < wish.earliest {
             refusal = Refusal(.conflict, "too_soon", "Este horário está próximo demais; agende com mais antecedência.")
         } else if start.milliseconds >= wish.latest {
             refusal = Refusal(.conflict, "too_far", "Este horário está distante demais para ser agendado agora.")
-        } else if let (scope, isOfService) = limitReached(wish, on: rules.zone.day(of: start), ignoring: nil) {
+        } else if let (scope, isOfService) = limitReached(wish, on: rules.zone.day(of: start), ignoring: holder) {
             let period = [BookingLimits.Scope.day: "deste dia", .week: "desta semana", .month: "deste mês"][scope] ?? ""
             refusal = Refusal(
                 .conflict,
@@ -236,7 +285,7 @@ extension CalendarBook {
         } else {
             refusal = Refusal(.conflict, "outside_hours", "Este horário está fora do expediente ou não é um início possível.")
         }
-        refusal.lists["alternatives"] = alternatives(wish, to: start).map(\.description)
+        refusal.lists["alternatives"] = alternatives(wish, to: start, ignoring: holder).map(\.description)
         return refusal
     }
 
@@ -251,13 +300,13 @@ extension CalendarBook {
     }
 
     /// The starts nearest to one that cannot be had: of its day, and else of the two weeks that follow.
-    package func alternatives(_ wish: Wish, to start: Timestamp) -> [Timestamp] {
+    func alternatives(_ wish: Wish, to start: Timestamp, ignoring holder: Holder? = nil) -> [Timestamp] {
         let day = rules.zone.day(of: max(start, Timestamp(milliseconds: wish.earliest)))
-        var found = slots(wish, in: rules.zone.start(of: day)..<rules.zone.end(of: day))
+        var found = slots(wish, in: rules.zone.start(of: day)..<rules.zone.end(of: day), ignoring: holder)
         found.sort { abs($0.milliseconds - start.milliseconds) < abs($1.milliseconds - start.milliseconds) }
         var next = day + 1
         while found.count < Self.maxAlternatives, next.number - day.number <= 14 {
-            found += slots(wish, in: rules.zone.start(of: next)..<rules.zone.end(of: next))
+            found += slots(wish, in: rules.zone.start(of: next)..<rules.zone.end(of: next), ignoring: holder)
             next = next + 1
         }
         return found.prefix(Self.maxAlternatives).sorted()

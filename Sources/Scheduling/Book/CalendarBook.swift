@@ -10,12 +10,12 @@ package import Kernel
 // `slots` is the one answer to "when is there room": it is listed, held, booked, moved and offered by.
 //
 // Rules of a start: it lies in a working period at a whole number of intervals from the period's beginning by the wall clock, and what begins there ends within
-// the periods that follow one another without a break; it is not before now + notice, nor after the day that is `maximumAdvanceDays` ahead; nobody of whom it is
+// the periods that follow one another without a break; it is after now, not before now + notice, nor after the day that is `maximumAdvanceDays` ahead; nobody of whom it is
 // asked is off meanwhile; with its buffers it overlaps nothing that has buffers (they add up); and no limit of the day, week or month is reached by then.
 //
 // Invariants
-// 1. On one lane of one resource no two sessions overlap, buffers counted, but those that the staff forced; no seat of a session is given twice.
-// 2. A hold lasts until its deadline and not at it; what holds a time books it, whoever asks in between.
+// 1. On one lane of one resource no two sessions overlap, buffers counted, but those that the staff forced over others; no seat of a session is given twice.
+// 2. A hold lasts until its deadline or the start, and not at it; what holds a time books it, whoever asks in between.
 // 3. Unless it was forced, nothing is booked or held by which a limit is passed; and `tally` has the start of each.
 // 4. Whatever is decided at `now` is decided as if everything due by then had been done at its time.
 package struct CalendarBook: Sendable {
@@ -30,8 +30,12 @@ package struct CalendarBook: Sendable {
     package internal(set) var appointments: [AppointmentID: Appointment] = [:]
     package internal(set) var holds: [HoldID: Hold] = [:]
     package internal(set) var waitlist: [WaitlistID: WaitlistEntry] = [:]
-    /// Those of the waiting list to whom what is free is offered at the next turn.
+    /// Times at which there may be more room than there was, and which nobody who waits has been offered yet.
+    var freed: [Range<Timestamp>] = []
+    /// Those of the waiting list to whom what was freed is offered at the next turn, and what that was.
     var untried: Set<WaitlistID> = []
+    var freedForUntried: [Range<Timestamp>] = []
+    var search = Search()
     /// Who waits no more, since when; in order.
     var endedWaiting: [(id: WaitlistID, at: Timestamp)] = []
     package var clients = ClientLedger()
@@ -59,22 +63,34 @@ package struct CalendarBook: Sendable {
         package var waitlist: [WaitlistID] = []
         /// Times at which there may be more room than before, or less.
         package var touched: [Range<Timestamp>] = []
+        /// Weeks and months that have become full, or have room again.
+        package var turned: Set<Turned> = []
 
         package init() {}
 
         package var isEmpty: Bool {
-            appointments.isEmpty && holdsMade.isEmpty && holdsEnded.isEmpty && waitlist.isEmpty && touched.isEmpty
+            appointments.isEmpty && holdsMade.isEmpty && holdsEnded.isEmpty && waitlist.isEmpty && touched.isEmpty && turned.isEmpty
+        }
+
+        /// A period with a limit, of one service or of all.
+        package struct Turned: Sendable, Hashable {
+            let period: Range<Timestamp>
+            let service: ServiceID?
         }
     }
 
     package static let maxHolds = 2000
     /// Of those who wait still.
     package static let maxWaiting = 5000
+    /// Of those who came by the public page from one address.
+    package static let maxWaitingOfAddress = 20
     /// To how many of those who wait what is free is offered in one turn.
     static let maxTried = 200
+    /// How many days of one resource are searched for them in one turn, before the next of them has to wait for another.
+    static let maxDaysSearched = 400
     /// How many of those who wait no more are remembered, and how long.
     static let maxEnded = 500
-    static let endedLast = Duration.seconds(3600)
+    package static let endedLast = Duration.seconds(3600)
     package static let maxAlternatives = 5
     /// How far from now something may be forced, either way: as far as rules let others book.
     package static let maxForcedYears = 5
@@ -95,7 +111,7 @@ package struct CalendarBook: Sendable {
                 appointment.start,
                 appointment.end,
                 appointment.place,
-                isForced: appointment.isForced
+                liesOver: appointment.liesOver
             )
         }
         due(appointment.status == .pending ? appointment.pendingUntil : nil)
@@ -116,13 +132,22 @@ package struct CalendarBook: Sendable {
         if entry.status == .waiting { due(entry.until) }
     }
 
-    /// Forgets appointments that ended before a time, and what is over of the waiting list: the store has them.
-    package mutating func forget(before time: Timestamp) {
-        for appointment in appointments.values where appointment.end < time { appointments[appointment.id] = nil }
+    /// Somebody who waits no more, and is remembered for a while. In the order in which they ended.
+    package mutating func adopt(ended entry: WaitlistEntry) {
+        guard let endedAt = entry.endedAt, waitlist[entry.id] == nil else { return }
+        keep(entry, at: endedAt)
+    }
+
+    /// Forgets appointments that ended before a time, and what is over of the waiting list: the store has them. Not before what they mean is settled.
+    package mutating func forget(before time: Timestamp, but some: Set<AppointmentID> = []) {
+        for appointment in appointments.values where appointment.end < time && !some.contains(appointment.id) {
+            // One that is given up in time is waited for.
+            if appointment.status != .pending || appointment.pendingUntil == nil { appointments[appointment.id] = nil }
+        }
         let today = rules.zone.day(of: time)
         tally.forget(before: rules.zone.start(of: min(today.firstOfMonth, today + -6)))
         for resource in occupancy.keys { occupancy[resource]?.forget(before: time.milliseconds) }
-        for entry in waitlist.values where entry.until < time && entry.status != .offered { waitlist[entry.id] = nil }
+        for entry in waitlist.values where entry.until < time && !entry.isOpen { waitlist[entry.id] = nil }
     }
 
     // MARK: Occupying
@@ -133,14 +158,14 @@ package struct CalendarBook: Sendable {
         _ start: Timestamp,
         _ end: Timestamp,
         _ place: Placement,
-        isForced: Bool = false
+        liesOver: Bool = false
     ) {
         occupancy[place.resource, default: Occupancy()]
-            .add(holder, service, start: start.milliseconds, end: end.milliseconds, place, isForced: isForced)
+            .add(holder, service, start: start.milliseconds, end: end.milliseconds, place, liesOver: liesOver)
     }
 
-    mutating func took(_ holder: Holder, _ service: ServiceID, _ start: Timestamp, _ end: Timestamp, _ place: Placement, isForced: Bool = false) {
-        occupy(holder, service, start, end, place, isForced: isForced)
+    mutating func took(_ holder: Holder, _ service: ServiceID, _ start: Timestamp, _ end: Timestamp, _ place: Placement, liesOver: Bool = false) {
+        occupy(holder, service, start, end, place, liesOver: liesOver)
         begins(service, start)
         if let staff = place.resource.staff {
             given += 1
@@ -152,6 +177,7 @@ package struct CalendarBook: Sendable {
     mutating func freed(_ holder: Holder, _ place: Placement) {
         occupancy[place.resource]?.remove(holder, place)
         effects.touched.append(place.blocked)
+        freed.append(place.blocked)
     }
 
     mutating func due(_ time: Timestamp?) { if let time { nextDue = min(nextDue, time) } }

@@ -44,7 +44,7 @@ struct Occupancy: Sendable {
         let service: ServiceID
         let session: AppointmentID
         /// It stands where it stands whatever was there: nobody joins it.
-        let isForced: Bool
+        let liesOver: Bool
         var seats: [(number: Int, holder: Holder)]
     }
 
@@ -121,7 +121,7 @@ struct Occupancy: Sendable {
                 while index < lanes[lane].count, lanes[lane][index].from == slot.from {
                     let block = lanes[lane][index]
                     index += 1
-                    guard !block.isForced, block.service == slot.service, block.start == slot.start, block.end == slot.end else { continue }
+                    guard !block.liesOver, block.service == slot.service, block.start == slot.start, block.end == slot.end else { continue }
                     let taken = block.seats.filter { $0.holder != holder }
                     guard let seat = (1...seats).first(where: { number in !taken.contains { $0.number == number } }) else { continue }
                     guard !isOverlaid(block, lane, until: slot.until) else { continue }
@@ -142,7 +142,7 @@ struct Occupancy: Sendable {
 
     // MARK: Changing
 
-    mutating func add(_ holder: Holder, _ service: ServiceID, start: Int64, end: Int64, _ place: Placement, isForced: Bool) {
+    mutating func add(_ holder: Holder, _ service: ServiceID, start: Int64, end: Int64, _ place: Placement, liesOver: Bool) {
         while lanes.count < place.lane { lanes.append([]) }
         let (lane, from, until) = (place.lane - 1, place.blocked.lowerBound.milliseconds, place.blocked.upperBound.milliseconds)
         longest = max(longest, until - from)
@@ -162,7 +162,7 @@ struct Occupancy: Sendable {
             end: end,
             service: service,
             session: place.session,
-            isForced: isForced,
+            liesOver: liesOver,
             seats: [(place.seat, holder)]
         )
         lanes[lane].insert(block, at: index)

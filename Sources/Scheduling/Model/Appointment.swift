@@ -40,8 +40,10 @@ package struct Appointment: Sendable {
     package var customFields: String?
     package let series: SeriesID?
     package var revision: Int64 = 0
-    /// Somebody of the staff put it over what was there, or outside the hours; why.
+    /// Somebody of the staff put it there whatever the rules said; why.
     package var forcedReason: String?
+    /// It lies over what was there: nobody joins it, and it may overlap.
+    package var liesOver = false
     package var cancelReason: String?
     /// `client`, `staff` or `system`.
     package var cancelledBy: String?
@@ -50,6 +52,13 @@ package struct Appointment: Sendable {
     package let manageToken: String
     package let createdAt: Timestamp
     package var updatedAt: Timestamp
+    /// How often its client has moved it since a time.
+    package var clientMoves: Moves?
+
+    package struct Moves: Sendable, Equatable {
+        package var count: Int64
+        package var since: Timestamp
+    }
 
     package var isForced: Bool { forcedReason != nil }
     package var staff: StaffID? { place.resource.staff }
@@ -86,7 +95,7 @@ package struct Appointment: Sendable {
         customFields = row.optionalText()
         series = row.optionalID()
         revision = row.integer()
-        _ = row.boolean()
+        liesOver = row.boolean()
         forcedReason = row.optionalText()
         cancelReason = row.optionalText()
         cancelledBy = row.optionalText()
@@ -94,6 +103,9 @@ package struct Appointment: Sendable {
         manageToken = row.text()
         createdAt = row.timestamp()
         updatedAt = row.timestamp()
+        let moves = row.optionalInteger()
+        let since = row.optionalTimestamp()
+        if let moves, let since { clientMoves = Moves(count: moves, since: since) }
     }
 
     init(
@@ -152,8 +164,9 @@ package struct Appointment: Sendable {
                 .text(timezone), .text(zone.map { String($0.text(start).prefix(19)) } ?? ""), price.map { .numeric($0) } ?? .null,
                 .text(status.rawValue), .boolean(status.isBlocking), .optional(notes), .optional(internalNotes), .optional(source),
                 json(customFields),
-                .id(series), .integer(revision), .boolean(isForced), .optional(forcedReason), .optional(cancelReason), .optional(cancelledBy),
-                .optional(pendingUntil), .text(manageToken), .timestamp(createdAt), .timestamp(updatedAt),
+                .id(series), .integer(revision), .boolean(liesOver), .optional(forcedReason), .optional(cancelReason), .optional(cancelledBy),
+                .optional(pendingUntil), .text(manageToken), .timestamp(createdAt), .timestamp(updatedAt), .optional(clientMoves?.count),
+                .optional(clientMoves?.since),
             ]
         )
     }
@@ -260,6 +273,10 @@ package struct WaitlistEntry: Sendable {
     package var hold: HoldID?
     package var offeredStart: Timestamp?
     package var offerUntil: Timestamp?
+    /// Since when they wait no more.
+    package var endedAt: Timestamp?
+    /// The address that it came from by the public page, while it is open.
+    package var origin: String?
     package var version: Int64 = 0
 
     /// They wait, or have been offered something that they have not answered.
@@ -317,6 +334,8 @@ package struct WaitlistEntry: Sendable {
         hold = row.optionalID()
         offeredStart = row.optionalTimestamp()
         offerUntil = row.optionalTimestamp()
+        endedAt = row.optionalTimestamp()
+        origin = row.optionalText()
         version = row.integer()
     }
 
@@ -328,7 +347,7 @@ package struct WaitlistEntry: Sendable {
             values: [
                 .id(tenant), .id(id), .id(service), .id(staff), .timestamp(from), .timestamp(until), .text(clientName), .text(clientWhatsapp),
                 .optional(clientEmail), .text(token), .timestamp(createdAt), .text(status.rawValue), .id(hold), .optional(offeredStart),
-                .optional(offerUntil),
+                .optional(offerUntil), .optional(endedAt), .optional(origin),
             ]
         )
     }

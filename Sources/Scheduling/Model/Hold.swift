@@ -2,7 +2,7 @@ package import Kernel
 package import Storage
 package import Wire
 
-/// A time kept for somebody for a short while.
+/// A time kept for somebody for a short while, and not beyond its beginning.
 package struct Hold: Sendable {
     package let id: HoldID
     package let service: ServiceID
@@ -28,7 +28,7 @@ package struct Hold: Sendable {
         place = Placement(resource: staff.map(Resource.staff) ?? .business(tenant), lane: lane, seat: seat, session: session, blocked: blocked)
         start = row.timestamp()
         end = row.timestamp()
-        expiresAt = row.timestamp()
+        expiresAt = min(row.timestamp(), start)
         waitlist = row.optionalID()
         owner = row.optionalText().flatMap(Asker.Owner.init)
     }

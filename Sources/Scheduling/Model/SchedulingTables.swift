@@ -114,13 +114,14 @@ package enum SchedulingTables {
             .optional("internal_notes", .text), .optional("source", .text), .optional("custom_fields", .json), .optional("series_id", .uuid),
             Column("revision", .integer), Column("is_forced", .boolean), .optional("forced_reason", .text), .optional("cancel_reason", .text),
             .optional("cancelled_by", .text), .optional("pending_until", .timestamp), Column("manage_token", .text), Column("created_at", .timestamp),
-            Column("updated_at", .timestamp),
+            Column("updated_at", .timestamp), Column("client_moves", .integer, since: 24), Column("client_moves_since", .timestamp, since: 24),
         ],
         indexes: [
             Index("appointments_by_start", on: ["tenant_id", "start_time", "id"]), Index("appointments_by_end", on: ["tenant_id", "end_time"]),
             Index("appointments_by_client", on: ["tenant_id", "client_id", "start_time"]),
             Index("appointments_by_token", on: ["tenant_id", "manage_token"]),
             Index("appointments_by_series", on: ["tenant_id", "series_id"]),
+            Index("appointments_by_decision", on: ["tenant_id", "pending_until"], since: 24),
         ],
         exclusions: [
             Exclusion(
@@ -160,9 +161,13 @@ package enum SchedulingTables {
             Column("from_time", .timestamp),
             Column("until_time", .timestamp), Column("client_name", .text), Column("client_whatsapp", .text), .optional("client_email", .text),
             Column("token", .text), Column("created_at", .timestamp), Column("status", .text), .optional("hold_id", .uuid),
-            .optional("offered_start", .timestamp), .optional("offer_until", .timestamp),
+            .optional("offered_start", .timestamp), .optional("offer_until", .timestamp), Column("ended_at", .timestamp, since: 24),
+            Column("origin", .text, since: 24),
         ],
-        indexes: [Index("appointment_waitlist_by_status", on: ["tenant_id", "status"])]
+        indexes: [
+            Index("appointment_waitlist_by_status", on: ["tenant_id", "status"]),
+            Index("appointment_waitlist_by_ending", on: ["tenant_id", "ended_at"], since: 24),
+        ]
     )
 
     package static let all = [settings, categories, services, staff, timeOff, clients, clientChanges, appointments, holds, waitlist]

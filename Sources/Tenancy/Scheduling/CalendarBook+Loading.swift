@@ -41,14 +41,27 @@ extension CalendarBook {
         for row in try await rows(SchedulingTables.appointments, "AND end_time > ?", [.timestamp(now - .seconds(86_400))]) {
             book.adopt(Appointment(row))
         }
+        // Those that were not decided on in time are given up, however long they have been over, and with what they mean for their clients.
+        let undecided = try await rows(
+            SchedulingTables.appointments,
+            "AND pending_until IS NOT NULL AND status = 'pending' AND end_time <= ?",
+            [.timestamp(now - .seconds(86_400))]
+        ).map(Appointment.init)
+        let strangers = Set(undecided.map(\.client)).filter { !book.clients.has($0) }
+        if !strangers.isEmpty {
+            for client in try await StoredClients.of(Array(strangers), tenant, from: store) { book.clients.adopt(client, at: now) }
+        }
+        for appointment in undecided { book.adopt(appointment, isCounted: true) }
         try await countPast(&book, tenant, now, store)
         for row in try await rows(SchedulingTables.holds) { book.adopt(Hold(row)) }
+        // Whoever waited until their time was over is told so, however long that is ago.
+        for row in try await rows(SchedulingTables.waitlist, "AND status IN ('waiting', 'offered')") { book.adopt(WaitlistEntry(row)) }
         for row in try await rows(
             SchedulingTables.waitlist,
-            "AND status IN ('waiting', 'offered') AND until_time > ?",
-            [.timestamp(now - .seconds(86_400))]
+            "AND ended_at > ? ORDER BY ended_at, id",
+            [.timestamp(now - CalendarBook.endedLast)]
         ) {
-            book.adopt(WaitlistEntry(row))
+            book.adopt(ended: WaitlistEntry(row))
         }
         return book
     }

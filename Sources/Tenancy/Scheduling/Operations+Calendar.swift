@@ -73,7 +73,15 @@ extension Operations {
     /// - Parameters:
     ///   - key: the client's `Idempotency-Key`; with the same one, and the same request, the answer is that of the first time.
     ///   - who: whose keys they are: a user's, or an address's.
-    package func book(_ request: BookingRequest, key: String?, who: String, digest: String, _ tenant: TenantID) async throws(Refusal) -> Appointment {
+    ///   - admit: whether they may have one more, asked the first time, and where no time is held for them.
+    package func book(
+        _ request: BookingRequest,
+        key: String?,
+        who: String,
+        digest: String,
+        _ tenant: TenantID,
+        admit: @Sendable () throws(Refusal) -> Void = {}
+    ) async throws(Refusal) -> Appointment {
         try gate.admit()
         let mark = key.map { Mark.Key(tenant: tenant, scope: "appointment", key: "\(who):\($0)") }
         return try await tenants.use(tenant) { cell throws(Refusal) in
@@ -89,6 +97,7 @@ extension Operations {
                         return made
                     },
                     { book, moment throws(Refusal) in
+                        if request.hold.flatMap({ book.holds[$0] }) == nil { try admit() }
                         let made = try book.book(request, moment)
                         return (made, made.id.description)
                     }
@@ -106,7 +115,8 @@ extension Operations {
         key: String?,
         who: String,
         by asker: Asker,
-        _ tenant: TenantID
+        _ tenant: TenantID,
+        admit: @Sendable () throws(Refusal) -> Void = {}
     ) async throws(Refusal) -> Hold {
         try gate.admit()
         let mark = key.map { Mark.Key(tenant: tenant, scope: "hold", key: "\(who):\($0)") }
@@ -124,6 +134,7 @@ extension Operations {
                     return hold
                 },
                 { book, moment throws(Refusal) in
+                    try admit()
                     let hold = try book.hold(
                         service,
                         staff: staff,

@@ -27,7 +27,7 @@ extension Operations {
         }
         switch method {
         case "appointment.book": return try await book(data, key: nil, by: principal)
-        case "appointment.hold": return try await hold(data, key: data["idempotency_key"]?.string, by: principal).json
+        case "appointment.hold": return try await hold(data, key: try Self.idempotencyKey(data, nil), by: principal).json
         case "appointment.release":
             try await release(try named("hold_id", .hold), by: principal)
             return JSON.emptyObject.bytes
