@@ -300,9 +300,12 @@ def test_who_prefers_mail_is_reminded_by_whatsapp_where_no_mail_would_come(offic
     salon.book(soon(2000), email="bia@example.net", client_whatsapp="11 97777-6666")
 
     def reminder():
-        return [m["state"] for m in salon.api.get("/api/queues/appointment_reminders/messages")["items"] if m["channel"] == "whatsapp"] == ["sent"]
+        items = salon.api.get("/api/queues/appointment_reminders/messages")["items"]
+        return [m["reason"] for m in items if m["channel"] == "whatsapp" and m["reason"]]
 
-    eventually("the reminder by WhatsApp", reminder)
+    # To somebody who has not written it takes a template that WhatsApp has approved. What they prefer did not keep it back.
+    (reason,) = eventually("the reminder by WhatsApp is tried", reminder)
+    assert reason.startswith("fora da janela de 24 horas")
 
 
 def test_who_prefers_mail_is_reminded_by_mail_alone(offices, mail):
