@@ -80,7 +80,11 @@ import Testing
         /// Everything that was about the first message at fault, and what came last.
         var story: String {
             let id = String((faults.first ?? "").prefix(36))
-            return (history.filter { $0.contains(id) || $0.contains("crash") } + ["…"] + history.suffix(20)).joined(separator: "\n")
+            let key = rows.values.first { $0.id.description == id }?.content.key ?? "?"
+            let ids = rows.values.filter { $0.content.key == key }.map(\.id.description)
+            return
+                (history.filter { line in line.contains(" \(key) ") || ids.contains { line.contains($0) } || line.contains("crash") } + ["…"]
+                + history.suffix(20)).joined(separator: "\n")
         }
 
         mutating func chance(_ n: Int) -> Bool { Int.random(in: 0..<n, using: &random) == 0 }
@@ -278,6 +282,9 @@ import Testing
                 content.expiresAt = nil
                 let isWithdrawn = message.state.isWaiting && chance(2)
                 if isWithdrawn { calledOff.insert(message.id) } else { calledOff.remove(message.id) }
+                history.append(
+                    "revise \(message.id) \(message.content.key ?? "-") \(message.state) withdrawn \(message.isWithdrawn) to \(isWithdrawn ? "nil" : "\(content.runAt.milliseconds % 10_000_000)")"
+                )
                 book.revise(message, to: isWithdrawn ? nil : content, moment)
             }
             book.readEnded()

@@ -103,6 +103,8 @@ import Testing
         #expect(withdrawn.state == .cancelled && withdrawn.isWithdrawn && book.openCount == 0 && book.inMemoryCount == 0)
         #expect(book.add([message(key: "k")], moment) == [id], "its key is used")
         book.revise(withdrawn, to: message(key: "k"), moment)
+        #expect(book.offer(.reminders, now) == nil, "its key is looked up again: it may have been withdrawn before that was done")
+        book.confirmed(["k"], first: ["k": id], now)
         #expect(book.offer(.reminders, now) == id && book.openCount == 1)
         #expect(try last(book, id).finishedAt == nil)
     }

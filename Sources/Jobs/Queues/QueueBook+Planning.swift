@@ -28,6 +28,12 @@ extension QueueBook {
         message.content = content
         message.version += 1
         effects.changed.append(message)
-        place(message, isConfirmed: !unconfirmedIDs.contains(message.id), moment.now)
+        // One that comes from the store may have been left there, or withdrawn, before its key was looked up, and another may have come first.
+        let isConfirmed = message.content.key == nil || messages[message.id]?.isConfirmed == true
+        place(message, isConfirmed: isConfirmed, moment.now)
+        guard !isConfirmed, let key = message.content.key, messages[message.id] != nil else { return }
+        unconfirmedIDs.insert(message.id)
+        guard !unconfirmed.contains(where: { $0.id == message.id }) else { return }
+        unconfirmed.append(Unconfirmed(id: message.id, key: key, queue: message.content.queue))
     }
 }
