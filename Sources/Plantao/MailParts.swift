@@ -62,7 +62,9 @@ struct MailSender: QueueSender {
         return await handOver(mail, envelope, message, tenant, client)
     }
 
-    func inTurn(_ attempt: @Sendable () async -> Jobs.SendOutcome?) async -> Jobs.SendOutcome? { await connections.passing(attempt) }
+    func inTurn(_ attempt: @Sendable () async -> Jobs.SendOutcome?) async -> Jobs.SendOutcome? {
+        client == nil ? await attempt() : await connections.passing(attempt)
+    }
 
     func stop() { client?.stop() }
 

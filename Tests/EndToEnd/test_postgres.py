@@ -127,6 +127,7 @@ def test_a_list_is_searched_and_sorted_as_on_the_embedded_store(office, database
     assert here == there, [query for query in here if here[query] != there[query]]
 
 
+@pytest.mark.timeout(300)
 def test_a_reader_always_finds_what_was_just_written(office, database):
     clients = 8
     maria = office.hire("Maria", capacity=100)
