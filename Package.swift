@@ -369,8 +369,7 @@ let package = Package(
             name: "TenancyTests",
             dependencies: [
                 "TestSupport", "Consultores", "Conversations", "CustomerHealth", "Jobs", "Kernel", "Notifications", "Plans", "Realtime",
-                "Resilience",
-                "Scheduling", "Storage", "Tenancy", "Wire",
+                "Resilience", "Sales", "Scheduling", "Storage", "Tenancy", "Wire",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
             ],

@@ -8,11 +8,15 @@ package struct CustomerBoard: Sendable {
     package private(set) var portfolio: CustomerPortfolio
     private var lastLogin: Int64
     private var toldDashboard: Dashboard
+    private var actions: OpenActions
+    /// Who there is to be told what is to be done. Lent for the turn.
+    package var staff = Staff()
 
     package init(tenant: TenantID, loaded: Loaded) {
         self.tenant = tenant
         portfolio = loaded.portfolio
         lastLogin = loaded.lastLogin
+        actions = loaded.actions
         toldDashboard = portfolio.dashboard
     }
 
@@ -21,6 +25,7 @@ package struct CustomerBoard: Sendable {
     package struct Loaded: Sendable {
         package var portfolio = CustomerPortfolio()
         var lastLogin: Int64 = 0
+        var actions = OpenActions()
 
         package init() {}
     }
@@ -61,11 +66,29 @@ package struct CustomerBoard: Sendable {
             after = last.id
             if customers.count < page { break }
         }
+        try await loadActions(tenant, from: store, &loaded)
         let ids = try await store.rows(
             Query("SELECT MAX(id) FROM customer_logins WHERE tenant_id = ?", [.id(tenant)], kinds: [.integer], tenant: tenant).forDeciding
         )
         if var row = ids.first { loaded.lastLogin = row.optionalInteger() ?? 0 }
         return loaded
+    }
+
+    private static func loadActions(_ tenant: TenantID, from store: any Store, _ loaded: inout Loaded) async throws(Refusal) {
+        var after = CustomerActionID(UniqueID(high: 0, low: 0))
+        while true {
+            let actions = try await store.rows(
+                .select(
+                    from: CustomerTables.actions,
+                    "WHERE tenant_id = ? AND done_at IS NULL AND id > ? ORDER BY id LIMIT ?",
+                    [.id(tenant), .id(after), .integer(Int64(page))],
+                    tenant: tenant
+                ).forDeciding
+            ).map(CustomerAction.init)
+            for action in actions { loaded.actions.add(action) }
+            guard let last = actions.last, actions.count == page else { return }
+            after = last.id
+        }
     }
 
     // MARK: Commands
@@ -165,16 +188,12 @@ package struct CustomerBoard: Sendable {
         if !shown.isEmpty { change.events.append(scoresEvent(shown)) }
         for move in shown where move.from != nil && move.changesCategory { change.events.append(categoryEvent(move, moment)) }
         for move in shown where move.callsForAction {
-            let action = CustomerAction(id: moment.id(), customer: portfolio.customers[move.place], move, at: moment.now)
+            let customer = portfolio.customers[move.place]
+            if let before = actions.ofCustomer(customer.id) { change.append(finish(before.id, by: nil, moment).1) }
+            let action = CustomerAction(id: moment.id(), customer: customer, move, at: moment.now)
+            actions.add(action)
             change.rows.append(action.image(of: tenant))
-            var writer = JSONWriter()
-            writer.object {
-                $0.field("type", "health.action")
-                $0.field("nome", portfolio.customers[move.place].nome)
-                $0.key("acao")
-                action.write(to: &$0)
-            }
-            change.events.append(Event(channel: Self.channel, payload: writer.bytes))
+            change.events += action.events(of: customer, for: staff.responsible(for: action.cs))
         }
         if portfolio.dashboard != toldDashboard {
             toldDashboard = portfolio.dashboard
@@ -187,6 +206,38 @@ package struct CustomerBoard: Sendable {
             change.events.append(Event(channel: Self.channel, payload: writer.bytes))
         }
         return change
+    }
+
+    /// What was to be done is done.
+    /// - Parameter name: who has done it; `nil` where something else takes its place.
+    /// - Returns: `nil` if it is done already, or there is none.
+    package mutating func finish(_ id: CustomerActionID, by name: String?, _ moment: Moment) -> (CustomerAction?, Change) {
+        var change = Change()
+        guard var action = actions.remove(id) else { return (nil, change) }
+        action.finished(by: name, at: moment.now)
+        change.rows.append(action.image(of: tenant))
+        change.events = action.events(of: portfolio.customer(action.customer), for: staff.responsible(for: action.cs))
+        return (action, change)
+    }
+
+    /// Of what is to be done by somebody, in the snapshot of what waits for them.
+    private static let actionsShown = 100
+
+    package func openActions(of user: UserID, _ staff: Staff) -> [(nome: String?, action: CustomerAction)] {
+        actions.last(Self.actionsShown) { staff.responsible(for: $0).contains(user) }.map { (portfolio.customer($0.customer)?.nome, $0) }
+    }
+
+    /// `acoes: [{nome, acao}]`
+    package static func write(_ actions: [(nome: String?, action: CustomerAction)], to writer: inout JSONWriter) {
+        writer.list("acoes") { list in
+            for (nome, action) in actions {
+                list.object {
+                    $0.field("nome", nome)
+                    $0.key("acao")
+                    action.write(to: &$0)
+                }
+            }
+        }
     }
 
     package static let channel = "health"

@@ -27,6 +27,8 @@ package struct CustomerPortfolio: Sendable {
     package static let maxIntegrators = 50
     /// A score that has only just crossed a category's limit calls for no action yet: by less than this, it may go back (in four-hundredths, 0.02).
     static let hysteresis = 8
+    /// What is brought in longer than this after it happened tells how somebody was, and calls for nothing.
+    static let historyBegins = Duration.seconds(2 * 86_400)
 
     package init() {}
 
@@ -132,7 +134,7 @@ package struct CustomerPortfolio: Sendable {
         case .login, .entrada, .saida, .lead:
             if let kind = activity.content.counted { vitals[place].happened(kind, at: activity.at ?? now, now: now) }
         }
-        return (place, look(place, now))
+        return (place, look(place, now, isHistory: activity.at.map { now - $0 > Self.historyBegins } ?? false))
     }
 
     // MARK: Time
@@ -155,7 +157,7 @@ package struct CustomerPortfolio: Sendable {
     }
 
     /// Brings one customer's score up to date.
-    private mutating func look(_ place: Int, _ now: Timestamp) -> Move? {
+    private mutating func look(_ place: Int, _ now: Timestamp, isHistory: Bool = false) -> Move? {
         let score = vitals[place].score(at: now)
         let next = vitals[place].nextDecay(after: now)
         if next < vitals[place].lookAt {
@@ -175,8 +177,8 @@ package struct CustomerPortfolio: Sendable {
             dashboard.add(customers[place], score.category)
         }
         vitals[place].scored(score, at: now)
-        let calls = hadScore && callsForAction(place, score)
-        if calls || !hadScore { vitals[place].actedOn = score.category }
+        let calls = hadScore && !isHistory && callsForAction(place, score)
+        if calls || !hadScore || isHistory { vitals[place].actedOn = score.category }
         return Move(
             place: place,
             from: hadScore ? before : nil,

@@ -45,7 +45,10 @@ package enum CustomerTables {
             Column("tenant_id", .uuid), Column("id", .integer), Column("customer_id", .integer), .optional("user_name", .text),
             .optional("user_email", .text), Column("at", .timestamp),
         ],
-        indexes: [Index("customer_logins_by_customer", on: ["tenant_id", "customer_id", "at"])]
+        indexes: [
+            Index("customer_logins_by_customer", on: ["tenant_id", "customer_id", "at"]),
+            Index("customer_logins_by_time", on: ["tenant_id", "at"], since: 21),
+        ]
     )
 
     /// The score at the end of each day on which it moved. On the days between two rows it was what the earlier one says.
@@ -69,7 +72,10 @@ package enum CustomerTables {
             .optional("previous_category", .integer), Column("total", .integer), Column("created_at", .timestamp), .optional("done_at", .timestamp),
             .optional("done_by", .text),
         ],
-        indexes: [Index("customer_actions_by_customer", on: ["tenant_id", "customer_id", "created_at"])]
+        indexes: [
+            Index("customer_actions_by_customer", on: ["tenant_id", "customer_id", "created_at"]),
+            Index("customer_actions_open", on: ["tenant_id", "done_at", "id"], since: 21),
+        ]
     )
 
     package static let all = [customers, vitals, logins, snapshots, actions]
@@ -196,6 +202,10 @@ extension Login {
         userName = row.optionalText()
         userEmail = row.optionalText()
         at = row.timestamp()
+    }
+
+    package static func deletion(_ id: Int64, of tenant: TenantID) -> RowImage {
+        RowImage(deleting: [.id(tenant), .integer(id)], from: CustomerTables.logins, version: 2)
     }
 
     func image(of tenant: TenantID) -> RowImage {

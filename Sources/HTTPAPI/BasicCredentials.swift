@@ -1,5 +1,6 @@
 import HTTPTypes
 import Hummingbird
+import Identity
 package import Kernel
 
 #if canImport(FoundationEssentials)
@@ -8,7 +9,7 @@ package import Kernel
     import Foundation
 #endif
 
-/// The users of HTTP Basic authentication (contracts/ecosys-ms.md "Autenticação"): `user1:pass1,user2:pass2`.
+/// The users of HTTP Basic authentication that are configured (contracts/ecosys-ms.md "Autenticação"): `user1:pass1,user2:pass2`.
 package struct BasicCredentials: Sendable {
     private let passwords: [String: String]
     package let tenant: TenantID
@@ -18,15 +19,20 @@ package struct BasicCredentials: Sendable {
         self.tenant = tenant
     }
 
-    /// The user of a header `Basic <base64 of user:password>` (RFC 7617), if the password is theirs.
-    func user(_ header: String) -> String? {
-        guard let data = Data(base64Encoded: String(header.dropFirst("basic ".count)).trimmingSpaces) else { return nil }
-        let parts = String(decoding: data, as: UTF8.self).split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
-        guard parts.count == 2 else { return nil }
+    func accept(_ user: String, _ password: String) -> Bool {
         // As long for somebody who does not exist as for somebody who does.
-        let expected = passwords[String(parts[0])]
-        let isRight = Secret.isEqual(String(parts[1]), expected ?? "\u{0}")
-        return isRight && expected != nil ? String(parts[0]) : nil
+        let expected = passwords[user]
+        let isRight = Secret.isEqual(password, expected ?? "\u{0}")
+        return isRight && expected != nil
+    }
+
+    /// User and password of a header `Basic <base64 of user:password>` (RFC 7617).
+    static func pair(_ header: String?) -> (user: String, password: String)? {
+        guard let header, header.lowercased().hasPrefix("basic "),
+            let data = Data(base64Encoded: String(header.dropFirst("basic ".count)).trimmingSpaces)
+        else { return nil }
+        let parts = String(decoding: data, as: UTF8.self).split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+        return parts.count == 2 ? (String(parts[0]), String(parts[1])) : nil
     }
 }
 
@@ -42,11 +48,27 @@ extension API {
         let isAdministrator: Bool
         /// More than look.
         let canAct: Bool
+
+        init(tenant: TenantID, name: String, isAdministrator: Bool, canAct: Bool) {
+            self.tenant = tenant
+            self.name = name
+            self.isAdministrator = isAdministrator
+            self.canAct = canAct
+        }
+
+        static let scopes: [APIKeyScope] = [.readPortfolio, .writePortfolio]
+
+        init(_ key: APIKey) {
+            let mayWrite = key.scopes.contains(.writePortfolio)
+            self.init(tenant: key.tenant, name: key.name, isAdministrator: mayWrite, canAct: mayWrite)
+        }
     }
 
-    /// HTTP Basic as the contracts have it, or a user of the tenant by their token.
+    /// HTTP Basic as the contracts have it: of the users that are configured, or with a key of the business's own as the password, whatever the user is called. Else
+    /// that key as `api-key`, or a user of the business by their token.
     func portfolioCaller(_ request: Request, _ context: APIContext) async throws -> PortfolioCaller {
-        if let header = request.headers[.authorization], header.lowercased().hasPrefix("bearer ") {
+        let header = request.headers[.authorization]
+        if let header, header.lowercased().hasPrefix("bearer ") {
             let principal = try await principal(request, context)
             return PortfolioCaller(
                 tenant: principal.tenant,
@@ -55,13 +77,26 @@ extension API {
                 canAct: principal.role.canAttend
             )
         }
-        guard let credentials = settings.basic, let header = request.headers[.authorization], header.lowercased().hasPrefix("basic "),
-            let user = credentials.user(header)
-        else { throw Refusal(.unauthenticated, "basic_auth_invalid", "Acesso negado.") }
-        context.notes.note("basic_user", user)
-        try weigh(.tenant(credentials.tenant), request, context)
-        return PortfolioCaller(tenant: credentials.tenant, name: user, isAdministrator: true, canAct: true)
+        let caller: PortfolioCaller
+        if let text = request.headers[Self.apiKey] {
+            caller = PortfolioCaller(try registeredKey(text, PortfolioCaller.scopes))
+        } else if let (user, password) = BasicCredentials.pair(header) {
+            if let credentials = settings.basic, credentials.accept(user, password) {
+                caller = PortfolioCaller(tenant: credentials.tenant, name: user, isAdministrator: true, canAct: true)
+            } else {
+                do throws(Refusal) { caller = PortfolioCaller(try registeredKey(password, PortfolioCaller.scopes)) } catch {
+                    throw error.kind == .unauthenticated ? Self.basicInvalid : error
+                }
+            }
+        } else {
+            throw Self.basicInvalid
+        }
+        context.notes.note("basic_user", caller.name)
+        try weigh(.tenant(caller.tenant), request, context)
+        return caller
     }
+
+    private static let basicInvalid = Refusal(.unauthenticated, "basic_auth_invalid", "Acesso negado.")
 
     func portfolioTenant(_ request: Request, _ context: APIContext) async throws -> TenantID {
         try await portfolioCaller(request, context).tenant

@@ -31,6 +31,7 @@ struct Roster: Sendable {
         var active = 0
         /// E-mails of the active owners, the oldest first.
         var owners: [String] = []
+        var staff = Staff()
     }
 
     init(tenants: [Tenant], users: [User], sessions: [LoginSession], codes: [EmailCode] = []) {
@@ -56,7 +57,9 @@ struct Roster: Sendable {
         let before = users[user.id]
         place(user)
         if let before, before.email != user.email { usersByEmail[before.email] = nil }
-        if before?.email != user.email || before?.role != user.role || before?.isActive != user.isActive { recount(user.tenant) }
+        if before?.email != user.email || before?.name != user.name || before?.role != user.role || before?.isActive != user.isActive {
+            recount(user.tenant)
+        }
     }
 
     private mutating func place(_ user: User) {
@@ -68,7 +71,9 @@ struct Roster: Sendable {
 
     private mutating func recount(_ tenant: TenantID) {
         let active = users(of: tenant).filter(\.isActive)
-        people[tenant] = People(active: active.count, owners: active.filter { $0.role == .owner }.map(\.email))
+        var staff = Staff()
+        for user in active { staff.add(user.id, name: user.name, email: user.email, isOwner: user.role == .owner) }
+        people[tenant] = People(active: active.count, owners: active.filter { $0.role == .owner }.map(\.email), staff: staff)
     }
 
     private mutating func index(_ session: LoginSession) {

@@ -143,6 +143,7 @@ struct Server {
                 tellsPipedrive: { $0 == toldToPipedrive },
                 plans: settings.plans,
                 account: { directory.account($0) },
+                staff: { directory.staff(of: $0) },
                 queueBell: queueBell,
                 queueRules: settings.queues.rules
             ),
@@ -309,6 +310,7 @@ struct Server {
             gate: gate,
             directory: directory,
             apiKeys: apiKeys,
+            customerLoginsAreKept: settings.customerLoginsAreKept,
             environment: environment,
             logger: logger
         )

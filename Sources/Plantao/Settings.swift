@@ -49,6 +49,7 @@ struct Settings {
     /// A Postgres with Kommo's customers, to be kept in step with.
     var kommoDatabase: KommoSync.Configuration?
     var kommoNames: KommoLead.Names
+    var customerLoginsAreKept: Duration
     var allowedOrigins: Set<String>
     var strictTransportSeconds: Int
     var offerTimeout: Duration
@@ -176,6 +177,8 @@ struct Settings {
         kommoNames.pipelines = try reader.names("KOMMO_PIPELINES")
         kommoNames.statuses = try reader.names("KOMMO_STATUSES")
         kommoNames.users = try reader.names("KOMMO_USERS")
+        // As many days as `GET /logins` tells of, at the least.
+        customerLoginsAreKept = .seconds(try reader.integer("CUSTOMER_LOGINS_KEEP_DAYS", default: 90, in: 31...3650) * 86_400)
         allowedOrigins = Set(try reader.list("ALLOWED_ORIGINS") ?? ["http://localhost:3000"])
         for origin in allowedOrigins where !BrowserPolicy.isOrigin(origin) {
             throw StartupError(

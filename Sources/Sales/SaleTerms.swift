@@ -104,3 +104,18 @@ package struct SaleTerms: Sendable, Equatable {
         isChurn = cancelled?.month == view.month
     }
 }
+
+/// Which customers are shown of all whose commissions are computed (contracts/vendas.md "Clientes").
+package enum SaleSelection: String, Sendable {
+    case todos, inadimplentes, novos, churns
+
+    package func contains(_ terms: SaleTerms, _ view: SaleTerms.View) -> Bool {
+        switch self {
+        case .todos: true
+        case .inadimplentes: terms.status == .inadimplente
+        // With a month, all who had joined by its end; without, those of the month that runs (DESIGN §8).
+        case .novos: terms.isNew || view.isHistoric
+        case .churns: terms.isChurn
+        }
+    }
+}

@@ -109,3 +109,29 @@ extension SaleTerms {
         }
     }
 }
+
+extension CommissionStatement {
+    /// `{vendedor, month, tier, linhas: [{cliente_id, cliente, motivo, mes_comissao, base, percentual, comissao}], total}`
+    package func write(to writer: inout JSONWriter) {
+        writer.object { body in
+            body.key("vendedor")
+            seller.write(to: &body)
+            body.field("month", month.description)
+            body.field("tier", tier.name)
+            body.list("linhas") { list in
+                for line in lines {
+                    list.object {
+                        $0.field("cliente_id", String(line.customer))
+                        $0.field("cliente", line.name)
+                        $0.field("motivo", line.reason.rawValue)
+                        $0.field("mes_comissao", line.month)
+                        $0.field("base", raw: line.base.description)
+                        $0.field("percentual", raw: line.percentage.description)
+                        $0.field("comissao", raw: line.amount.description)
+                    }
+                }
+            }
+            body.field("total", raw: total.description)
+        }
+    }
+}

@@ -39,6 +39,7 @@ package actor TenantCell {
     private let isConnected: @Sendable (TenantID, UserID) -> Bool
     private let consulting: (any Consulting)?
     let store: any Store
+    let staff: @Sendable (TenantID) -> Staff
     /// Customers and sales, once somebody has asked for them.
     var portfolio: Portfolio?
     var portfolioLoading: Task<Result<Portfolio, Refusal>, Never>?
@@ -64,6 +65,8 @@ package actor TenantCell {
         package let tellsPipedrive: @Sendable (TenantID) -> Bool
         package let plans: PlanCatalogue
         package let account: @Sendable (TenantID) -> AccountStanding
+        /// Who is told what concerns a customer.
+        package let staff: @Sendable (TenantID) -> Staff
         /// Tells the workers of the queues that there is something for them.
         package let queueBell: QueueBell
         package let queueRules: QueueRules
@@ -81,6 +84,7 @@ package actor TenantCell {
             tellsPipedrive: @escaping @Sendable (TenantID) -> Bool = { _ in false },
             plans: PlanCatalogue = .standard,
             account: @escaping @Sendable (TenantID) -> AccountStanding = { _ in .unlimited },
+            staff: @escaping @Sendable (TenantID) -> Staff = { _ in Staff() },
             queueBell: QueueBell = QueueBell(),
             queueRules: QueueRules = QueueRules()
         ) {
@@ -89,6 +93,7 @@ package actor TenantCell {
             self.tellsPipedrive = tellsPipedrive
             self.plans = plans
             self.account = account
+            self.staff = staff
             self.gate = gate
             self.store = store
             self.environment = environment
@@ -185,6 +190,7 @@ package actor TenantCell {
         self.meter = meter
         self.hasCustomers = hasCustomers
         store = surroundings.store
+        staff = surroundings.staff
         self.tenant = tenant
         self.turn = turn
         self.queue = queue
@@ -647,7 +653,9 @@ package actor TenantCell {
         case .breakers: return BreakerReport.json(of: tenant, breakers)
         case .desk: return desk.assumeIsolated { $0.deskSnapshot() }
         case .supervision: return desk.assumeIsolated { $0.supervisionSnapshot() }
-        case .user(let id): return desk.assumeIsolated { $0.inboxSnapshot(id) }
+        case .user(let id):
+            let actions = portfolio?.customers.openActions(of: id, staff(tenant)) ?? []
+            return desk.assumeIsolated { $0.inboxSnapshot(id) { CustomerBoard.write(actions, to: &$0) } }
         case .calendar:
             let moment = environment.moment()
             return calendar.assumeIsolated { $0.snapshot(moment) }

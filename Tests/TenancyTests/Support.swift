@@ -10,6 +10,7 @@ import Notifications
 import Plans
 import Realtime
 import Resilience
+import Sales
 import Scheduling
 import Storage
 import Synchronization
@@ -92,7 +93,7 @@ final class House: Sendable {
             directory: directory.path,
             schema: Schema(
                 StorageTables.all + ConsultorTables.all + ConversationTables.all + DeskTables.all + NoticeTables.all + BreakerTables.all
-                    + SchedulingTables.all + NotificationTables.all + QueueTables.all + CustomerTables.all + UsageTables.all
+                    + SchedulingTables.all + NotificationTables.all + QueueTables.all + CustomerTables.all + SalesTables.all + UsageTables.all
             )
         )
         journal = FragileJournal(store: sqlite)

@@ -34,10 +34,7 @@ extension API {
         }
         router.get("/dashboard") { request, context -> Response in
             let tenant = try await portfolioTenant(request, context)
-            let range = try request.adhesionRange()
-            let view = try await operations.portfolio(tenant)
-            if range.isOpen { return .json(view.dashboard.json) }
-            return .json(CustomerPortfolio.dashboard(view.customers, view.vitals, range, now: view.now).json)
+            return .json(try await operations.customerDashboard(try request.adhesionRange(), tenant))
         }
         // Nothing is cached; what is derived is computed anew.
         router.post("/cache/clear") { request, context -> Response in
@@ -63,66 +60,7 @@ extension API {
                 id = fields.number("tenant_id", in: 1...Int64.max)
                 try fields.check()
             }
-            let logins = try await operations.logins(of: id, tenant)
-            return .json { body in
-                body.field("tenant_id", id)
-                body.field("periodo", "últimos 30 dias")
-                body.field("total_logins", logins.count)
-                body.list("logins") { list in for login in logins { login.write(to: &list) } }
-                body.field("usuarios_unicos", Set(logins.map { $0.userEmail ?? $0.userName ?? "" }).count)
-                body.field("dias_com_acesso", Set(logins.map { CivilDate($0.at) }).count)
-            }
-        }
-    }
-}
-
-extension Login {
-    /// contracts/ecosys-ms.md "GET /logins". Times are UTC.
-    func write(to writer: inout JSONWriter) {
-        let time = at.wallClock
-        writer.object {
-            $0.field("id", id)
-            $0.field("usuario_nome", userName)
-            $0.field("usuario_email", userEmail)
-            $0.field("data_login", time)
-            $0.field("data", time.prefix(10))
-            $0.field("hora", time.suffix(8))
-        }
-    }
-}
-
-/// One entry of contracts/ecosys-ms.md "GET /health-scores". Written a hundred thousand times for one answer, so the scores' texts are made once.
-enum HealthEntry {
-    private static let fortieths = texts(40)
-    private static let twentieths = texts(20)
-    private static let quarters = texts(4)
-    private static let totals = texts(HealthScore.totalUnits)
-
-    private static func texts(_ units: Int) -> [[UInt8]] { (0...units).map { Array((Double($0) / Double(units)).description.utf8) } }
-
-    static func write(_ customer: Customer, _ facts: HealthFacts, to writer: inout JSONWriter) {
-        let score = HealthScore(facts)
-        writer.object {
-            $0.field("tenant_id", customer.id)
-            $0.field("slug", customer.shownSlug)
-            $0.field("name", customer.nome)
-            $0.field("cnpj", customer.cnpj)
-            $0.field("qntd_acessos_30d", facts.count(.login))
-            $0.field("dias_desde_ultimo_acesso", facts.daysSince(.login))
-            $0.field("score_engajamento", raw: fortieths[Int(score.engagement)])
-            $0.field("qntd_entradas_30d", facts.count(.entrada))
-            $0.field("dias_desde_ultima_entrada", facts.daysSince(.entrada))
-            $0.field("qntd_saidas_30d", facts.count(.saida))
-            $0.field("dias_desde_ultima_saida", facts.daysSince(.saida))
-            $0.field("score_movimentacao_estoque", raw: fortieths[Int(score.stock)])
-            $0.field("qntd_leads_30d", facts.count(.lead))
-            $0.field("dias_desde_ultimo_lead", facts.daysSince(.lead))
-            $0.field("score_crm", raw: twentieths[Int(score.crm)])
-            $0.field("econversa_ativo", facts.hasEConversa)
-            $0.field("integradores_conectados", facts.integrators)
-            $0.field("score_adoption", raw: quarters[Int(score.adoption)])
-            $0.field("score_total", raw: totals[score.total])
-            $0.field("categoria", score.category.name)
+            return .json(try await operations.logins(of: id, tenant))
         }
     }
 }

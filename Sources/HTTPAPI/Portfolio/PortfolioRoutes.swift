@@ -16,13 +16,7 @@ extension API {
         router.post("/clientes") { request, context -> Response in
             let tenant = try await administeringPortfolio(request, context)
             let patches = try CustomerPatch.list(try Request.json(try await request.bytes(upTo: Self.maxListBytes)))
-            let (created, updated, unchanged) = try await operations.upsertCustomers(patches, tenant)
-            return .json {
-                $0.field("total", patches.count)
-                $0.field("criados", created)
-                $0.field("atualizados", updated)
-                $0.field("inalterados", unchanged)
-            }
+            return .json(try await operations.putCustomers(patches, tenant))
         }
         router.get("/clientes/:id") { request, context -> Response in
             let tenant = try await portfolioTenant(request, context)
@@ -31,54 +25,26 @@ extension API {
         // The score at the end of each day: of the days on which it moved, and with `completo=true` of all.
         router.get("/clientes/:id/health") { request, context -> Response in
             let tenant = try await portfolioTenant(request, context)
-            let id = try context.number(.customer)
-            let today = BusinessZone.today(environment.now())
-            let to = min(try request.date("fim") ?? today, today)
-            let from = try request.date("inicio") ?? to + -90
-            guard from <= to, to - from <= 3660 else {
-                throw Refusal.invalid([.init(["query", "inicio"], "deve ser até dez anos antes de fim", type: "date_range")])
-            }
-            let history = try await operations.healthHistory(of: id, from: from, to: to, tenant)
-            let everyDay = request.query("completo") == "true"
-            return .json { body in
-                body.field("tenant_id", id)
-                body.field("inicio", from.description)
-                body.field("fim", to.description)
-                body.list("dias") { list in
-                    if everyDay {
-                        var place = 0
-                        var current: HealthScore?
-                        for offset in 0...(to - from) {
-                            let day = from + offset
-                            while place < history.count, history[place].0 <= day {
-                                current = history[place].1
-                                place += 1
-                            }
-                            if let current { Self.write(current, on: day, to: &list) }
-                        }
-                    } else {
-                        for (day, score) in history { Self.write(score, on: day, to: &list) }
-                    }
-                }
-            }
+            let history = try await operations.healthHistory(
+                of: try context.number(.customer),
+                from: try request.date("inicio"),
+                to: try request.date("fim"),
+                everyDay: try request.flag("completo") ?? false,
+                place: "query",
+                tenant
+            )
+            return .json(history)
         }
         router.get("/clientes/acoes") { request, context -> Response in
             let tenant = try await portfolioTenant(request, context)
-            let state = request.query("estado") ?? "abertas"
-            guard let isOpen = ["abertas": true, "concluidas": false, "todas": nil][state] else {
-                throw Refusal.invalid([.init(["query", "estado"], "deve ser abertas, concluidas ou todas", type: "enum")])
-            }
             let limit = try request.integer("limit", in: 1...1000, default: 100)
-            let actions = try await operations.customerActions(isOpen: isOpen, cs: request.query("cs"), limit: limit, tenant)
-            return .json { body in body.list("items") { list in for action in actions { action.write(to: &list) } } }
+            let state = request.query("estado") ?? "abertas"
+            return .json(try await operations.customerActions(state, cs: request.query("cs"), limit: limit, place: "query", tenant))
         }
         router.post("/clientes/acoes/:id/concluir") { request, context -> Response in
             let caller = try await portfolioCaller(request, context)
             guard caller.canAct else { throw Refusal.viewerOnly }
-            let action = try await operations.finishAction(try context.identifier(.action), by: caller.name, caller.tenant)
-            var writer = JSONWriter()
-            action.write(to: &writer)
-            return .json(writer.bytes)
+            return .json(try await operations.finishedAction(try context.identifier(.action), by: caller.name, caller.tenant))
         }
         // One activity, a list of them, or one on each line (`application/x-ndjson`), however many lines.
         router.post("/atividades") { request, context -> Response in
@@ -95,12 +61,7 @@ extension API {
                 return .json { intake.write(to: &$0) }
             }
             let activities = try Activity.list(try Request.json(try await request.bytes(upTo: Self.maxListBytes)), now: environment.now())
-            let recorded = try await operations.record(activities, key: key, tenant)
-            return .json {
-                $0.field("aceitas", recorded)
-                $0.field("recusadas", 0)
-                $0.list("erros") { _ in }
-            }
+            return .json(try await operations.recordActivities(activities, key: key, tenant))
         }
         // Kommo signs nothing: what it knows is the address, which carries a secret of ours.
         router.post("/api/webhooks/kommo") { request, context -> Response in
@@ -122,23 +83,19 @@ extension API {
 
     private static let idempotencyKey = HTTPField.Name("Idempotency-Key")!
 
+    /// By the token of the address: the one that is configured, or a key that a business has made for it.
     private func kommoTenant(_ request: Request, _ context: APIContext) async throws -> TenantID {
-        guard let token = settings.kommo.token else {
-            if request.headers[.authorization] == nil, let tenant = settings.kommo.openTo { return tenant }
-            return try await administeringPortfolio(request, context)
+        let configured = settings.kommo.token
+        if let given = request.query("token") {
+            if let configured, Secret.isEqual(given, configured.value) { return configured.tenant }
+            do throws(Refusal) { return try registeredKey(given, [.tellKommo]).tenant } catch {
+                throw error.kind == .unauthenticated ? Self.kommoTokenInvalid : error
+            }
         }
-        guard let given = request.query("token"), Secret.isEqual(given, token.value) else {
-            throw Refusal(.unauthenticated, "kommo_token_invalid", "Token do webhook do Kommo ausente ou inválido.")
-        }
-        return token.tenant
+        if configured == nil, request.headers[.authorization] == nil, let tenant = settings.kommo.openTo { return tenant }
+        guard configured == nil else { throw Self.kommoTokenInvalid }
+        return try await administeringPortfolio(request, context)
     }
 
-    private static func write(_ score: HealthScore, on day: CivilDate, to writer: inout JSONWriter) {
-        writer.object {
-            $0.field("data", day.description)
-            $0.field("score_total", Double(score.total) / Double(HealthScore.totalUnits))
-            $0.field("categoria", score.category.name)
-            for pillar in HealthScore.Pillar.allCases { $0.field("score_\(pillar.rawValue)", pillar.value(score)) }
-        }
-    }
+    private static let kommoTokenInvalid = Refusal(.unauthenticated, "kommo_token_invalid", "Token do webhook do Kommo ausente ou inválido.")
 }

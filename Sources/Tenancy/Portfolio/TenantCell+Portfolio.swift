@@ -42,6 +42,17 @@ extension TenantCell {
     /// Customers looked at in one turn when time alone has moved their scores.
     private static let decayBatch = 2000
 
+    /// Whether something of these channels' snapshots is the portfolio's.
+    func needsPortfolio(_ channels: [Channel]) -> Bool {
+        channels.contains { channel in
+            switch channel {
+            case .health, .sales: true
+            case .user: hasCustomers
+            default: false
+            }
+        }
+    }
+
     /// Reads the portfolio if it is not in memory. Whoever asks meanwhile waits for the same.
     package func bringPortfolio() async throws(Refusal) {
         if portfolio != nil { return }
@@ -65,6 +76,7 @@ extension TenantCell {
     private func onPortfolio<T: Sendable>(_ body: (inout Portfolio, Moment) throws(Refusal) -> (T, Change)) -> Pending<T> {
         guard portfolio != nil else { preconditionFailure("the portfolio was not brought in") }
         let moment = environment.moment()
+        portfolio!.customers.staff = staff(tenant)
         do throws(Refusal) {
             let decision = try body(&portfolio!, moment)
             return settle(.success(decision))
@@ -73,7 +85,10 @@ extension TenantCell {
         }
     }
 
-    func portfolioTimePassed(_ moment: Moment) -> Change { portfolio?.timePassed(moment, limit: Self.decayBatch) ?? Change() }
+    func portfolioTimePassed(_ moment: Moment) -> Change {
+        portfolio?.customers.staff = staff(tenant)
+        return portfolio?.timePassed(moment, limit: Self.decayBatch) ?? Change()
+    }
 
     package func upsertCustomers(_ patches: [CustomerPatch]) -> Pending<CustomerBoard.Upserted> {
         onPortfolio { portfolio, moment throws(Refusal) in
@@ -106,8 +121,13 @@ extension TenantCell {
         }
     }
 
-    package func portfolioView() -> Pending<PortfolioView> {
-        onPortfolio { portfolio, moment in
+    func portfolioView(after customer: Int64?) -> Pending<(view: PortfolioView, start: Int)> {
+        onPortfolio { portfolio, moment throws(Refusal) in
+            var start = 0
+            if let customer {
+                guard let place = portfolio.customers.portfolio.place(of: customer) else { throw .notFound(.customer) }
+                start = place + 1
+            }
             let change = portfolio.timePassed(moment, limit: .max)
             let view = PortfolioView(
                 now: moment.now,
@@ -117,7 +137,7 @@ extension TenantCell {
                 sales: portfolio.sales,
                 healthPages: healthPages
             )
-            return (view, change)
+            return ((view, start), change)
         }
     }
 
@@ -157,10 +177,8 @@ extension TenantCell {
         }
     }
 
-    package func finishAction(_ action: CustomerAction) -> Pending<Void> {
-        var change = Change()
-        change.rows.append(action.image(of: tenant))
-        change.events.append(action.doneEvent)
-        return settle(.success(((), change)))
+    /// - Returns: `nil` for what is done already, or is none.
+    package func finishAction(_ id: CustomerActionID, by name: String) -> Pending<CustomerAction?> {
+        onPortfolio { portfolio, moment in portfolio.customers.finish(id, by: name, moment) }
     }
 }
