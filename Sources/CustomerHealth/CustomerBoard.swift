@@ -134,11 +134,9 @@ package struct CustomerBoard: Sendable {
                 }
             )
         }
-        var (change, moves, touched) = (timePassed(moment, limit: Self.dueInPassing), [CustomerPortfolio.Move](), Set<Int>())
+        var change = timePassed(moment, limit: Self.dueInPassing)
+        let (touched, moves) = portfolio.record(activities, now: moment.now)
         for activity in activities {
-            guard let (place, move) = portfolio.record(activity, now: moment.now) else { continue }
-            touched.insert(place)
-            if let move { moves.append(move) }
             if case .login(let name, let email) = activity.content {
                 lastLogin += 1
                 let login = Login(id: lastLogin, customer: activity.customer, userName: name, userEmail: email, at: activity.at ?? moment.now)
@@ -166,7 +164,7 @@ package struct CustomerBoard: Sendable {
     // MARK: Rows and events
 
     /// The vitals of whoever moved or was touched, once; snapshots and news of those who moved. Of somebody who moved more than once, from the first to the last.
-    private mutating func kept(_ moves: [CustomerPortfolio.Move], touched: Set<Int>, _ moment: Moment) -> Change {
+    private mutating func kept(_ moves: [CustomerPortfolio.Move], touched: [Int], _ moment: Moment) -> Change {
         var change = Change()
         var moved: [Int: Int] = [:]
         var last: [CustomerPortfolio.Move] = []
@@ -178,7 +176,7 @@ package struct CustomerBoard: Sendable {
                 last.append(move)
             }
         }
-        for place in touched.union(moved.keys) {
+        for place in Set(touched).union(moved.keys) {
             portfolio.stored(place)
             let (customer, its) = (portfolio.customers[place], portfolio.vitals[place])
             change.rows.append(its.image(of: customer.id, integrators: portfolio.integrators(of: customer.id), tenant: tenant))

@@ -117,9 +117,26 @@ package struct CustomerPortfolio: Sendable {
 
     // MARK: Activity
 
-    /// - Returns: where it happened and what it moved; `nil` if there is no such customer.
-    package mutating func record(_ activity: Activity, now: Timestamp) -> (place: Int, move: Move?)? {
-        guard let place = place(of: activity.customer) else { return nil }
+    /// Those of customers that there are not are passed over.
+    /// - Returns: where they happened, and what all of them together moved.
+    package mutating func record(_ activities: [Activity], now: Timestamp) -> (places: [Int], moves: [Move]) {
+        var places: [Int] = []
+        var isHistory: [Int: Bool] = [:]
+        for activity in activities {
+            guard let place = place(of: activity.customer) else { continue }
+            note(activity, at: place, now)
+            let isLate = activity.at.map { now - $0 > Self.historyBegins } ?? false
+            if let before = isHistory[place] {
+                if before, !isLate { isHistory[place] = false }
+            } else {
+                isHistory[place] = isLate
+                places.append(place)
+            }
+        }
+        return (places, places.compactMap { look($0, now, isHistory: isHistory[$0] ?? false) })
+    }
+
+    private mutating func note(_ activity: Activity, at place: Int, _ now: Timestamp) {
         switch activity.content {
         case .econversa(let isActive): vitals[place].hasEConversa = isActive
         case .integrador(let name, let isActive):
@@ -134,7 +151,6 @@ package struct CustomerPortfolio: Sendable {
         case .login, .entrada, .saida, .lead:
             if let kind = activity.content.counted { vitals[place].happened(kind, at: activity.at ?? now, now: now) }
         }
-        return (place, look(place, now, isHistory: activity.at.map { now - $0 > Self.historyBegins } ?? false))
     }
 
     // MARK: Time

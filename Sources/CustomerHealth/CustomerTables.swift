@@ -78,7 +78,15 @@ package enum CustomerTables {
         ]
     )
 
-    package static let all = [customers, vitals, logins, snapshots, actions]
+    /// What a business's Kommo calls things.
+    package static let kommoNames = Table(
+        "kommo_names",
+        since: 21,
+        key: ["tenant_id"],
+        columns: [Column("tenant_id", .uuid), Column("names", .json), Column("updated_at", .timestamp)]
+    )
+
+    package static let all = [customers, vitals, logins, snapshots, actions, kommoNames]
 }
 
 extension Money {

@@ -249,9 +249,10 @@ struct Server {
         apiSettings.unsubscribing = UnsubscribeLinks(secret: secret)
         apiSettings.pipedrive = pipedrive?.door(tenants, gate, environment)
         if let tenant = await directory.tenants.first {
+            apiSettings.kommo.owner = tenant.id
             apiSettings.kommo.names = settings.kommoNames
-            apiSettings.kommo.token = settings.kommoToken.map { ($0, tenant.id) }
-            apiSettings.kommo.openTo = settings.isProduction ? nil : tenant.id
+            apiSettings.kommo.token = settings.kommoToken
+            apiSettings.kommo.isOpen = !settings.isProduction
         }
         if !settings.basicUsers.isEmpty, let tenant = await directory.tenants.first {
             apiSettings.basic = BasicCredentials(users: settings.basicUsers, tenant: tenant.id)

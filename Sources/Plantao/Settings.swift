@@ -48,7 +48,7 @@ struct Settings {
     var kommoToken: String?
     /// A Postgres with Kommo's customers, to be kept in step with.
     var kommoDatabase: KommoSync.Configuration?
-    var kommoNames: KommoLead.Names
+    var kommoNames: KommoNames
     var customerLoginsAreKept: Duration
     var allowedOrigins: Set<String>
     var strictTransportSeconds: Int
@@ -173,7 +173,7 @@ struct Settings {
         }
         kommoToken = reader.text("KOMMO_WEBHOOK_TOKEN")
         kommoDatabase = try Self.kommoDatabase(reader)
-        kommoNames = KommoLead.Names()
+        kommoNames = KommoNames()
         kommoNames.pipelines = try reader.names("KOMMO_PIPELINES")
         kommoNames.statuses = try reader.names("KOMMO_STATUSES")
         kommoNames.users = try reader.names("KOMMO_USERS")

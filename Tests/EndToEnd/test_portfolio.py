@@ -2,7 +2,9 @@
 
 import base64
 import gzip
+import http.client
 import json
+import threading
 from datetime import datetime, timedelta, timezone
 from urllib.parse import unquote, urlsplit
 
@@ -10,6 +12,7 @@ import pytest
 
 from harness.api import Api, is_clear_error, names_fields
 from harness.contract import Contract
+from harness.desk import ReplyError
 from harness.golden import Socket
 from harness.process import run
 from harness.waiting import eventually
@@ -234,6 +237,152 @@ def test_kommo_tells_of_leads(api, offices):
     assert closed.call("POST", "/api/webhooks/kommo", body=newer, headers=form, token="só-nós").json()["atualizados"] == 1
     assert closed.get("/clientes")["42"]["valor"] == 400.0
     assert api.call("POST", "/api/webhooks/kommo", body=b"talk[add][0][id]=1", headers=form, expect=200).json()["recebidos"] == 0
+
+
+def test_each_business_has_credentials_of_its_own(office, api):
+    other = office.anybody.register("dona@example.com", "Senha#Forte9x2026", business_name="Outra")
+    api.post("/clientes", {"client_id": 1, "nome": "Da primeira"})
+    key = lambda name, *scopes: other.post("/api/v1/api-keys", {"name": name, "scopes": list(scopes)}, expect=201)
+    writes, reads, kommo = key("ERP", "portfolio:write"), key("BI", "portfolio:read"), key("Kommo", "kommo:webhook")
+    plain = other.post("/api/v1/api-keys", {"name": "Robô"}, expect=201)
+    assert "portfolio:read" not in plain["scopes"], "what was not asked for is not given"
+    erp, bi = Basic(office.server, f"erp:{writes['key']}"), Basic(office.server, f"quem-quer:que-seja:{reads['key']}")
+    is_clear_error(bi.call("GET", "/clientes"), 401)
+    bi = Basic(office.server, f"bi:{reads['key']}")
+    assert erp.post("/clientes", {"client_id": 7, "nome": "Da outra"})["criados"] == 1
+    assert list(bi.get("/clientes")) == ["7"] and list(api.get("/clientes")) == ["1"]
+    assert [c["nome"] for c in Api(office.server, api_key=reads["key"]).get("/clientes").values()] == ["Da outra"]
+    is_clear_error(bi.call("POST", "/clientes", json={"client_id": 8}), 403)
+    is_clear_error(bi.call("PUT", "/vendas/commission-config", json={"sales_goal": 3}), 403)
+    assert is_clear_error(Basic(office.server, f"x:{plain['key']}").call("GET", "/dashboard"), 403)["scope"] == "portfolio:read"
+    assert is_clear_error(Api(office.server, api_key=reads["key"]).call("GET", "/consultores"), 403)["scope"] == "consultores:read"
+    # Kommo: a token in the address, and what its numbers stand for.
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    lead = lambda n: f"leads[add][0][id]={n}&leads[add][0][name]=Loja&leads[add][0][pipeline_id]=77&leads[add][0][responsible_user_id]=5"
+    assert other.get("/api/v1/kommo/names") == {"pipelines": {}, "statuses": {}, "users": {}}
+    names = other.put("/api/v1/kommo/names", {"pipelines": {"77": "Churns & Cancelamentos"}, "users": {"5": "Maria"}})
+    assert names == {"pipelines": {"77": "Churns & Cancelamentos"}, "statuses": {}, "users": {"5": "Maria"}}
+    names_fields(other.call("PUT", "/api/v1/kommo/names", json={"pipelines": {"x": "y"}, "users": ["a"], "statuses": {"1": 2}}), "pipelines", "users", "statuses")
+    office.server.kill()
+    office.server.start()
+    assert other.put("/api/v1/kommo/names", {"users": None}) == {"pipelines": {"77": "Churns & Cancelamentos"}, "statuses": {}, "users": {}}
+    other.put("/api/v1/kommo/names", {"users": {"5": "Maria"}})
+    told = office.anybody.call("POST", "/api/webhooks/kommo", body=lead(9), headers=form, token=kommo["key"], expect=200).json()
+    assert told["criados"] == 1 and bi.get("/clientes")["9"]["pipeline"] == "Churns & Cancelamentos" and bi.get("/clientes")["9"]["cs"] == "Maria"
+    for token in (writes["key"], "nada"):
+        is_clear_error(office.anybody.call("POST", "/api/webhooks/kommo", body=lead(10), headers=form, token=token), 403 if token != "nada" else 401)
+    # Without any it is the first business's, as it was.
+    office.anybody.call("POST", "/api/webhooks/kommo", body=lead(11), headers=form, expect=200)
+    assert list(api.get("/clientes")) == ["1", "11"] and list(bi.get("/clientes")) == ["7", "9"]
+    other.call("DELETE", f"/api/v1/api-keys/{reads['id']}", expect=204)
+    assert bi.call("GET", "/clientes", expect=401).json()["detail"] == "Acesso negado."
+
+
+def test_screens_ask_by_rpc_what_rest_answers(office, api):
+    today = str(datetime.now(timezone(timedelta(hours=-3))).date())
+    with office.desk(office.admin) as desk, office.desk(office.hire("Vera", role="viewer")) as viewer:
+        rpc = desk.rpc
+        assert rpc("sales.put-sellers", {"id": 7, "name": "Amanda"}) == {"total": 1, "criados": 1, "atualizados": 0}
+        sales = [{"client_id": n, "nome": f"C{n}", "valor": 10, "vendedor_id": 7, "data_adesao": today} for n in range(1, 6)]
+        assert rpc("customer.put", sales)["criados"] == 5 and rpc("customer.put", {"client_id": 6, "valor": 5, "parcelas_atrasadas": 1, "vendedor_id": 8})["criados"] == 1
+        for _ in range(2):
+            assert rpc("activity.record", {"atividades": acts(1, "login", 41), "idempotency_key": "k"})["aceitas"] == 41
+        assert rpc("activity.record", acts(1, "econversa")[0])["aceitas"] == 1
+        for method, path, data in [
+            ("health.dashboard", "/dashboard", {}), ("sales.sellers", "/vendas/vendedores", {}), ("sales.summary", "/vendas/resumo-comissoes", {}),
+            ("sales.ranking", "/vendas/ranking", {"month": today[:7]}), ("sales.dashboard", "/vendas/dashboard", {}), ("sales.mrr", "/vendas/mrr", {}),
+            ("sales.config", "/vendas/commission-config", {}), ("customer.get", "/clientes/1", {"client_id": 1}), ("customer.logins", "/logins", {"tenant_id": 1}),
+            ("customer.history", "/clientes/1/health", {"client_id": 1, "completo": True}), ("customer.actions", "/clientes/acoes", {"estado": "todas"}),
+            ("sales.statement", "/vendas/extrato/7", {"vendedor_id": "7"}), ("health.dashboard", "/dashboard", {"data_adesao_inicio": today}),
+        ]:
+            query = {name: str(value).lower() for name, value in data.items() if name not in ("client_id", "vendedor_id")}
+            assert viewer.rpc(method, data) == api.get(path, **query), method
+        # In pages, which together are the whole.
+        for method, name, path in [("customer.list", "clientes", "/clientes"), ("health.scores", "scores", "/health-scores")]:
+            found, after = {}, None
+            while True:
+                page = viewer.rpc(method, {"after": after, "limit": 2})
+                assert len(page[name]) <= 2 and not found.keys() & page[name].keys()
+                found |= page[name]
+                if (after := page["proximo"]) is None:
+                    break
+            assert found == api.get(path), method
+        assert [c["id"] for c in viewer.rpc("sales.customers", {"vendedor_id": 7, "limit": 3})["clientes"]] == ["1", "2", "3"]
+        assert viewer.rpc("sales.customers", {"lista": "inadimplentes"}) == {"clientes": api.get("/vendas/clientes/inadimplentes"), "proximo": None}
+        assert rpc("sales.configure", {"sales_goal": 3})["sales_goal"] == 3 and viewer.rpc("sales.ranking")[0]["tier"] == "ouro"
+        action = viewer.rpc("customer.actions")["items"][0]
+        for method, data in [("customer.put", {"client_id": 9}), ("activity.record", acts(1, "lead")[0]), ("sales.configure", {"sales_goal": 1}), ("customer.finish-action", {"id": action["id"]})]:
+            with pytest.raises(ReplyError) as refused:
+                viewer.rpc(method, data)
+            assert refused.value.code == 403
+        assert rpc("customer.finish-action", {"id": action["id"]})["concluida_por"]
+        for method, data, code in [
+            ("customer.get", {"client_id": 99}, 404), ("customer.get", {}, 422), ("health.scores", {"limit": 501}, 422), ("sales.ranking", {"month": "2024-13"}, 422),
+            ("customer.list", {"after": 99}, 404), ("sales.customers", {"lista": "x"}, 422), ("activity.record", {"atividades": acts(99, "lead")}, 422),
+        ]:
+            with pytest.raises(ReplyError) as refused:
+                rpc(method, data)
+            assert refused.value.code == code, method
+
+
+def test_what_is_to_be_done_waits_for_whoever_is_responsible(office, api):
+    maria, owner = office.hire("Maria"), office.admin
+    name = maria.user["name"]
+    api.post("/clientes", [{"client_id": 1, "nome": "Um", "cs": name.upper()}, {"client_id": 2, "nome": "Dois", "cs": "Ninguém daqui"}, {"client_id": 3, "cs": name}])
+    inboxes = {who: f"user:{who.user['id']}" for who in (maria, owner)}
+    with office.desk(maria, inboxes[maria]) as desk, office.desk(owner, inboxes[owner]) as owners:
+        waiting = lambda desk, who: sorted((item["acao"]["client_id"], item["nome"]) for item in desk.picture(inboxes[who]).actions.values())
+        for id in (1, 2):
+            api.post("/atividades", acts(id, "login", 41) + acts(id, "econversa"))
+        # What is brought in from long ago is nobody's to act upon.
+        api.post("/atividades", acts(3, "login", 41, ocorrido_em=ago(days=3)) + acts(3, "econversa", ocorrido_em=ago(days=3)))
+        assert api.get("/health-scores")["3"]["categoria"] == "Normal"
+        desk.wait("hers", lambda: waiting(desk, maria) == [(1, "Um")])
+        owners.wait("the owner's, who answers for whom nobody does", lambda: waiting(owners, owner) == [(2, "Dois")])
+    office.server.kill()
+    office.server.start()
+    with office.desk(maria, inboxes[maria]) as desk:
+        assert waiting(desk, maria) == [(1, "Um")]
+        # A newer one takes the place of the one before.
+        api.post("/atividades", acts(1, "integrador", nome="ERP") + acts(1, "integrador", nome="Site") + acts(1, "lead", 31) + acts(1, "entrada", 51) + acts(1, "saida", 51))
+        desk.wait("the next", lambda: [item["acao"]["categoria"] for item in desk.picture(inboxes[maria]).actions.values()] == ["Campeão"])
+        (action,) = desk.picture(inboxes[maria]).actions
+        assert maria.api.post(f"/clientes/acoes/{action}/concluir")["concluida_por"] == name
+        assert maria.api.post(f"/clientes/acoes/{action}/concluir")["concluida_por"] == name, "once done it stays so"
+        desk.wait("done", lambda: waiting(desk, maria) == [])
+        assert desk.faults == []
+
+
+def test_a_stream_is_recorded_as_it_comes_and_held_nowhere(office, api):
+    api.post("/clientes", {"client_id": 1})
+    go_on = threading.Event()
+    pad = " " * 3000
+
+    def lines():
+        line = json.dumps(acts(1, "saida")[0])
+        yield (line + "\n").encode() * 3500
+        go_on.wait(60)
+        for _ in range(275):
+            yield (line + pad + "\n").encode() * 100
+
+    def send():
+        connection = http.client.HTTPConnection(office.server.host, office.server.port, timeout=120)
+        connection.request("POST", "/atividades", lines(), {"Authorization": api.header, "Content-Type": "application/x-ndjson"})
+        told.append(json.loads(connection.getresponse().read()))
+        connection.close()
+
+    told, peak = [], 0
+    sender = threading.Thread(target=send)
+    sender.start()
+    # By the thousand, before the request is at its end.
+    eventually("the first lines", lambda: api.get("/health-scores")["1"]["qntd_saidas_30d"] == 3000)
+    before = office.server.resident_bytes()
+    go_on.set()
+    while sender.is_alive():
+        sender.join(0.05)
+        peak = max(peak, office.server.resident_bytes())
+    assert told == [{"aceitas": 31_000, "recusadas": 0, "erros": []}] and api.get("/health-scores")["1"]["qntd_saidas_30d"] == 31_000
+    assert peak - before < 40 << 20, f"{(peak - before) >> 20} MB more for a body of 80 MB"
 
 
 def test_files_are_imported_and_what_is_refused_is_reported(office, api, tmp_path):

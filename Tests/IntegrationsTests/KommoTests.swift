@@ -24,7 +24,7 @@ import Wire
     }
 
     @Test func aLeadSaysWhatItsFieldsAreCalled() throws {
-        var names = KommoLead.Names()
+        var names = KommoNames()
         names.pipelines["9"] = "CS | BRADESCO"
         let leads = KommoLead.all(
             in: try form(

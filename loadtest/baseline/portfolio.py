@@ -129,11 +129,23 @@ def resident(pid):
 
 
 def activities(count, customers, seed):
-    """`(customer, kind, whole days ago)`, and an hour, which keeps clear of the edges of days. Some customers do a hundred times what others do."""
+    """`(customer, kind, whole days ago)`, and an hour, which keeps clear of the edges of days; in no order. Some customers do a hundred times what others do."""
     source = random.Random(seed)
     draw, below = source.random, source.getrandbits
     for _ in range(count):
         yield min(customers, 1 + int(customers * draw() ** 2)), KINDS[below(2)], int(draw() * 35)
+
+
+def history(count, customers, seed):
+    """As many, distributed alike, one customer after the other: as an export has them."""
+    source = random.Random(seed)
+    draw, below = source.random, source.getrandbits
+    done = 0
+    for customer in range(1, customers + 1):
+        upto = round(count * (customer / customers) ** 0.5)
+        for _ in range(upto - done):
+            yield customer, KINDS[below(2)], int(draw() * 35)
+        done = upto
 
 
 def chunked(texts):
@@ -245,14 +257,14 @@ def measure(options, folder, ended):
 
     stamps = [(now - timedelta(days=days, hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ") for days in range(35)]
 
-    def feed(count_of, seed):
-        lines = (f'{{"tenant_id":{c},"tipo":"{kind}","ocorrido_em":"{stamps[days]}"}}\n' for c, kind, days in activities(count_of, count, seed))
+    def feed(count_of, them):
+        lines = (f'{{"tenant_id":{c},"tipo":"{kind}","ocorrido_em":"{stamps[days]}"}}\n' for c, kind, days in them)
         started = time.perf_counter()
         _, answer = request(port, "POST", "/atividades", chunked(lines), kind="application/x-ndjson")
         assert json.loads(answer)["aceitas"] == count_of, answer
         return count_of / (time.perf_counter() - started)
 
-    ingest = feed(options.activities, options.seed)
+    ingest = feed(options.activities, history(options.activities, count, options.seed))
     full = resident(server.pid)
 
     sql = postgres.connection
@@ -262,7 +274,7 @@ def measure(options, folder, ended):
         for c in customers:
             copy.write_row((c["client_id"], c["nome"], c["cnpj"], c["valor"], c["pipeline"], False, 0))
     with sql.cursor() as cursor, cursor.copy("COPY atividades FROM STDIN") as copy:
-        for chunk in chunked(f"{c}\t{kind}\t{stamps[days]}\n" for c, kind, days in activities(options.activities, count, options.seed)):
+        for chunk in chunked(f"{c}\t{kind}\t{stamps[days]}\n" for c, kind, days in history(options.activities, count, options.seed)):
             copy.write(chunk)
     sql.execute("CREATE INDEX ON atividades (tenant_id, tipo, em)")
     sql.execute("VACUUM ANALYZE")
@@ -293,7 +305,7 @@ def measure(options, folder, ended):
     pushes = sorted(asyncio.run(push_latencies(port, login["access_token"], count, min(200, count))))
 
     with PeakMemory(server.pid) as memory:
-        feed(options.lines, options.seed + 1)
+        scattered = feed(options.lines, activities(options.lines, count, options.seed + 1))
 
     print(f"{count:,} customers, {options.activities:,} activities; median of {options.rounds}; load average {os.getloadavg()[0]:.1f}\n")
     print("| | FastAPI + pandas, cold | its cache hit | Plantão, live | cold ÷ live | hit ÷ live |\n| --- | --- | --- | --- | --- | --- |")
@@ -311,7 +323,7 @@ def measure(options, folder, ended):
     print(f"An activity until its push: median {pushes[len(pushes) // 2] * 1000:.1f} ms, p99 {pushes[int(len(pushes) * 0.99)] * 1000:.1f} ms, worst {pushes[-1] * 1000:.1f} ms of {len(pushes)}.")
     print(f"Resident memory: {(full - empty) / count:.0f} bytes a customer more than empty, {full / 1e6:.0f} MB in all; {memory.before / 1e6:.0f} MB when everything has been asked.")
     print(f"{options.lines:,} lines of NDJSON more: {memory.growth / 1e6:.1f} MB more at the most while they came in.")
-    print(f"Fed: {upserts:.0f} customers/s, {ingest:.0f} activities/s.")
+    print(f"Fed: {upserts:.0f} customers/s, {ingest:.0f} activities/s customer by customer, {scattered:.0f} in no order.")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 import CustomerHealth
 import HTTPTypes
 import Hummingbird
-import Integrations
 import Kernel
 import Tenancy
 import Wire
@@ -63,39 +62,7 @@ extension API {
             let activities = try Activity.list(try Request.json(try await request.bytes(upTo: Self.maxListBytes)), now: environment.now())
             return .json(try await operations.recordActivities(activities, key: key, tenant))
         }
-        // Kommo signs nothing: what it knows is the address, which carries a secret of ours.
-        router.post("/api/webhooks/kommo") { request, context -> Response in
-            let tenant = try await kommoTenant(request, context)
-            let form = try BracketForm.parse(try await request.bytes(upTo: Request.maxBodyBytes))
-            let leads = KommoLead.all(in: form, settings.kommo.names)
-            let known = try await operations.customers(leads.map(\.customer), tenant)
-            // Deliveries overtake one another; what is older than what is known says nothing.
-            let patches = leads.compactMap { $0.patch(over: known[$0.customer], now: environment.now()) }
-            let (created, updated, unchanged) = try await operations.upsertCustomers(patches, tenant)
-            return .json {
-                $0.field("recebidos", leads.count)
-                $0.field("criados", created)
-                $0.field("atualizados", updated)
-                $0.field("inalterados", unchanged + leads.count - patches.count)
-            }
-        }
     }
 
     private static let idempotencyKey = HTTPField.Name("Idempotency-Key")!
-
-    /// By the token of the address: the one that is configured, or a key that a business has made for it.
-    private func kommoTenant(_ request: Request, _ context: APIContext) async throws -> TenantID {
-        let configured = settings.kommo.token
-        if let given = request.query("token") {
-            if let configured, Secret.isEqual(given, configured.value) { return configured.tenant }
-            do throws(Refusal) { return try registeredKey(given, [.tellKommo]).tenant } catch {
-                throw error.kind == .unauthenticated ? Self.kommoTokenInvalid : error
-            }
-        }
-        if configured == nil, request.headers[.authorization] == nil, let tenant = settings.kommo.openTo { return tenant }
-        guard configured == nil else { throw Self.kommoTokenInvalid }
-        return try await administeringPortfolio(request, context)
-    }
-
-    private static let kommoTokenInvalid = Refusal(.unauthenticated, "kommo_token_invalid", "Token do webhook do Kommo ausente ou inválido.")
 }

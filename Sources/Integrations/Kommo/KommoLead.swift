@@ -5,15 +5,6 @@ package import Wire
 /// A lead as Kommo's webhooks tell of it: `leads[add|update|status|responsible|delete][n]` with `id`, `name`, `price`, `status_id`, `pipeline_id`,
 /// `created_at`, `updated_at` or `last_modified` in seconds, and `custom_fields[m]` with `id`, `name` and `values[k][value]`.
 package struct KommoLead: Sendable, Equatable {
-    /// What Kommo knows by numbers only.
-    package struct Names: Sendable, Equatable {
-        package var pipelines: [String: String] = [:]
-        package var statuses: [String: String] = [:]
-        package var users: [String: String] = [:]
-
-        package init() {}
-    }
-
     /// The custom field `client_id` if there is one, else the lead's own number.
     package let customer: Int64
     package let isDeleted: Bool
@@ -21,14 +12,14 @@ package struct KommoLead: Sendable, Equatable {
     package let changes: [CustomerChange]
 
     /// All leads of one delivery, in the order in which they happened. Other things that Kommo tells of are left out.
-    package static func all(in form: JSON, _ names: Names) -> [KommoLead] {
+    package static func all(in form: JSON, _ names: KommoNames) -> [KommoLead] {
         guard let events = form["leads"]?.object else { return [] }
         return events.flatMap { event, leads in
             (leads.object ?? [:]).values.compactMap { KommoLead($0, isDeleted: event == "delete", names) }
         }
     }
 
-    package init?(_ json: JSON, isDeleted: Bool, _ names: Names) {
+    package init?(_ json: JSON, isDeleted: Bool, _ names: KommoNames) {
         func text(_ name: String) -> String? { json[name]?.string.flatMap { $0.isEmpty ? nil : $0 } }
         func time(_ name: String) -> Timestamp? { text(name).flatMap { Int64($0) }.map { Timestamp(seconds: $0) } }
         guard let id = text("id").flatMap({ Int64($0) }), id > 0 else { return nil }

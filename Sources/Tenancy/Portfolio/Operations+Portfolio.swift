@@ -11,7 +11,7 @@ extension Operations {
     /// Activities recorded in one turn.
     private static let activityBatch = 1000
 
-    private func withPortfolio<T: Sendable>(_ tenant: TenantID, _ body: (TenantCell) async throws(Refusal) -> T) async throws(Refusal) -> T {
+    func withPortfolio<T: Sendable>(_ tenant: TenantID, _ body: (TenantCell) async throws(Refusal) -> T) async throws(Refusal) -> T {
         try await tenants.use(tenant) { cell throws(Refusal) in
             try await cell.bringPortfolio()
             return try await body(cell)

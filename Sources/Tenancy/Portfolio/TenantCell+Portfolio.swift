@@ -8,13 +8,16 @@ import Wire
 package struct Portfolio: Sendable {
     var customers: CustomerBoard
     var sales: SalesBoard
+    /// What the business's Kommo calls things, if it has said.
+    var kommo: (names: KommoNames, version: Int64)?
 
     static func load(_ tenant: TenantID, from store: any Store, now: Timestamp) async throws(Refusal) -> Portfolio {
         let customers = CustomerBoard(tenant: tenant, loaded: try await CustomerBoard.load(tenant, from: store, now: now))
         let sales = try await SalesBoard.load(tenant, from: store)
         return Portfolio(
             customers: customers,
-            sales: SalesBoard(tenant: tenant, loaded: sales, customers: customers.portfolio.customers, now: now)
+            sales: SalesBoard(tenant: tenant, loaded: sales, customers: customers.portfolio.customers, now: now),
+            kommo: try await KommoNames.load(tenant, from: store)
         )
     }
 
@@ -73,7 +76,7 @@ extension TenantCell {
     }
 
     /// Runs a decision on the portfolio, which has been brought in.
-    private func onPortfolio<T: Sendable>(_ body: (inout Portfolio, Moment) throws(Refusal) -> (T, Change)) -> Pending<T> {
+    func onPortfolio<T: Sendable>(_ body: (inout Portfolio, Moment) throws(Refusal) -> (T, Change)) -> Pending<T> {
         guard portfolio != nil else { preconditionFailure("the portfolio was not brought in") }
         let moment = environment.moment()
         portfolio!.customers.staff = staff(tenant)
