@@ -125,6 +125,11 @@ extension Operations {
         try await portfolio(after: nil, tenant).view
     }
 
+    /// What is kept up of all of them together.
+    func portfolioSums(_ tenant: TenantID) async throws(Refusal) -> (dashboard: Dashboard, sales: SalesBoard) {
+        try await withPortfolio(tenant) { cell throws(Refusal) in try await cell.portfolioSums().committed() }
+    }
+
     /// - Parameter customer: of whom the place behind is looked up.
     func portfolio(after customer: Int64?, _ tenant: TenantID) async throws(Refusal) -> (view: PortfolioView, start: Int) {
         try await withPortfolio(tenant) { cell throws(Refusal) in try await cell.portfolioView(after: customer).committed() }

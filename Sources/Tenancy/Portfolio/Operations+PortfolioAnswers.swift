@@ -29,8 +29,8 @@ extension Operations {
 
     /// The KPIs of those who joined within a range.
     package func customerDashboard(_ range: AdhesionRange, _ tenant: TenantID) async throws(Refusal) -> [UInt8] {
+        if range.isOpen { return try await portfolioSums(tenant).dashboard.json }
         let view = try await portfolio(tenant)
-        if range.isOpen { return view.dashboard.json }
         return CustomerPortfolio.dashboard(view.customers, view.vitals, range, now: view.now).json
     }
 
@@ -139,21 +139,27 @@ extension Operations {
 
     /// As it was at the end of `month`; without one, as it is.
     package func sales(_ report: SalesReport, of month: YearMonth?, _ tenant: TenantID) async throws(Refusal) -> [UInt8] {
-        let view = try await portfolio(tenant)
-        let figures = view.sales.figures(of: month, view.customers)
+        let (figures, book): (SalesFigures, SellerBook)
+        if let month {
+            let view = try await portfolio(tenant)
+            (figures, book) = (view.sales.figures(of: month, view.customers), view.sales.book)
+        } else {
+            let sales = try await portfolioSums(tenant).sales
+            (figures, book) = (sales.figures, sales.book)
+        }
         var writer = JSONWriter(capacity: 8192)
         switch report {
-        case .summary: figures.writeSummary(view.sales.book, to: &writer)
-        case .ranking: figures.writeRanking(view.sales.book, to: &writer)
+        case .summary: figures.writeSummary(book, to: &writer)
+        case .ranking: figures.writeRanking(book, to: &writer)
         case .dashboard: figures.writeDashboard(to: &writer)
         }
         return writer.bytes
     }
 
     package func sellers(_ tenant: TenantID) async throws(Refusal) -> [UInt8] {
-        let view = try await portfolio(tenant)
+        let book = try await portfolioSums(tenant).sales.book
         var writer = JSONWriter()
-        writer.array { list in for seller in view.sales.book.active { seller.write(to: &list) } }
+        writer.array { list in for seller in book.active { seller.write(to: &list) } }
         return writer.bytes
     }
 
@@ -168,8 +174,8 @@ extension Operations {
 
     /// What `month` is computed with; without one, the month that runs.
     package func commissionConfig(of month: YearMonth?, _ tenant: TenantID) async throws(Refusal) -> [UInt8] {
-        let view = try await portfolio(tenant)
-        return (month.map { view.sales.plan.config(of: $0) } ?? view.sales.config).json
+        let sales = try await portfolioSums(tenant).sales
+        return (month.map { sales.plan.config(of: $0) } ?? sales.config).json
     }
 
     /// New, expansion, contraction, churn, reactivation; of the month that runs unless told.

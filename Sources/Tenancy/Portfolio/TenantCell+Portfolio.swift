@@ -35,7 +35,6 @@ package struct PortfolioView: Sendable {
     package let now: Timestamp
     package let customers: Paged<Customer>
     package let vitals: Paged<CustomerVitals>
-    package let dashboard: Dashboard
     package let sales: SalesBoard
     /// `GET /health-scores` as it was written last.
     package let healthPages: PageMemo
@@ -136,11 +135,18 @@ extension TenantCell {
                 now: moment.now,
                 customers: portfolio.customers.portfolio.customers,
                 vitals: portfolio.customers.portfolio.vitals,
-                dashboard: portfolio.customers.portfolio.dashboard,
                 sales: portfolio.sales,
                 healthPages: healthPages
             )
             return ((view, start), change)
+        }
+    }
+
+    /// The sums alone: no page of customers is held, which whoever changes one would have to copy.
+    func portfolioSums() -> Pending<(dashboard: Dashboard, sales: SalesBoard)> {
+        onPortfolio { portfolio, moment in
+            let change = portfolio.timePassed(moment, limit: .max)
+            return ((portfolio.customers.portfolio.dashboard, portfolio.sales), change)
         }
     }
 
