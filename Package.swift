@@ -97,6 +97,7 @@ let package = Package(
                 "Consultores", "Conversations", "CustomerHealth", "Jobs", "Kernel", "Notifications", "Plans", "Realtime", "Resilience",
                 "Sales", "Scheduling", "Storage", "Wire",
                 .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
             ],
             swiftSettings: settings
         ),

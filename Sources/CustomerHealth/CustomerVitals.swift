@@ -89,15 +89,18 @@ package struct CustomerVitals: Sendable, Equatable {
     package func score(at now: Timestamp) -> HealthScore { HealthScore(facts(at: now)) }
 
     private func counts(on today: Int32) -> SIMD4<Int32> {
-        var counts = SIMD4<Int32>.zero
         let first = max(today - Int32(Self.windowDays), day - 31)
-        guard first <= day else { return counts }
-        for day in first...day {
-            let lane = Int(day & 31)
-            counts &+= SIMD4(Int32(logins[lane]), Int32(entradas[lane]), Int32(saidas[lane]), Int32(leads[lane]))
+        guard first <= day else { return .zero }
+        // All there are but those that are too old: mostly one day.
+        var counts = SIMD4(Self.sum(logins), Self.sum(entradas), Self.sum(saidas), Self.sum(leads))
+        for old in (day - 31)..<first {
+            let lane = Int(old & 31)
+            counts &-= SIMD4(Int32(logins[lane]), Int32(entradas[lane]), Int32(saidas[lane]), Int32(leads[lane]))
         }
         return counts
     }
+
+    private static func sum(_ days: SIMD32<UInt16>) -> Int32 { SIMD32<Int32>(truncatingIfNeeded: days).wrappedSum() }
 
     package func lastOne(_ kind: ActivityKind) -> Timestamp? {
         last[kind.rawValue] == Self.unknown ? nil : Timestamp(milliseconds: last[kind.rawValue])

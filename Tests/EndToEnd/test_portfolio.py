@@ -280,7 +280,8 @@ def test_each_business_has_credentials_of_its_own(office, api):
 
 def test_screens_ask_by_rpc_what_rest_answers(office, api):
     today = str(datetime.now(timezone(timedelta(hours=-3))).date())
-    with office.desk(office.admin) as desk, office.desk(office.hire("Vera", role="viewer")) as viewer:
+    office.admin.create_user("vera@example.com", "Vera", "viewer", "Senha#Forte9x2026")
+    with office.desk(office.admin) as desk, office.desk(office.anybody.login("vera@example.com", "Senha#Forte9x2026")) as viewer:
         rpc = desk.rpc
         assert rpc("sales.put-sellers", {"id": 7, "name": "Amanda"}) == {"total": 1, "criados": 1, "atualizados": 0}
         sales = [{"client_id": n, "nome": f"C{n}", "valor": 10, "vendedor_id": 7, "data_adesao": today} for n in range(1, 6)]
@@ -329,27 +330,27 @@ def test_what_is_to_be_done_waits_for_whoever_is_responsible(office, api):
     maria, owner = office.hire("Maria"), office.admin
     name = maria.user["name"]
     api.post("/clientes", [{"client_id": 1, "nome": "Um", "cs": name.upper()}, {"client_id": 2, "nome": "Dois", "cs": "Ninguém daqui"}, {"client_id": 3, "cs": name}])
-    inboxes = {who: f"user:{who.user['id']}" for who in (maria, owner)}
-    with office.desk(maria, inboxes[maria]) as desk, office.desk(owner, inboxes[owner]) as owners:
-        waiting = lambda desk, who: sorted((item["acao"]["client_id"], item["nome"]) for item in desk.picture(inboxes[who]).actions.values())
+    hers, owners_own = f"user:{maria.user['id']}", f"user:{owner.user['id']}"
+    with office.desk(maria, hers) as desk, office.desk(owner, owners_own) as owners:
+        waiting = lambda desk, inbox: sorted((item["acao"]["client_id"], item["nome"]) for item in desk.picture(inbox).actions.values())
         for id in (1, 2):
             api.post("/atividades", acts(id, "login", 41) + acts(id, "econversa"))
         # What is brought in from long ago is nobody's to act upon.
         api.post("/atividades", acts(3, "login", 41, ocorrido_em=ago(days=3)) + acts(3, "econversa", ocorrido_em=ago(days=3)))
         assert api.get("/health-scores")["3"]["categoria"] == "Normal"
-        desk.wait("hers", lambda: waiting(desk, maria) == [(1, "Um")])
-        owners.wait("the owner's, who answers for whom nobody does", lambda: waiting(owners, owner) == [(2, "Dois")])
+        desk.wait("hers", lambda: waiting(desk, hers) == [(1, "Um")])
+        owners.wait("the owner's, who answers for whom nobody does", lambda: waiting(owners, owners_own) == [(2, "Dois")])
     office.server.kill()
     office.server.start()
-    with office.desk(maria, inboxes[maria]) as desk:
-        assert waiting(desk, maria) == [(1, "Um")]
+    with office.desk(maria, hers) as desk:
+        assert waiting(desk, hers) == [(1, "Um")]
         # A newer one takes the place of the one before.
         api.post("/atividades", acts(1, "integrador", nome="ERP") + acts(1, "integrador", nome="Site") + acts(1, "lead", 31) + acts(1, "entrada", 51) + acts(1, "saida", 51))
-        desk.wait("the next", lambda: [item["acao"]["categoria"] for item in desk.picture(inboxes[maria]).actions.values()] == ["Campeão"])
-        (action,) = desk.picture(inboxes[maria]).actions
+        desk.wait("the next", lambda: [item["acao"]["categoria"] for item in desk.picture(hers).actions.values()] == ["Campeão"])
+        (action,) = desk.picture(hers).actions
         assert maria.api.post(f"/clientes/acoes/{action}/concluir")["concluida_por"] == name
         assert maria.api.post(f"/clientes/acoes/{action}/concluir")["concluida_por"] == name, "once done it stays so"
-        desk.wait("done", lambda: waiting(desk, maria) == [])
+        desk.wait("done", lambda: waiting(desk, hers) == [])
         assert desk.faults == []
 
 

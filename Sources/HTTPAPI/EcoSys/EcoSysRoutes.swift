@@ -68,39 +68,42 @@ extension API {
 extension Response {
     /// All active customers' scores, page by page; pages of whom nothing has changed are not written anew.
     static func healthScores(_ view: PortfolioView) -> Response {
-        let size = Paged<Customer>.pageSize
-        return Response(
+        Response(
             status: .ok,
             headers: [.contentType: "application/json; charset=utf-8", .cacheControl: "no-store"],
             body: ResponseBody { output in
+                try await output.write(ByteBuffer(string: "{"))
                 var isFirst = true
-                var buffer = ByteBuffer(string: "{")
                 for page in view.vitals.versions.indices {
-                    let bytes = view.healthPages.page(page, (view.customers.versions[page], view.vitals.versions[page]), at: view.now) {
-                        var writer = JSONWriter(capacity: 450 * size)
-                        var until = Timestamp.distantFuture
-                        for place in page * size..<min((page + 1) * size, view.customers.count) where view.customers[place].isActive {
-                            let (customer, vitals) = (view.customers[place], view.vitals[place])
-                            writer.key(String(customer.id))
-                            HealthEntry.write(customer, vitals.facts(at: view.now), to: &writer)
-                            until = min(until, vitals.shownUntil(after: view.now))
-                        }
-                        return (writer.bytes, until)
+                    var bytes = view.healthPages.page(page, (view.customers.versions[page], view.vitals.versions[page]), at: view.now) {
+                        Self.healthPage(page, view)
                     }
-                    guard !bytes.isEmpty else { continue }
-                    if !isFirst { buffer.writeInteger(UInt8(ascii: ",")) }
+                    guard bytes.readableBytes > 0 else { continue }
+                    // Each begins with a comma.
+                    if isFirst { bytes.moveReaderIndex(forwardBy: 1) }
                     isFirst = false
-                    buffer.writeBytes(bytes)
-                    if buffer.readableBytes > 1 << 18 {
-                        try await output.write(buffer)
-                        buffer = ByteBuffer()
-                    }
+                    try await output.write(bytes)
                 }
-                buffer.writeInteger(UInt8(ascii: "}"))
-                try await output.write(buffer)
+                try await output.write(ByteBuffer(string: "}"))
                 try await output.finish(nil)
             }
         )
+    }
+
+    /// `,"1":{…},"2":{…}`, and when time changes something of it.
+    private static func healthPage(_ page: Int, _ view: PortfolioView) -> (ByteBuffer, until: Timestamp) {
+        let size = Paged<Customer>.pageSize
+        var writer = JSONWriter(capacity: 560 * size)
+        var until = Timestamp.distantFuture
+        for place in page * size..<min((page + 1) * size, view.customers.count) where view.customers[place].isActive {
+            let (customer, vitals) = (view.customers[place], view.vitals[place])
+            writer.literal(",\"")
+            writer.digits(customer.id)
+            writer.literal("\":")
+            HealthEntry.write(customer, vitals.facts(at: view.now), to: &writer)
+            until = min(until, vitals.shownUntil(after: view.now))
+        }
+        return (ByteBuffer(bytes: writer.bytes), until)
     }
 
     /// Elements written at a time.
