@@ -107,9 +107,9 @@ package struct Percentage: Hashable, Comparable, Sendable, CustomStringConvertib
     package init(_ percent: Int64) { tenThousandths = percent * 10_000 }
     package static let zero = Percentage(0)
 
-    /// Reads `12.5`. `nil` for anything but 0 to 100.
+    /// Reads `12.5`. `nil` for anything but 0 to 100, and be it by less than is kept.
     package init?(decimal text: some StringProtocol) {
-        guard let (value, isNegative) = Money.scaled(text, digits: 4), !isNegative || value == 0, value <= 1_000_000 else { return nil }
+        guard let (value, _) = Money.scaled(text, digits: 4), let number = Double(String(text)), (0...100).contains(number) else { return nil }
         tenThousandths = value
     }
 

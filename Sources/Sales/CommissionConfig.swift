@@ -71,6 +71,8 @@ package struct CommissionChanges: Sendable {
 
     package init() {}
 
+    package var isEmpty: Bool { salesGoal == nil && recurrence == nil && (mrr + setup).allSatisfy { $0 == nil } }
+
     package func applied(to config: CommissionConfig, at now: Timestamp) -> CommissionConfig {
         var config = config
         if let salesGoal { config.salesGoal = salesGoal }

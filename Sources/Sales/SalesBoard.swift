@@ -103,6 +103,7 @@ package struct SalesBoard: Sendable {
 
     /// Holds from this month on: what is over keeps what it was computed with.
     package mutating func configure(_ changes: CommissionChanges, _ customers: Paged<Customer>, _ moment: Moment) -> (CommissionConfig, Change) {
+        guard !changes.isEmpty else { return (figures.config, Change()) }
         let month = BusinessZone.today(moment.now).month
         let config = changes.applied(to: plan.config(of: month), at: moment.now)
         plan.put(config, from: month)

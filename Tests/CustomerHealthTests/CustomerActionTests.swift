@@ -91,7 +91,9 @@ import Testing
         try store.commit([try fresh.upsert([CustomerPatch(id: 1, [.cs("Maria")]), CustomerPatch(id: 2)], clock.environment.moment()).1])
         board = fresh
         try store.commit([try adopt(1), try adopt(2)])
-        try store.commit([board.finish(try #require(board.openActions(of: Self.owner, Self.staff).first).action.id, by: "Ana", clock.environment.moment()).1])
+        try store.commit([
+            board.finish(try #require(board.openActions(of: Self.owner, Self.staff).first).action.id, by: "Ana", clock.environment.moment()).1
+        ])
         board = CustomerBoard(tenant: Self.tenant, loaded: try await CustomerBoard.load(Self.tenant, from: store, now: clock.now))
         #expect(waiting(Self.maria) == [1] && waiting(Self.owner) == [])
         await store.close()

@@ -161,6 +161,9 @@ def test_sales_the_tiers_and_a_month_that_is_over(office, api):
     # What is changed holds from this month on.
     config = api.put("/vendas/commission-config", {"sales_goal": 6, "mrr_tier3": 25.0, "mrr_recurrence": [50.0]})
     assert config["mrr_tier1"] == 5.0 and config["mrr_recurrence"] == [50.0] and api.get("/vendas/commission-config") == config
+    assert api.put("/vendas/commission-config", {"sales_goal": None}) == config, "nothing given, nothing changed"
+    for share in (100.00001, -0.00001):
+        names_fields(api.call("PUT", "/vendas/commission-config", json={"mrr_tier1": share}), "mrr_tier1")
     names_fields(api.call("PUT", "/vendas/commission-config", json={"sales_goal": 0, "setup_tier1": 101, "mrr_recurrence": [1, "x"]}), "sales_goal", "setup_tier1", "mrr_recurrence")
     assert api.get("/vendas/ranking")[0]["tier"] == "ouro" and api.get("/vendas/clientes/vendedor/8")[0]["valorComissao"] == 166.67
     assert api.get("/vendas/commission-config", month=str(last)[:7])["sales_goal"] == 10

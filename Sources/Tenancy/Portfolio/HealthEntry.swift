@@ -58,7 +58,9 @@ package enum HealthEntry {
         writer.digits(Int64(facts.daysSince(.lead)))
         writer.literal(#","score_crm":"#)
         writer.piece(twentieths[Int(score.crm)])
-        writer.literal(facts.hasEConversa ? #","econversa_ativo":true,"integradores_conectados":"# : #","econversa_ativo":false,"integradores_conectados":"#)
+        writer.literal(
+            facts.hasEConversa ? #","econversa_ativo":true,"integradores_conectados":"# : #","econversa_ativo":false,"integradores_conectados":"#
+        )
         writer.digits(Int64(facts.integrators))
         writer.literal(#","score_adoption":"#)
         writer.piece(quarters[Int(score.adoption)])
