@@ -3,6 +3,8 @@
 # make loadtest   measure the change path of a server started for the purpose
 
 .DEFAULT_GOAL := run
+SHELL := bash
+.SHELLFLAGS := -o pipefail -c
 .PHONY: run build test test-swift test-e2e deps deps-test format lint loadtest loadtest-push loadtest-turns loadtest-bookings loadtest-portfolio baseline-venv clean
 
 SYSTEM_PACKAGES = libsqlite3-dev libcrypt-dev libpq-dev libhiredis-dev libssl-dev zlib1g-dev pkg-config
@@ -12,9 +14,9 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 VENV := .build/venv
 # Tests at a time. Without a bound all of them start at once, and each waits for the others while its servers' timeouts run.
 TEST_WIDTH ?= 8
-# End-to-end tests: how many files at once.
-E2E_WORKERS ?= 2
-PYTEST = PLANTAO_BIN="$(CURDIR)/.build/debug/plantao" $(VENV)/bin/python -m pytest -c Tests/EndToEnd/pytest.ini -n $(E2E_WORKERS) --dist loadfile Tests/EndToEnd
+# End-to-end tests: how many at once. Most of them wait most of the time.
+E2E_WORKERS ?= 4
+PYTEST = PLANTAO_BIN="$(CURDIR)/.build/debug/plantao" $(VENV)/bin/python -m pytest -c Tests/EndToEnd/pytest.ini -n $(E2E_WORKERS) --dist worksteal Tests/EndToEnd
 
 # Installs the Debian packages that are missing; asks apt only when there are any.
 define install_packages
@@ -45,7 +47,8 @@ test: test-swift test-e2e
 
 test-swift: deps-test
 	swift build --build-tests
-	SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=$(TEST_WIDTH) swift test --skip-build
+	SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=$(TEST_WIDTH) swift test --skip-build 2>&1 | tee .build/test-swift.log \
+		|| { echo; echo "What failed (everything is in .build/test-swift.log):"; grep -aE '✘|recorded an issue|↳|error:' .build/test-swift.log | tail -40; exit 1; }
 
 test-e2e: deps-test
 	swift build --product plantao

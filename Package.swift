@@ -126,6 +126,7 @@ let package = Package(
             name: "Notifications",
             dependencies: [
                 "Jobs", "Kernel", "Scheduling", "Storage", "Wire", .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "DequeModule", package: "swift-collections"),
             ],
             swiftSettings: settings
         ),

@@ -281,7 +281,7 @@ extension ConversationDesk {
 
 extension Message {
     /// - Returns: whether that is news.
-    fileprivate mutating func takes(_ report: StatusReport, _ moment: Moment) -> Bool {
+    mutating func takes(_ report: StatusReport, _ moment: Moment) -> Bool {
         reported(
             report.status,
             externalID: report.externalID,

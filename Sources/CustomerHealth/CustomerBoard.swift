@@ -7,6 +7,8 @@ package struct CustomerBoard: Sendable {
     private let tenant: TenantID
     package private(set) var portfolio: CustomerPortfolio
     private var lastLogin: Int64
+    /// Whose the leads are that are not the customers of their own numbers.
+    private var leads: [Int64: LeadLink]
     private var toldDashboard: Dashboard
     private var actions: OpenActions
     /// Who there is to be told what is to be done. Lent for the turn.
@@ -17,6 +19,7 @@ package struct CustomerBoard: Sendable {
         portfolio = loaded.portfolio
         lastLogin = loaded.lastLogin
         actions = loaded.actions
+        leads = loaded.leads
         toldDashboard = portfolio.dashboard
     }
 
@@ -26,6 +29,7 @@ package struct CustomerBoard: Sendable {
         package var portfolio = CustomerPortfolio()
         var lastLogin: Int64 = 0
         var actions = OpenActions()
+        var leads: [Int64: LeadLink] = [:]
 
         package init() {}
     }
@@ -54,19 +58,26 @@ package struct CustomerBoard: Sendable {
                     tenant: tenant
                 ).forDeciding
             )
-            var byCustomer: [Int64: (CustomerVitals, [String])] = [:]
-            for row in vitals {
-                let (id, its, integrators) = CustomerVitals.stored(row)
-                byCustomer[id] = (its, integrators)
-            }
-            for customer in customers {
-                let (its, integrators) = byCustomer[customer.id] ?? (CustomerVitals(), [])
-                loaded.portfolio.restore(customer, its, integrators: integrators, now: now)
-            }
+            let byCustomer = Dictionary(vitals.map { CustomerVitals.stored($0) }) { $1 }
+            for customer in customers { loaded.portfolio.restore(customer, byCustomer[customer.id] ?? StoredVitals(), now: now) }
             after = last.id
             if customers.count < page { break }
         }
         try await loadActions(tenant, from: store, &loaded)
+        after = .min
+        while true {
+            let links = try await store.rows(
+                .select(
+                    from: CustomerTables.leads,
+                    "WHERE tenant_id = ? AND lead_id > ? ORDER BY lead_id LIMIT ?",
+                    [.id(tenant), .integer(after), .integer(Int64(page))],
+                    tenant: tenant
+                ).forDeciding
+            ).map(LeadLink.init)
+            for link in links { loaded.leads[link.lead] = link }
+            guard let last = links.last, links.count == page else { break }
+            after = last.lead
+        }
         let ids = try await store.rows(
             Query("SELECT MAX(id) FROM customer_logins WHERE tenant_id = ?", [.id(tenant)], kinds: [.integer], tenant: tenant).forDeciding
         )
@@ -105,24 +116,94 @@ package struct CustomerBoard: Sendable {
     private static let dueInPassing = 200
 
     package mutating func upsert(_ patches: [CustomerPatch], _ moment: Moment) throws(Refusal) -> (Upserted, Change) {
-        let new = Set(patches.map(\.id)).count { portfolio.place(of: $0) == nil }
-        guard portfolio.count + new <= CustomerPortfolio.maxCustomers else {
-            throw Refusal(.conflict, "too_many_customers", "A carteira já tem o máximo de \(CustomerPortfolio.maxCustomers) clientes.")
-        }
-        var (upserted, change, moves) = (Upserted(), timePassed(moment, limit: Self.dueInPassing), [CustomerPortfolio.Move]())
-        for patch in patches {
-            guard let upsert = portfolio.upsert(patch, now: moment.now) else { continue }
-            guard upsert.isChange else {
-                upserted.unchanged += 1
+        try refuseIfFull(Set(patches.map(\.id)))
+        var turn = UpsertTurn(change: timePassed(moment, limit: Self.dueInPassing))
+        for patch in patches { put(patch, &turn, moment) }
+        return finished(&turn, moment)
+    }
+
+    /// What a CRM says of its leads, in the order in which it says it. What is older than what is known says nothing.
+    package mutating func upsert(_ reports: [LeadReport], _ moment: Moment) throws(Refusal) -> (Upserted, Change) {
+        try refuseIfFull(Set(reports.map { $0.customer ?? customer(of: $0.lead) }))
+        var turn = UpsertTurn(change: timePassed(moment, limit: Self.dueInPassing))
+        for report in reports {
+            let id = report.customer ?? customer(of: report.lead)
+            var patch = CustomerPatch(id: id, report.changes, asOf: report.at)
+            let known = portfolio.customer(id)
+            if report.isDeleted {
+                patch.changes = [.dataCancelamento(report.at ?? moment.now), .descricaoCancelamento("Lead excluído no Kommo")]
+            }
+            let saysNothing =
+                known.map { report.isDeleted && $0.isCancelled || patch.isOlder(than: $0, moment.now) } ?? (report.isDeleted || report.isElsewhere)
+            if saysNothing {
+                turn.upserted.unchanged += 1
                 continue
             }
-            if upsert.before == nil { upserted.created += 1 } else { upserted.updated += 1 }
-            upserted.changes.append((upsert.before, upsert.after))
-            change.rows.append(upsert.after.image(of: tenant))
-            if let move = upsert.move { moves.append(move) }
+            if id != customer(of: report.lead) {
+                let link = LeadLink(lead: report.lead, customer: id, version: (leads[report.lead]?.version ?? 0) + 1)
+                leads[report.lead] = link
+                turn.change.rows.append(link.image(of: tenant))
+            }
+            put(patch, &turn, moment)
         }
-        change.append(kept(moves, touched: [], moment))
-        return (upserted, change)
+        return finished(&turn, moment)
+    }
+
+    private func customer(of lead: Int64) -> Int64 { leads[lead]?.customer ?? lead }
+
+    /// Those who are in the database that the portfolio is kept in step with, as far as is known, beside those who are there.
+    package func goneFromSource(_ present: Set<Int64>) -> (known: Int, gone: [Int64]) {
+        let known = portfolio.customers.filter(\.isInSource)
+        return (known.count, known.map(\.id).filter { !present.contains($0) })
+    }
+
+    /// They are there no more: they have cancelled.
+    package mutating func removedFromSource(_ ids: [Int64], _ moment: Moment) throws(Refusal) -> (Upserted, Change) {
+        try upsert(
+            ids.compactMap { portfolio.customer($0) }.map { customer in
+                let cancels: [CustomerChange] = [.dataCancelamento(moment.now), .descricaoCancelamento(Customer.goneFromSource)]
+                // Nothing was said of them since: a row that is there again is as new as it was.
+                return CustomerPatch(
+                    id: customer.id,
+                    [.inSource(false), .atualizadoEm(customer.atualizadoEm)] + (customer.isCancelled ? [] : cancels)
+                )
+            },
+            moment
+        )
+    }
+
+    private func refuseIfFull(_ ids: Set<Int64>) throws(Refusal) {
+        let new = ids.count { portfolio.place(of: $0) == nil }
+        guard new == 0 || portfolio.count + new <= CustomerPortfolio.maxCustomers else {
+            throw Refusal(.conflict, "too_many_customers", "A carteira já tem o máximo de \(CustomerPortfolio.maxCustomers) clientes.")
+        }
+    }
+
+    private struct UpsertTurn {
+        var upserted = Upserted()
+        var change: Change
+        var moves: [CustomerPortfolio.Move] = []
+        /// Who was changed, and whether they were active before all of it.
+        var wasActive: [Int: Bool] = [:]
+    }
+
+    private mutating func put(_ patch: CustomerPatch, _ turn: inout UpsertTurn, _ moment: Moment) {
+        guard let upsert = portfolio.upsert(patch, now: moment.now) else { return }
+        guard upsert.isChange else {
+            turn.upserted.unchanged += 1
+            return
+        }
+        if upsert.before == nil { turn.upserted.created += 1 } else { turn.upserted.updated += 1 }
+        turn.upserted.changes.append((upsert.before, upsert.after))
+        turn.change.rows.append(upsert.after.image(of: tenant))
+        turn.moves += upsert.moves
+        if turn.wasActive[upsert.place] == nil { turn.wasActive[upsert.place] = upsert.before?.isActive ?? false }
+    }
+
+    private mutating func finished(_ turn: inout UpsertTurn, _ moment: Moment) -> (Upserted, Change) {
+        let flipped = turn.wasActive.filter { portfolio.customers[$0].isActive != $1 }.keys
+        turn.change.append(kept(turn.moves, touched: [], flipped: Set(flipped), moment))
+        return (turn.upserted, turn.change)
     }
 
     package mutating func record(_ activities: [Activity], _ moment: Moment) throws(Refusal) -> Change {
@@ -139,7 +220,13 @@ package struct CustomerBoard: Sendable {
         for activity in activities {
             if case .login(let name, let email) = activity.content {
                 lastLogin += 1
-                let login = Login(id: lastLogin, customer: activity.customer, userName: name, userEmail: email, at: activity.at ?? moment.now)
+                let login = Login(
+                    id: lastLogin,
+                    customer: activity.customer,
+                    userName: name,
+                    userEmail: email,
+                    at: min(activity.at ?? moment.now, moment.now)
+                )
                 change.rows.append(login.image(of: tenant))
             }
         }
@@ -153,6 +240,12 @@ package struct CustomerBoard: Sendable {
         return moves.isEmpty ? Change() : kept(moves, touched: [], moment)
     }
 
+    /// As `timePassed`, for one customer however many others are due.
+    package mutating func timePassed(for place: Int, _ moment: Moment) -> Change {
+        let moves = portfolio.catchUp(place, moment.now)
+        return moves.isEmpty ? Change() : kept(moves, touched: [], moment)
+    }
+
     /// - Returns: how many scores were computed.
     package mutating func recompute(_ moment: Moment) -> (Int, Change) {
         let (moves, computed) = portfolio.recompute(now: moment.now)
@@ -163,12 +256,16 @@ package struct CustomerBoard: Sendable {
 
     // MARK: Rows and events
 
-    /// The vitals of whoever moved or was touched, once; snapshots and news of those who moved. Of somebody who moved more than once, from the first to the last.
-    private mutating func kept(_ moves: [CustomerPortfolio.Move], touched: [Int], _ moment: Moment) -> Change {
+    /// The vitals of whoever moved or was touched, once; snapshots of the days on which they moved, and news of them. Of somebody who moved more than once, from
+    /// the first to the last.
+    /// - Parameter flipped: who has become active, or is so no more.
+    private mutating func kept(_ moves: [CustomerPortfolio.Move], touched: [Int], flipped: Set<Int> = [], _ moment: Moment) -> Change {
         var change = Change()
         var moved: [Int: Int] = [:]
         var last: [CustomerPortfolio.Move] = []
+        var ends: [Int: [CivilDate: HealthScore]] = [:]
         for move in moves {
+            ends[move.place, default: [:]][BusinessZone.today(move.at)] = move.to
             if let index = moved[move.place] {
                 last[index] = last[index].continued(by: move)
             } else {
@@ -179,11 +276,13 @@ package struct CustomerBoard: Sendable {
         for place in Set(touched).union(moved.keys) {
             portfolio.stored(place)
             let (customer, its) = (portfolio.customers[place], portfolio.vitals[place])
-            change.rows.append(its.image(of: customer.id, integrators: portfolio.integrators(of: customer.id), tenant: tenant))
-            if moved[place] != nil { change.rows.append(its.snapshot(of: customer.id, tenant: tenant, now: moment.now)) }
+            let integrators = portfolio.everyIntegrator(of: customer.id)
+            change.rows.append(its.image(of: customer.id, integrators: integrators, tenant: tenant, now: moment.now))
+            for (day, score) in ends[place] ?? [:] { change.rows.append(its.snapshot(of: customer.id, score, on: day, tenant: tenant)) }
         }
         let shown = last.filter { portfolio.customers[$0.place].isActive && $0.isMove }
-        if !shown.isEmpty { change.events.append(scoresEvent(shown)) }
+        let others = flipped.subtracting(shown.map(\.place)).sorted()
+        if !shown.isEmpty || !others.isEmpty { change.events.append(scoresEvent(shown, others)) }
         for move in shown where move.from != nil && move.changesCategory { change.events.append(categoryEvent(move, moment)) }
         for move in shown where move.callsForAction {
             let customer = portfolio.customers[move.place]
@@ -240,19 +339,24 @@ package struct CustomerBoard: Sendable {
 
     package static let channel = "health"
 
-    private func scoresEvent(_ moves: [CustomerPortfolio.Move]) -> Event {
-        var writer = JSONWriter(capacity: 128 * moves.count + 64)
+    /// - Parameter others: whose score did not move, and who are to be shown now, or no more.
+    private func scoresEvent(_ moves: [CustomerPortfolio.Move], _ others: [Int]) -> Event {
+        var writer = JSONWriter(capacity: 128 * (moves.count + others.count) + 64)
+        func entry(_ place: Int, delta: Double, _ list: inout JSONWriter) {
+            let (customer, score) = (portfolio.customers[place], portfolio.vitals[place].current)
+            list.object {
+                $0.field("tenant_id", customer.id)
+                $0.field("score_total", Double(score.total) / Double(HealthScore.totalUnits))
+                $0.field("delta", delta)
+                $0.field("categoria", score.category.name)
+                $0.field("ativo", customer.isActive)
+            }
+        }
         writer.object {
             $0.field("type", "health.scores")
             $0.list("clientes") { list in
-                for move in moves {
-                    list.object {
-                        $0.field("tenant_id", portfolio.customers[move.place].id)
-                        $0.field("score_total", move.total)
-                        $0.field("delta", move.delta)
-                        $0.field("categoria", move.to.category.name)
-                    }
-                }
+                for move in moves { entry(move.place, delta: move.delta, &list) }
+                for place in others { entry(place, delta: 0, &list) }
             }
         }
         return Event(channel: Self.channel, payload: writer.bytes)
@@ -293,7 +397,14 @@ package struct CustomerBoard: Sendable {
 
 extension CustomerPortfolio.Move {
     func continued(by next: Self) -> Self {
-        Self(place: place, from: from, to: next.to, fromCategory: fromCategory, callsForAction: callsForAction || next.callsForAction)
+        Self(
+            place: place,
+            from: from,
+            to: next.to,
+            fromCategory: fromCategory,
+            at: next.at,
+            callsForAction: callsForAction || next.callsForAction
+        )
     }
 
     var isMove: Bool { from != to }

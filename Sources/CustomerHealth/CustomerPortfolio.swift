@@ -9,8 +9,8 @@ package struct CustomerPortfolio: Sendable {
     package private(set) var vitals = Paged<CustomerVitals>()
     package private(set) var dashboard = Dashboard()
     private var places: [Int64: Int32] = [:]
-    /// The names of those integrators that are connected, where there are any.
-    private var integrators: [Int64: [String]] = [:]
+    /// By their names, where there are any or were.
+    private var integrators: [Int64: [Integrator]] = [:]
     /// When customers are to be looked at, the earliest first. Who is put off is put in again only once their turn comes.
     private var due = Heap<Due>()
     /// One buffer for each text that many customers share.
@@ -24,7 +24,6 @@ package struct CustomerPortfolio: Sendable {
 
     /// Of one business, at the most.
     package static let maxCustomers = 1_000_000
-    package static let maxIntegrators = 50
     /// A score that has only just crossed a category's limit calls for no action yet: by less than this, it may go back (in four-hundredths, 0.02).
     static let hysteresis = 8
     /// What is brought in longer than this after it happened tells how somebody was, and calls for nothing.
@@ -37,7 +36,10 @@ package struct CustomerPortfolio: Sendable {
     package var count: Int { customers.count }
     package func place(of id: Int64) -> Int? { places[id].map(Int.init) }
     package func customer(_ id: Int64) -> Customer? { place(of: id).map { customers[$0] } }
-    package func integrators(of id: Int64) -> [String] { integrators[id] ?? [] }
+    /// Those that are connected.
+    package func integrators(of id: Int64) -> [String] { integrators[id]?.filter(\.isActive).map(\.name) ?? [] }
+    /// Those that were disconnected as well.
+    func everyIntegrator(of id: Int64) -> [Integrator] { integrators[id] ?? [] }
     /// When somebody is to be looked at next, if nothing happens.
     package var nextDue: Timestamp? { due.min?.at }
 
@@ -50,6 +52,8 @@ package struct CustomerPortfolio: Sendable {
         package let from: HealthScore?
         package let to: HealthScore
         package let fromCategory: HealthCategory?
+        /// When: of those that time alone brings, when their time came and not when somebody looked.
+        package let at: Timestamp
         /// Whoever is responsible is to act upon the new category.
         package let callsForAction: Bool
 
@@ -63,7 +67,7 @@ package struct CustomerPortfolio: Sendable {
         /// `nil`: is new.
         package let before: Customer?
         package let after: Customer
-        package let move: Move?
+        package var moves: [Move] = []
         package var isChange: Bool { before != after }
     }
 
@@ -72,8 +76,14 @@ package struct CustomerPortfolio: Sendable {
         if let place = place(of: patch.id) {
             let before = customers[place]
             var after = before
-            for change in patch.changes { after.apply(change) }
-            guard after != before else { return Upsert(place: place, before: before, after: before, move: nil) }
+            if !before.isInSource, patch.changes.contains(.inSource(true)) { after.comesBack() }
+            if patch.isOlder(than: before, now) {
+                after.isInSource = before.isInSource || patch.changes.contains(.inSource(true))
+            } else {
+                for change in patch.changes { after.apply(change) }
+            }
+            guard after != before else { return Upsert(place: place, before: before, after: before) }
+            let moves = catchUp(place, now)
             if !patch.changes.contains(where: { if case .atualizadoEm = $0 { true } else { false } }) { after.atualizadoEm = Self.wallClock(now) }
             share(&after)
             after.version = before.version + 1
@@ -81,7 +91,7 @@ package struct CustomerPortfolio: Sendable {
             dashboard.remove(before, category)
             customers[place] = after
             dashboard.add(after, category)
-            return Upsert(place: place, before: before, after: after, move: nil)
+            return Upsert(place: place, before: before, after: after, moves: moves)
         }
         guard count < Self.maxCustomers else { return nil }
         var customer = Customer(id: patch.id)
@@ -92,7 +102,7 @@ package struct CustomerPortfolio: Sendable {
         share(&customer)
         put(customer, CustomerVitals())
         let place = count - 1
-        return Upsert(place: place, before: nil, after: customer, move: look(place, now))
+        return Upsert(place: place, before: nil, after: customer, moves: look(place, now).map { [$0] } ?? [])
     }
 
     private static func wallClock(_ now: Timestamp) -> Timestamp { Timestamp(milliseconds: now.milliseconds / 1000 * 1000) }
@@ -121,33 +131,34 @@ package struct CustomerPortfolio: Sendable {
     /// - Returns: where they happened, and what all of them together moved.
     package mutating func record(_ activities: [Activity], now: Timestamp) -> (places: [Int], moves: [Move]) {
         var places: [Int] = []
+        var moves: [Move] = []
         var isHistory: [Int: Bool] = [:]
         for activity in activities {
             guard let place = place(of: activity.customer) else { continue }
-            note(activity, at: place, now)
             let isLate = activity.at.map { now - $0 > Self.historyBegins } ?? false
             if let before = isHistory[place] {
                 if before, !isLate { isHistory[place] = false }
             } else {
+                // What time has brought until now was so without any of it.
+                moves += catchUp(place, now)
                 isHistory[place] = isLate
                 places.append(place)
             }
+            note(activity, at: place, now)
         }
-        return (places, places.compactMap { look($0, now, isHistory: isHistory[$0] ?? false) })
+        moves += places.compactMap { look($0, now, isHistory: isHistory[$0] ?? false) }
+        return (places, moves)
     }
 
     private mutating func note(_ activity: Activity, at place: Int, _ now: Timestamp) {
+        let at = min(activity.at ?? now, now)
         switch activity.content {
-        case .econversa(let isActive): vitals[place].hasEConversa = isActive
+        case .econversa(let isActive): vitals[place].switchedEConversa(isActive, at: at)
         case .integrador(let name, let isActive):
-            var names = integrators[activity.customer] ?? []
-            if isActive {
-                if !names.contains(name), names.count < Self.maxIntegrators { names.append(name) }
-            } else {
-                names.removeAll { $0 == name }
-            }
-            integrators[activity.customer] = names.isEmpty ? nil : names
-            vitals[place].integrators = UInt8(names.count)
+            var known = integrators[activity.customer] ?? []
+            Integrator.switched(name, isActive, at: at, in: &known)
+            integrators[activity.customer] = known
+            vitals[place].integrators = UInt8(known.count(where: \.isActive))
         case .login, .entrada, .saida, .lead:
             if let kind = activity.content.counted { vitals[place].happened(kind, at: activity.at ?? now, now: now) }
         }
@@ -165,9 +176,19 @@ package struct CustomerPortfolio: Sendable {
             let place = Int(first.place)
             // Put off since.
             guard vitals[place].lookAt == first.at else { continue }
-            vitals[place].lookAt = .distantFuture
-            if let move = look(place, now) { moves.append(move) }
+            moves += catchUp(place, now)
             looked += 1
+        }
+        return moves
+    }
+
+    /// Goes through every moment at which time alone may have moved one customer's score, however long ago it was: so the days in between have their own.
+    package mutating func catchUp(_ place: Int, _ now: Timestamp) -> [Move] {
+        var moves: [Move] = []
+        while vitals[place].lookAt <= now {
+            let at = vitals[place].lookAt
+            vitals[place].lookAt = .distantFuture
+            if let move = look(place, at) { moves.append(move) }
         }
         return moves
     }
@@ -200,6 +221,7 @@ package struct CustomerPortfolio: Sendable {
             from: hadScore ? before : nil,
             to: score,
             fromCategory: hadScore ? fromCategory : nil,
+            at: now,
             callsForAction: calls
         )
     }
@@ -221,15 +243,16 @@ package struct CustomerPortfolio: Sendable {
 
     // MARK: From scratch
 
-    /// As it was stored. Whose score time has moved meanwhile is due at once.
-    package mutating func restore(_ customer: Customer, _ its: CustomerVitals, integrators names: [String], now: Timestamp) {
+    /// As it was stored. Whose score time has moved meanwhile is due, from when that was.
+    package mutating func restore(_ customer: Customer, _ stored: StoredVitals, now: Timestamp) {
         var customer = customer
         share(&customer)
-        var its = its
-        its.integrators = UInt8(clamping: names.count)
-        if !names.isEmpty { integrators[customer.id] = names }
-        let isCurrent = its.hasScore && its.score(at: now) == its.current
-        its.lookAt = isCurrent ? its.nextDecay(after: now) : Timestamp(milliseconds: 0)
+        var its = stored.vitals
+        its.integrators = UInt8(clamping: stored.integrators.count(where: \.isActive))
+        if !stored.integrators.isEmpty { integrators[customer.id] = stored.integrators }
+        // What is stored was so then; without knowing when, it is known only whether it still is.
+        let asOf = min(stored.asOf ?? now, now)
+        its.lookAt = its.hasScore && its.score(at: asOf) == its.current ? its.nextDecay(after: asOf) : now
         put(customer, its)
         if its.lookAt != .distantFuture { due.insert(Due(at: its.lookAt, place: Int32(count - 1))) }
     }
@@ -237,7 +260,7 @@ package struct CustomerPortfolio: Sendable {
     /// The same computed anew from customers and vitals: what `cache/clear` does, and what a property test compares with.
     /// - Returns: how many derived values were computed.
     package mutating func recompute(now: Timestamp) -> (moves: [Move], computed: Int) {
-        let moves = (0..<count).compactMap { look($0, now) }
+        let moves = (0..<count).flatMap { place in catchUp(place, now) + (look(place, now).map { [$0] } ?? []) }
         dashboard = Dashboard()
         for place in customers.indices { dashboard.add(customers[place], vitals[place].category) }
         rebuildDue()
@@ -252,5 +275,27 @@ package struct CustomerPortfolio: Sendable {
             dashboard.add(customers[place], vitals[place].score(at: now).category)
         }
         return dashboard
+    }
+}
+
+extension CustomerPatch {
+    /// By how much another system's clock may be ahead of ours: what is said of a time still further away keeps nothing out.
+    private static let tolerance = Duration.seconds(24 * 3600)
+
+    func isOlder(than known: Customer, _ now: Timestamp) -> Bool {
+        guard let asOf, let since = known.atualizadoEm, since <= now + Self.tolerance else { return false }
+        return asOf < since
+    }
+}
+
+extension Customer {
+    /// Why somebody cancelled whose row is gone.
+    static let goneFromSource = "Excluído da base do Kommo"
+
+    /// Its row is there again: what its absence said is not so.
+    fileprivate mutating func comesBack() {
+        guard descricaoCancelamento == Self.goneFromSource else { return }
+        dataCancelamento = nil
+        descricaoCancelamento = nil
     }
 }

@@ -20,8 +20,16 @@ package enum CustomerTables {
             .optional("email", .text), .optional("data_adesao", .timestamp), .optional("data_start_onboarding", .timestamp),
             .optional("data_end_onboarding", .timestamp), .optional("data_cancelamento", .timestamp), .optional("motivos_churn", .text),
             .optional("descricao_cancelamento", .text), .optional("criado_em", .timestamp), .optional("atualizado_em", .timestamp),
-            Column("parcelas_atrasadas", .integer),
+            Column("parcelas_atrasadas", .integer), Column("in_source", .boolean, since: 23),
         ]
+    )
+
+    /// The customers of those of a CRM's leads that are not customers of their own number.
+    package static let leads = Table(
+        "customer_leads",
+        since: 23,
+        key: ["tenant_id", "lead_id"],
+        columns: [Column("tenant_id", .uuid), Column("lead_id", .integer), Column("customer_id", .integer)]
     )
 
     /// What a customer does, as the score needs it. One row for each, whatever it does.
@@ -34,6 +42,7 @@ package enum CustomerTables {
             .optional("last_saida", .timestamp), .optional("last_lead", .timestamp), Column("days", .json), Column("scores", .json),
             .optional("engagement", .integer), .optional("stock", .integer), .optional("crm", .integer), .optional("adoption", .integer),
             Column("category_since", .timestamp), .optional("acted_on", .integer), Column("econversa", .boolean), Column("integrators", .textArray),
+            Column("econversa_since", .timestamp, since: 23), Column("integrator_times", .json, since: 23), Column("as_of", .timestamp, since: 23),
         ]
     )
 
@@ -86,7 +95,7 @@ package enum CustomerTables {
         columns: [Column("tenant_id", .uuid), Column("names", .json), Column("updated_at", .timestamp)]
     )
 
-    package static let all = [customers, vitals, logins, snapshots, actions, kommoNames]
+    package static let all = [customers, leads, vitals, logins, snapshots, actions, kommoNames]
 }
 
 extension Money {
@@ -122,6 +131,7 @@ extension Customer {
         criadoEm = row.optionalTimestamp()
         atualizadoEm = row.optionalTimestamp()
         parcelasAtrasadas = Int(row.integer())
+        isInSource = row.optionalBoolean() ?? false
         version = row.integer()
     }
 
@@ -134,15 +144,15 @@ extension Customer {
                 .numeric(setup.decimal), .optional(vendedor), .optional(vendedorID), .optional(cs), .optional(status), .optional(pipeline),
                 .optional(email), .optional(dataAdesao), .optional(inicioOnboarding), .optional(fimOnboarding), .optional(dataCancelamento),
                 .optional(motivosChurn), .optional(descricaoCancelamento), .optional(criadoEm), .optional(atualizadoEm),
-                .integer(Int64(parcelasAtrasadas)),
+                .integer(Int64(parcelasAtrasadas)), .boolean(isInSource),
             ]
         )
     }
 }
 
 extension CustomerVitals {
-    /// What a row says: whose it is, and the names of the integrators beside the rest.
-    static func stored(_ row: Row) -> (customer: Int64, CustomerVitals, integrators: [String]) {
+    /// What a row says, and whose it is.
+    static func stored(_ row: Row) -> (customer: Int64, StoredVitals) {
         var row = row
         let _: TenantID = row.id()
         let customer = row.integer()
@@ -154,6 +164,9 @@ extension CustomerVitals {
         let acted = row.optionalInteger()
         let hasEConversa = row.boolean()
         let integrators = row.textArray()
+        let econversaSince = row.optionalTimestamp()
+        let times = row.optionalText()
+        let asOf = row.optionalTimestamp()
         let current = pillars.contains(nil) ? nil : pillars.compactMap { $0 }
         var vitals = CustomerVitals(
             last: last,
@@ -162,12 +175,31 @@ extension CustomerVitals {
             scores: scores.flat,
             scoreDay: Int32(clamping: scores.head),
             current: current.map { HealthScore(engagement: $0[0], stock: $0[1], crm: $0[2], adoption: $0[3]) },
-            categorySince: since
+            categorySince: since,
+            hasEConversa: hasEConversa,
+            econversaSince: econversaSince
         )
         vitals.actedOn = acted.flatMap { HealthCategory(rawValue: UInt8(clamping: $0)) }
-        vitals.hasEConversa = hasEConversa
         vitals.version = row.integer()
-        return (customer, vitals, integrators)
+        var stored = StoredVitals()
+        stored.vitals = vitals
+        stored.integrators = times.flatMap { Self.integrators($0) } ?? integrators.map { Integrator(name: $0, isActive: true) }
+        stored.asOf = asOf
+        return (customer, stored)
+    }
+
+    /// `[[name, connected, milliseconds], …]`
+    private static func integrators(_ text: String) -> [Integrator]? {
+        (try? JSON.parse(text))?.array?.compactMap { entry in
+            guard let parts = entry.array, parts.count == 3, let name = parts[0].string else { return nil }
+            return Integrator(name: name, isActive: parts[1].bool ?? false, at: parts[2].int.map { Timestamp(milliseconds: $0) })
+        }
+    }
+
+    private static func text(_ integrators: [Integrator]) -> String {
+        JSON.array(
+            integrators.map { .array([.string($0.name), .bool($0.isActive), $0.at.map { .int($0.milliseconds) } ?? .null]) }
+        ).text
     }
 
     private static func numbers(_ text: String) -> (head: Int64, flat: [Int64], nested: [[Int64]]) {
@@ -175,7 +207,8 @@ extension CustomerVitals {
         return (head, list.dropFirst().compactMap(\.int), list.dropFirst().compactMap { $0.array?.compactMap(\.int) })
     }
 
-    func image(of customer: Int64, integrators: [String], tenant: TenantID) -> RowImage {
+    /// - Parameter now: the score is what it is.
+    func image(of customer: Int64, integrators: [Integrator], tenant: TenantID, now: Timestamp) -> RowImage {
         func pillar(_ value: UInt8) -> SQLValue { hasScore ? .integer(Int64(value)) : .null }
         return RowImage(
             CustomerTables.vitals,
@@ -184,18 +217,20 @@ extension CustomerVitals {
                 .id(tenant), .integer(customer), .optional(lastOne(.login)), .optional(lastOne(.entrada)), .optional(lastOne(.saida)),
                 .optional(lastOne(.lead)), .json(storedDays), .json(storedScores), pillar(current.engagement), pillar(current.stock),
                 pillar(current.crm), pillar(current.adoption), .timestamp(categorySince), .optional(actedOn.map { Int64($0.rawValue) }),
-                .boolean(hasEConversa), .textArray(integrators),
+                .boolean(hasEConversa), .textArray(integrators.filter(\.isActive).map(\.name)), .optional(econversaSince),
+                integrators.isEmpty ? .null : .json(Self.text(integrators)), .timestamp(now),
             ]
         )
     }
 
-    func snapshot(of customer: Int64, tenant: TenantID, now: Timestamp) -> RowImage {
+    /// Of the end of a day, as far as is known.
+    func snapshot(of customer: Int64, _ score: HealthScore, on day: CivilDate, tenant: TenantID) -> RowImage {
         RowImage(
             CustomerTables.snapshots,
             version: version,
             values: [
-                .id(tenant), .integer(customer), .integer(Int64(BusinessZone.today(now).days)), .integer(Int64(current.engagement)),
-                .integer(Int64(current.stock)), .integer(Int64(current.crm)), .integer(Int64(current.adoption)),
+                .id(tenant), .integer(customer), .integer(Int64(day.days)), .integer(Int64(score.engagement)), .integer(Int64(score.stock)),
+                .integer(Int64(score.crm)), .integer(Int64(score.adoption)),
             ]
         )
     }

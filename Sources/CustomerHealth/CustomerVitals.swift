@@ -27,7 +27,9 @@ package struct CustomerVitals: Sendable, Equatable {
     package private(set) var hasScore = false
     /// The category that whoever is responsible was last told to act upon.
     package var actedOn: HealthCategory?
-    package var hasEConversa = false
+    package private(set) var hasEConversa = false
+    /// When that was said, in milliseconds.
+    private var econversaAt = unknown
     package var integrators: UInt8 = 0
     /// Since when it is in its category.
     package private(set) var categorySince = Timestamp(milliseconds: 0)
@@ -59,6 +61,15 @@ package struct CustomerVitals: Sendable, Equatable {
         case .lead: leads[lane] = more(leads[lane])
         }
     }
+
+    /// Whether eConversa is in use; what is older than what was said last says nothing.
+    package mutating func switchedEConversa(_ isActive: Bool, at time: Timestamp) {
+        guard time.milliseconds >= econversaAt else { return }
+        econversaAt = time.milliseconds
+        hasEConversa = isActive
+    }
+
+    package var econversaSince: Timestamp? { econversaAt == Self.unknown ? nil : Timestamp(milliseconds: econversaAt) }
 
     private mutating func advance(to today: Int32) {
         guard today > day else { return }
@@ -218,8 +229,12 @@ package struct CustomerVitals: Sendable, Equatable {
         scores: [Int64],
         scoreDay: Int32,
         current: HealthScore?,
-        categorySince: Timestamp
+        categorySince: Timestamp,
+        hasEConversa: Bool = false,
+        econversaSince: Timestamp? = nil
     ) {
+        self.hasEConversa = hasEConversa
+        econversaAt = econversaSince?.milliseconds ?? Self.unknown
         for (kind, time) in last.enumerated() { if let time { self.last[kind] = time.milliseconds } }
         self.day = day
         for entry in days where entry.count == 5 && (0...31).contains(entry[0]) {

@@ -37,7 +37,7 @@ package struct Dashboard: Sendable, Equatable {
     /// Python's `timedelta.days`; `nil` where it is not known or not at least one.
     package static func onboardingDays(_ customer: Customer) -> Int? {
         guard let start = customer.inicioOnboarding, let end = customer.fimOnboarding, end >= start else { return nil }
-        let days = Int((end.milliseconds - start.milliseconds) / 86_400_000)
+        let days = Int((end - start).inMilliseconds / 86_400_000)
         return days > 0 ? days : nil
     }
 

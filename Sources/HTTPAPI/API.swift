@@ -23,6 +23,8 @@ package struct API: Sendable {
         package var pipedrive: PipedriveDoor?
         /// The contracts' HTTP Basic users, and whose they are. `nil`: that door is closed.
         package var basic: BasicCredentials?
+        /// Slows down who guesses their passwords.
+        package var loginGuard = LoginGuard.Settings()
         package var kommo = Kommo()
         /// The token Meta repeats in its handshake.
         package var whatsappVerifyToken: String?
@@ -159,6 +161,7 @@ package struct API: Sendable {
         // Behind it, so that a page may read that it was refused, and a preflight weighs nothing.
         router.add(middleware: LimitRequests(book: book, proxies: settings.limits.trustedProxies))
         router.add(middleware: RefusalsAsResponses())
+        router.add(middleware: RequireHost(hosts: settings.browsers.hosts))
         router.add(middleware: RefuseExpectations())
         router.add(middleware: RefuseMethods(routes: routes))
         addShared(to: router)

@@ -1,4 +1,5 @@
 import Hummingbird
+import Identity
 import Kernel
 import Resilience
 import Synchronization
@@ -8,10 +9,32 @@ final class Allowances: Sendable {
     // A mutex that may be missing is not to be had: taking an absent one for present ends the process.
     private let chatSessions: Mutex<RateTable<String>?>
     private let publicHolds: Mutex<RateTable<String>?>
+    private let basicGuard: Mutex<LoginGuard>
 
     init(_ settings: API.Settings) {
         chatSessions = Mutex(settings.chatSessions.map { RateTable($0, maxKeys: 20_000) })
+        var guarding = settings.loginGuard
+        // Machines use these at every request, from where they always are: nobody is to keep them out from elsewhere.
+        guarding.failuresPerAccount = .max
+        basicGuard = Mutex(LoginGuard(guarding))
         publicHolds = Mutex(settings.publicHolds.map { RateTable($0, maxKeys: 20_000) })
+    }
+
+    /// Whether the password that somebody gave with HTTP Basic is right.
+    /// - Throws: 429 to who has been wrong too often, whether or not they are now.
+    func basic(_ user: String, from address: String, _ environment: Kernel.Environment, _ isRight: () -> Bool) throws(Refusal) -> Bool {
+        let (now, random) = (environment.now(), environment.randomBits().0)
+        let account = String(user.prefix(200))
+        return try basicGuard.withLock { (guarding) throws(Refusal) -> Bool in
+            if guarding.count > 0, let wait = guarding.wait(account, from: address, at: now) { throw Directory.locked(wait) }
+            let isRight = isRight()
+            if !isRight {
+                guarding.failed(account, from: address, at: now, random: random)
+            } else if guarding.count > 0 {
+                guarding.succeeded(account, from: address)
+            }
+            return isRight
+        }
     }
 
     /// Nobody is to keep a whole calendar from everybody else.

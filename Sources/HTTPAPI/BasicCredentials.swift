@@ -81,19 +81,24 @@ extension API {
         if let text = request.headers[Self.apiKey] {
             caller = PortfolioCaller(try registeredKey(text, PortfolioCaller.scopes))
         } else if let (user, password) = BasicCredentials.pair(header) {
-            if let credentials = settings.basic, credentials.accept(user, password) {
-                caller = PortfolioCaller(tenant: credentials.tenant, name: user, isAdministrator: true, canAct: true)
-            } else {
-                do throws(Refusal) { caller = PortfolioCaller(try registeredKey(password, PortfolioCaller.scopes)) } catch {
-                    throw error.kind == .unauthenticated ? Self.basicInvalid : error
-                }
-            }
+            caller = try basicCaller(user, password, request, context)
         } else {
             throw Self.basicInvalid
         }
         context.notes.note("basic_user", caller.name)
         try weigh(.tenant(caller.tenant), request, context)
         return caller
+    }
+
+    /// Whoever guesses is slowed down as they are at a login; a key that is right never is, as nobody guesses one.
+    private func basicCaller(_ user: String, _ password: String, _ request: Request, _ context: APIContext) throws -> PortfolioCaller {
+        do throws(Refusal) { return PortfolioCaller(try registeredKey(password, PortfolioCaller.scopes)) } catch {
+            guard error.kind == .unauthenticated else { throw error }
+        }
+        let credentials = settings.basic
+        let isRight = try allowances.basic(user, from: address(of: request, context), environment) { credentials?.accept(user, password) ?? false }
+        guard isRight, let credentials else { throw Self.basicInvalid }
+        return PortfolioCaller(tenant: credentials.tenant, name: user, isAdministrator: true, canAct: true)
     }
 
     private static let basicInvalid = Refusal(.unauthenticated, "basic_auth_invalid", "Acesso negado.")

@@ -1,6 +1,6 @@
 import HTTPTypes
 package import Hummingbird
-import Kernel
+package import Kernel
 
 // What browsers are told about who may use an answer, and how (WHATWG Fetch §3.3 "CORS protocol"; contracts/isp-support.md "Headers de Segurança").
 
@@ -8,6 +8,8 @@ import Kernel
 package struct BrowserPolicy: Sendable {
     /// Exactly these, scheme and port included. `*` opens it to pages that send no credentials of the browser's own.
     package var origins: Set<String> = ["http://localhost:3000"]
+    /// The names that the server answers to.
+    package var hosts = AllowedHosts.any
     /// How long a browser may remember the answer to a preflight.
     package var preflightSeconds = 600
     /// Behind TLS: for how long browsers are to come by TLS alone (RFC 6797). 0: not said.
@@ -39,7 +41,7 @@ struct CrossOrigin: RouterMiddleware {
     let routes: RouteMap
 
     private static let requestHeaders =
-        "Authorization, Content-Type, Accept, api-key, Idempotency-Key, Last-Event-ID, X-Request-ID, traceparent, tracestate"
+        "Authorization, Content-Type, Accept, api-key, Idempotency-Key, If-Match, Last-Event-ID, X-Request-ID, traceparent, tracestate"
     /// Of the answer's headers, those that a page may read.
     private static let exposed =
         "X-Process-Time, X-Request-ID, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, RateLimit-Policy, ETag, traceresponse"
@@ -77,6 +79,19 @@ struct CrossOrigin: RouterMiddleware {
 
     /// A shared cache must not give one origin's answer to another.
     private func vary(_ response: inout Response) { response.headers.append(HTTPField(name: .vary, value: "Origin")) }
+}
+
+/// Who comes by another name than the server's is answered only how it is: probes come by an address.
+struct RequireHost: RouterMiddleware {
+    typealias Context = APIContext
+    let hosts: AllowedHosts
+
+    func handle(_ request: Request, context: APIContext, next: @concurrent (Request, APIContext) async throws -> Response) async throws -> Response {
+        guard hosts.allows(request.head.authority) || request.uri.path == "/health" else {
+            throw Refusal(.malformed, "host_forbidden", "O servidor não atende por este nome (ALLOWED_HOSTS).")
+        }
+        return try await next(request, context)
+    }
 }
 
 struct SecurityHeaders: RouterMiddleware {

@@ -6,6 +6,17 @@ import Tenancy
 import Wire
 
 extension Request {
+    /// `If-Match: "3"` (RFC 9110 §13.1.1): the revision that the caller has seen; `*` is any.
+    var seenRevision: Int64? {
+        get throws(Refusal) {
+            guard let header = headers[.ifMatch], header != "*" else { return nil }
+            guard let revision = Int64(header.filter { $0 != "\"" }), revision >= 0 else {
+                throw .invalid([.init(["header", "If-Match"], "deve ser a revision que você leu, como \"3\"", type: "int_parsing")])
+            }
+            return revision
+        }
+    }
+
     /// A JSON body, at the most. Larger ones are refused with 413 before they are read.
     static let maxBodyBytes = 1 << 20
 

@@ -47,7 +47,9 @@ extension Response {
             body.field("code", refusal.code)
             for (name, value) in refusal.facts.sorted(by: { $0.key < $1.key }) { body.field(name, value) }
             for (name, value) in refusal.numbers.sorted(by: { $0.key < $1.key }) { body.field(name, value) }
+            for name in refusal.nulls.sorted() { body.field(name, nil as String?) }
             for (name, values) in refusal.lists.sorted(by: { $0.key < $1.key }) { body.field(name, strings: values) }
+            if let current = refusal.current { body.field("current", raw: current) }
         }
         if let seconds = refusal.retryAfterSeconds { response.headers[.retryAfter] = String(seconds) }
         if refusal.kind == .unauthenticated { response.headers[.wwwAuthenticate] = refusal.code == "basic_auth_invalid" ? "Basic" : "Bearer" }

@@ -20,7 +20,13 @@ extension Directory {
     package struct Profile: Sendable {
         package let user: User
         package let tenant: Tenant
+
+        /// Becomes more with each change of either.
+        package var revision: Int64 { user.version + tenant.version }
     }
+
+    /// Takes part in a turn: commits its change with one of its own.
+    package typealias Join<Answer, Other> = (Answer, JointChange) async throws(Refusal) -> Other
 
     package func profile(of principal: Principal) async throws(Refusal) -> Profile {
         let found = try await reading { roster in
@@ -30,34 +36,46 @@ extension Directory {
         return found
     }
 
+    /// - Parameters:
+    ///   - isSeen: whether what there is is what the caller has seen; throws if not.
+    ///   - join: what is changed with it, elsewhere, all or nothing; `nil` for nothing.
     /// - Returns: with another e-mail, what is said to both addresses: to the new one the code, to the one before that it changed.
     package func changeProfile(
         of principal: Principal,
         _ changes: ProfileChanges,
         password: String? = nil,
-        from origin: LoginOrigin = .inside
+        from origin: LoginOrigin = .inside,
+        ifSeen isSeen: @Sendable (Profile) throws(Refusal) -> Void = { _ in },
+        joinedBy join: (@Sendable (JointChange) async throws(Refusal) -> Void)? = nil
     ) async throws(Refusal) -> (profile: Profile, letters: [AccountLetter]) {
         var changes = changes
-        if let email = changes.email {
-            changes.email = try Self.normalized(email: email)
+        if let asked = changes.email {
+            let email = try Self.normalized(email: asked)
+            changes.email = email
             try await refuseIfLocked(email, origin)
-            try await requirePassword(password, of: principal, for: changes.email, origin)
+            try await requirePassword(password, of: principal, origin) { $0.email != email }
         }
         let asked = changes
         let code = newCode()
         let key = codeKey
-        do throws(Refusal) {
-            return try await perform { roster, moment throws(Refusal) in
-                var (user, tenant, former, change) = try roster.profileChanged(of: principal, asked, moment)
-                var letters: [AccountLetter] = []
-                if let former {
-                    let issued = roster.codeIssued(user, .verify, digest: Self.digest(code, .verify, user.id, key), moment)
-                    change.append(issued.1)
-                    letters = [.emailChanged(from: former, user)]
-                    if issued.wait == nil { letters.append(.verification(code, user, moment.now)) }
-                }
-                return Turn(answer: (Profile(user: user, tenant: tenant), letters), change: change)
+        typealias Changed = (profile: Profile, letters: [AccountLetter])
+        func decide(_ roster: inout Roster, _ moment: Moment) throws(Refusal) -> Turn<Changed> {
+            if let user = roster.user(principal.tenant, principal.user), let tenant = roster.tenants[principal.tenant] {
+                try isSeen(Profile(user: user, tenant: tenant))
             }
+            var (user, tenant, former, change) = try roster.profileChanged(of: principal, asked, moment)
+            var letters: [AccountLetter] = []
+            if let former {
+                let issued = roster.codeIssued(user, .verify, digest: Self.digest(code, .verify, user.id, key), moment)
+                change.append(issued.1)
+                letters = [.emailChanged(from: former, user)]
+                if issued.wait == nil { letters.append(.verification(code, user, moment.now)) }
+            }
+            return Turn(answer: (Profile(user: user, tenant: tenant), letters), change: change)
+        }
+        do throws(Refusal) {
+            guard let join else { return try await perform(decide) }
+            return try await performJointly(decide) { _, joint throws(Refusal) in try await join(joint) }.0
         } catch {
             if let email = asked.email { countAsGuess(error, email, origin) }
             throw error
@@ -65,10 +83,17 @@ extension Directory {
     }
 
     /// Whoever has the address has the account, by way of a forgotten password: a token that fell into other hands is not to be enough.
-    private func requirePassword(_ password: String?, of principal: Principal, for email: String?, _ origin: LoginOrigin) async throws(Refusal) {
-        guard let user = try await user(principal.tenant, principal.user), email != user.email else { return }
+    ///
+    /// - Parameter isAsked: whether what is to become of them needs it.
+    func requirePassword(
+        _ password: String?,
+        of principal: Principal,
+        _ origin: LoginOrigin,
+        when isAsked: (User) -> Bool
+    ) async throws(Refusal) {
+        guard let user = try await user(principal.tenant, principal.user), isAsked(user) else { return }
         guard let password else {
-            throw .invalid("current_password", message: "campo obrigatório para mudar o e-mail", type: "missing")
+            throw .invalid("current_password", message: "campo obrigatório para mudar o e-mail ou a senha", type: "missing")
         }
         try await refuseIfLocked(user.email, origin)
         guard try await hasher.verify(password, user.passwordHash) else {
@@ -164,17 +189,38 @@ extension Directory {
 
     // MARK: The plan
 
-    /// - Parameter principal: the owner who changes it; `nil` for whoever runs the server.
-    package func changePlan(
+    package typealias PlanMove = (tenant: Tenant, former: PlanType, at: Timestamp)
+
+    /// - Parameters:
+    ///   - principal: the owner who changes it; `nil` for whoever runs the server.
+    ///   - join: takes part in the change: whoever counts and tells of it.
+    package func changePlan<Other: Sendable>(
         of tenant: TenantID,
         to plan: PlanType,
-        by principal: Principal?
-    ) async throws(Refusal) -> (tenant: Tenant, former: PlanType, at: Timestamp) {
-        try await perform { roster, moment throws(Refusal) in
-            let name = principal?.name ?? "operador"
-            let (tenant, former, change) = try roster.planChanged(of: tenant, to: plan, by: principal, name: name, moment)
-            return Turn(answer: (tenant, former, moment.now), change: change)
-        }
+        by principal: Principal?,
+        _ join: Join<PlanMove, Other>
+    ) async throws(Refusal) -> (PlanMove, Other) {
+        try await performJointly(
+            { roster, moment throws(Refusal) in
+                let name = principal?.name ?? "operador"
+                let (tenant, former, change) = try roster.planChanged(of: tenant, to: plan, by: principal, name: name, moment)
+                return Turn<PlanMove>(answer: (tenant, former, moment.now), change: change)
+            },
+            join
+        )
+    }
+
+    /// The same where nobody is awake to take part.
+    package func changePlan(of tenant: TenantID, to plan: PlanType, by principal: Principal?) async throws(Refusal) -> PlanMove {
+        let activation = Activation(tenant: tenant)
+        return try await changePlan(of: tenant, to: plan, by: principal) { [gate] _, joint throws(Refusal) in
+            let ticket = Ticket()
+            gate.enqueue(joint.change, activation) {
+                joint.release($0)
+                ticket.settle($0)
+            }
+            try await ticket.committed()
+        }.0
     }
 
     /// The latest first.
@@ -225,7 +271,7 @@ extension AccountLetter {
         )
     }
 
-    static func emailChanged(from former: String, _ user: User) -> AccountLetter {
+    package static func emailChanged(from former: String, _ user: User) -> AccountLetter {
         AccountLetter(
             tenant: user.tenant,
             recipient: former,

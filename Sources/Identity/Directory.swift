@@ -32,6 +32,9 @@ package actor Directory {
     private var roster = Roster(tenants: [], users: [], sessions: [])
     /// `nil` until loaded.
     private var activation: Activation?
+    /// A joint turn is being decided and written: whoever comes waits for it.
+    private var isJoined = false
+    private var waiting: [CheckedContinuation<Void, Never>] = []
     private nonisolated let committed = Mutex(Committed())
 
     /// What is on disk. The gate changes it, change by change in their order, and calls `whenEnded` in that order: a login that ended before its
@@ -39,6 +42,7 @@ package actor Directory {
     private struct Committed {
         var tenants: [TenantID: Tenant] = [:]
         var tenantsByNumber: [String: TenantID] = [:]
+        var tenantsBySlug: [String: TenantID] = [:]
         var people: [TenantID: Roster.People] = [:]
         var unverified: Set<UserID> = []
         /// The logins that have not ended.
@@ -90,6 +94,7 @@ package actor Directory {
         committed.withLock {
             $0.tenants = roster.tenants
             $0.tenantsByNumber = roster.tenantsByNumber
+            $0.tenantsBySlug = roster.tenantsBySlug
             $0.people = roster.people
             $0.unverified = roster.unverified
             $0.standing = Set(roster.sessions.keys)
@@ -97,7 +102,11 @@ package actor Directory {
     }
 
     /// Loads, if what is here could not be stored or is not loaded yet.
-    private func ready() async throws(Refusal) { while activation?.isEnded ?? true { try await load() } }
+    private func ready() async throws(Refusal) {
+        while isJoined || activation?.isEnded ?? true {
+            if isJoined { await withCheckedContinuation { waiting.append($0) } } else { try await load() }
+        }
+    }
 
     // MARK: Turns
 
@@ -127,28 +136,67 @@ package actor Directory {
         return try result.get()
     }
 
+    /// One turn that a business's live state takes part in: what both decide is one change, written whole or not at all.
+    ///
+    /// Nothing else is decided here until it is written. What it is decided on is on disk by then, so that a failure leaves nothing to take back.
+    /// - Parameter join: commits the change with the business's own; without, it is committed by itself.
+    func performJointly<Answer: Sendable, Other>(
+        _ decide: (inout Roster, Moment) throws(Refusal) -> Turn<Answer>,
+        _ join: (Answer, JointChange) async throws(Refusal) -> Other
+    ) async throws(Refusal) -> (Answer, Other) {
+        try gate.admit()
+        try await ready()
+        isJoined = true
+        defer {
+            isJoined = false
+            for continuation in waiting { continuation.resume() }
+            waiting = []
+        }
+        try await commit(Change(), begun: nil, ended: []).committed()
+        var decided = roster
+        let turn = try decide(&decided, environment.moment())
+        let isWritten = Mutex(false)
+        let mirror = mirror(decided, begun: turn.begun, ended: turn.ended)
+        let joint = JointChange(turn.change) { result in
+            guard case .success = result else { return }
+            mirror()
+            isWritten.withLock { $0 = true }
+        }
+        let other: Result<Other, Refusal>
+        do throws(Refusal) { other = .success(try await join(turn.answer, joint)) } catch { other = .failure(error) }
+        if isWritten.withLock({ $0 }) { roster = decided }
+        return (turn.answer, try other.get())
+    }
+
     private func commit(_ change: Change, begun: LoginSessionID?, ended: [LoginSessionID]) -> Ticket {
         guard let activation else { preconditionFailure("a turn before anything was loaded") }
-        // They change so rarely that to keep them as they now are costs no copy.
-        let (tenants, numbers) = (roster.tenants, roster.tenantsByNumber)
-        let (people, unverified) = (roster.people, roster.unverified)
         let ticket = Ticket()
-        gate.enqueue(change, activation) { [self] result in
-            if case .success = result {
-                let tell = committed.withLock { committed in
-                    committed.tenants = tenants
-                    committed.tenantsByNumber = numbers
-                    committed.people = people
-                    committed.unverified = unverified
-                    if let begun { committed.standing.insert(begun) }
-                    committed.standing.subtract(ended)
-                    return committed.whenEnded
-                }
-                if !ended.isEmpty { tell?(ended) }
-            }
+        let mirror = mirror(roster, begun: begun, ended: ended)
+        gate.enqueue(change, activation) { result in
+            if case .success = result { mirror() }
             ticket.settle(result)
         }
         return ticket
+    }
+
+    /// What the gate does once a roster is on disk.
+    private func mirror(_ roster: Roster, begun: LoginSessionID?, ended: [LoginSessionID]) -> @Sendable () -> Void {
+        // They change so rarely that to keep them as they now are costs no copy.
+        let (tenants, numbers, slugs) = (roster.tenants, roster.tenantsByNumber, roster.tenantsBySlug)
+        let (people, unverified) = (roster.people, roster.unverified)
+        return { [self] in
+            let tell = committed.withLock { committed in
+                committed.tenants = tenants
+                committed.tenantsByNumber = numbers
+                committed.tenantsBySlug = slugs
+                committed.people = people
+                committed.unverified = unverified
+                if let begun { committed.standing.insert(begun) }
+                committed.standing.subtract(ended)
+                return committed.whenEnded
+            }
+            if !ended.isEmpty { tell?(ended) }
+        }
     }
 
     // MARK: Who there is
@@ -156,12 +204,12 @@ package actor Directory {
     package var isEmpty: Bool { tenants.isEmpty }
     package var tenants: [Tenant] { committed.withLock { $0.tenants }.values.sorted { $0.id < $1.id } }
     package func tenant(_ id: TenantID) -> Tenant? { committed.withLock { $0.tenants[id] } }
-    package func tenant(slug: String) -> Tenant? { tenants.first { $0.slug == slug } }
+    package nonisolated func tenant(slug: String) -> Tenant? { committed.withLock { all in all.tenantsBySlug[slug].flatMap { all.tenants[$0] } } }
     /// A business as it is on disk, without a wait for this actor.
     package nonisolated func business(_ id: TenantID) -> Tenant? { committed.withLock { $0.tenants[id] } }
-    /// How many active users a business has, and where its owners read their mail.
-    package nonisolated func people(of id: TenantID) -> (active: Int, owners: [String]) {
-        committed.withLock { $0.people[id] }.map { ($0.active, $0.owners) } ?? (0, [])
+    /// How many active users a business has, where its owners read their mail, and who of them has been there longest.
+    package nonisolated func people(of id: TenantID) -> (active: Int, owners: [String], owner: UserID?) {
+        committed.withLock { $0.people[id] }.map { ($0.active, $0.owners, $0.owner) } ?? (0, [], nil)
     }
     /// Whom of a business other systems may mean by a name.
     package nonisolated func staff(of id: TenantID) -> Staff { committed.withLock { $0.people[id]?.staff } ?? Staff() }
@@ -258,10 +306,22 @@ package actor Directory {
         }
     }
 
-    package func updateUser(by principal: Principal, _ id: UserID, _ changes: UserChanges) async throws(Refusal) -> User {
+    /// - Parameter password: the present one of whoever asks, for another e-mail or password of their own: no other door is to be the easier one.
+    package func updateUser(
+        by principal: Principal,
+        _ id: UserID,
+        _ changes: UserChanges,
+        password: String? = nil,
+        from origin: LoginOrigin = .inside
+    ) async throws(Refusal) -> User {
         var changes = changes
         if let email = changes.email { changes.email = try Self.normalized(email: email) }
         let asked = changes
+        if id == principal.user {
+            try await requirePassword(password, of: principal, origin) { user in
+                asked.password != nil || asked.email.map { $0 != user.email } ?? false
+            }
+        }
         var hash: String?
         if let password = changes.password {
             let user = try await check { roster throws(Refusal) in try roster.changeable(id, by: principal) }
@@ -289,7 +349,7 @@ package actor Directory {
 
     private static let wrong = Refusal(.unauthenticated, "invalid_credentials", "E-mail ou senha incorretos.")
 
-    private static func locked(_ wait: Duration) -> Refusal {
+    package static func locked(_ wait: Duration) -> Refusal {
         let seconds = max(1, Int((wait.inMilliseconds + 999) / 1000))
         return Refusal(
             .tooMany,

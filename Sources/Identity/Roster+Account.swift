@@ -33,12 +33,13 @@ extension Roster {
             user.unverifiedSince = moment.now
         }
         if changes.areOfTheBusiness {
-            guard before.role.canAdminister else {
-                throw Refusal(.forbidden, "role_forbidden", "Só administradores alteram os dados da empresa.")
-            }
             if let name = changes.businessName { tenant.name = name }
             if let template = changes.template { tenant.template = template }
             if let number = changes.whatsappNumber { tenant.whatsappNumber = number }
+            // Whoever puts a profile back as it was, with a field of their own changed, changes nothing of the business.
+            guard tenant == business || before.role.canAdminister else {
+                throw Refusal(.forbidden, "role_forbidden", "Só administradores alteram os dados da empresa.")
+            }
         }
         if user != before {
             user.updatedAt = moment.now

@@ -15,7 +15,7 @@ struct Roster: Sendable {
     private(set) var users: [UserID: User] = [:]
     private(set) var sessions: [LoginSessionID: LoginSession] = [:]
     private var usersByEmail: [String: UserID] = [:]
-    private var tenantsBySlug: [String: TenantID] = [:]
+    private(set) var tenantsBySlug: [String: TenantID] = [:]
     private(set) var tenantsByNumber: [String: TenantID] = [:]
     // So that what one tenant does costs by its own size, not by everybody's.
     private var usersByTenant: [TenantID: Set<UserID>] = [:]
@@ -31,6 +31,8 @@ struct Roster: Sendable {
         var active = 0
         /// E-mails of the active owners, the oldest first.
         var owners: [String] = []
+        /// The first of them.
+        var owner: UserID?
         var staff = Staff()
     }
 
@@ -71,9 +73,10 @@ struct Roster: Sendable {
 
     private mutating func recount(_ tenant: TenantID) {
         let active = users(of: tenant).filter(\.isActive)
+        let owners = active.filter { $0.role == .owner }
         var staff = Staff()
         for user in active { staff.add(user.id, name: user.name, email: user.email, isOwner: user.role == .owner) }
-        people[tenant] = People(active: active.count, owners: active.filter { $0.role == .owner }.map(\.email), staff: staff)
+        people[tenant] = People(active: active.count, owners: owners.map(\.email), owner: owners.first?.id, staff: staff)
     }
 
     private mutating func index(_ session: LoginSession) {
@@ -106,7 +109,7 @@ struct Roster: Sendable {
             guard tenantsBySlug[slug] == nil else { throw Refusal(.conflict, "slug_taken", "Este endereço público já está em uso.") }
             chosen = slug
         } else {
-            chosen = freeSlug(for: name)
+            chosen = freeSlug(for: name, moment)
         }
         var tenant = Tenant(id: moment.id(), name: name, slug: chosen, at: moment.now)
         tenant.plan = founding.plan
@@ -140,7 +143,7 @@ struct Roster: Sendable {
     }
 
     /// Lower-case letters without their accents, digits and hyphens, with a number behind when it is taken.
-    private func freeSlug(for name: String) -> String {
+    private func freeSlug(for name: String, _ moment: Moment) -> String {
         let letters = name.decomposedStringWithCanonicalMapping.lowercased().unicodeScalars.filter {
             $0.properties.canonicalCombiningClass == .notReordered
         }
@@ -150,9 +153,12 @@ struct Roster: Sendable {
         let words = String(plain).split(separator: "-").joined(separator: "-").prefix(48)
         let base = words.isEmpty ? "empresa" : String(words)
         if tenantsBySlug[base] == nil { return base }
-        var number = 2
-        while tenantsBySlug["\(base)-\(number)"] != nil { number += 1 }
-        return "\(base)-\(number)"
+        if let number = (2...99).first(where: { tenantsBySlug["\(base)-\($0)"] == nil }) { return "\(base)-\(number)" }
+        // Of so many of a name, nobody remembers the number anyway.
+        while true {
+            let slug = "\(base)-\((moment.id() as TenantID).description.suffix(10))"
+            if tenantsBySlug[slug] == nil { return slug }
+        }
     }
 
     // MARK: Users

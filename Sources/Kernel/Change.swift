@@ -31,6 +31,8 @@ package enum Fact: Sendable, Equatable {
     /// `from` is `nil` for one that began just now.
     case conversationMoved(from: String?, to: String)
     case conversationResolved(after: Duration)
+    /// A business has too many messages waiting: these of a queue are dead from the beginning.
+    case messagesFoundNoRoom(tenant: TenantID, queue: String, count: Int)
 }
 
 /// Who a stream is for. A channel that both may look at is two streams, each with its own publications, positions and presence: what is not a visitor's never

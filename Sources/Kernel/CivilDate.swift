@@ -6,7 +6,7 @@ package struct CivilDate: Hashable, Comparable, Sendable, CustomStringConvertibl
 
     /// The day that a moment falls on where clocks are `offset` from UTC.
     package init(_ time: Timestamp, offset: Duration = .zero) {
-        days = Int32(truncatingIfNeeded: (time + offset).milliseconds.flooredQuotientAndRemainder(by: 86_400_000).0)
+        days = Int32(clamping: (time + offset).milliseconds.flooredQuotientAndRemainder(by: 86_400_000).0)
     }
 
     /// Reads `2026-03-01`; `nil` for anything else, such as 30 February.
@@ -22,8 +22,10 @@ package struct CivilDate: Hashable, Comparable, Sendable, CustomStringConvertibl
     }
 
     package static func < (a: CivilDate, b: CivilDate) -> Bool { a.days < b.days }
-    package static func + (date: CivilDate, days: Int) -> CivilDate { CivilDate(days: date.days + Int32(days)) }
-    package static func - (a: CivilDate, b: CivilDate) -> Int { Int(a.days - b.days) }
+    package static func + (date: CivilDate, days: Int) -> CivilDate {
+        CivilDate(days: Int32(clamping: Int64(date.days) + Int64(Int32(clamping: days))))
+    }
+    package static func - (a: CivilDate, b: CivilDate) -> Int { Int(a.days) - Int(b.days) }
 
     package var description: String { String(start.description.prefix(10)) }
 }

@@ -25,6 +25,8 @@ package struct Customer: Sendable, Equatable {
     package var criadoEm: Timestamp?
     package var atualizadoEm: Timestamp?
     package var parcelasAtrasadas = 0
+    /// A row of the database that the portfolio is kept in step with says so: once it is gone, so is the customer.
+    package var isInSource = false
     package var version: Int64 = 0
 
     package init(id: Int64) { self.id = id }

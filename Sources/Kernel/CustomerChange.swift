@@ -7,16 +7,20 @@ package enum CustomerChange: Sendable, Equatable {
     case parcelasAtrasadas(Int)
     case dataAdesao(Timestamp?), inicioOnboarding(Timestamp?), fimOnboarding(Timestamp?), dataCancelamento(Timestamp?)
     case criadoEm(Timestamp?), atualizadoEm(Timestamp?)
+    case inSource(Bool)
 }
 
 /// What is said of one customer, who may be new.
 package struct CustomerPatch: Sendable, Equatable {
     package let id: Int64
     package var changes: [CustomerChange]
+    /// When this was so: it says nothing of who is known to have changed since. `nil` for what holds whatever is known.
+    package var asOf: Timestamp?
 
-    package init(id: Int64, _ changes: [CustomerChange] = []) {
+    package init(id: Int64, _ changes: [CustomerChange] = [], asOf: Timestamp? = nil) {
         self.id = id
         self.changes = changes
+        self.asOf = asOf
     }
 }
 
@@ -44,6 +48,7 @@ extension Customer {
         case .dataCancelamento(let value): dataCancelamento = value
         case .criadoEm(let value): criadoEm = value
         case .atualizadoEm(let value): atualizadoEm = value
+        case .inSource(let value): isInSource = value
         }
     }
 }

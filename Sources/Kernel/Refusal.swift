@@ -47,6 +47,10 @@ package struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
     package var facts: [String: String] = [:]
     /// The same, as numbers: a limit, and how much of it is used.
     package var numbers: [String: Int] = [:]
+    /// Those of them that there are none of: said as null, so that nobody has to guess what is missing.
+    package var nulls: [String] = []
+    /// What there is now, as JSON, where somebody would have written over it unseen.
+    package var current: [UInt8]?
     /// The same, several of a kind: times to choose from.
     package var lists: [String: [String]] = [:]
     /// Seconds after which trying again makes sense.
@@ -113,6 +117,19 @@ package struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
 
     /// There is no such thing in the tenant, which is also what is said of another tenant's.
     package static func notFound(_ thing: Thing) -> Refusal { Refusal(.notFound, "not_found", thing.isMissing) }
+
+    /// Somebody changes what they have not seen: it has another revision by now.
+    /// - Parameter what: with its article, `O agendamento`.
+    package static func stale(_ what: String, revision: Int64, current: [UInt8]) -> Refusal {
+        var refusal = Refusal(
+            .conflict,
+            "stale_revision",
+            "\(what) mudou depois que você leu; recarregue e tente de novo.",
+            facts: ["revision": String(revision)]
+        )
+        refusal.current = current
+        return refusal
+    }
 
     /// A web chat's token was used for something other than its own conversation. Said before anything is looked up, so it tells nothing of what there is.
     package static let visitorOnly = Refusal(.forbidden, "visitor_forbidden", "Este token só dá acesso à sua própria conversa.")

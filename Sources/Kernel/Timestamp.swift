@@ -23,6 +23,8 @@ package struct Timestamp: Hashable, Comparable, Sendable, CustomStringConvertibl
 
     /// The years that can be written with four digits, but for their first and last days: whatever the offset, a wall clock shows such a year as well.
     private static let writable = -62_135_510_400_000...253_370_678_399_999 as ClosedRange<Int64>
+    /// Whether its year can be written with four digits.
+    package var isWritable: Bool { Self.writable.contains(milliseconds) }
     package static func - (a: Timestamp, b: Timestamp) -> Duration {
         let (difference, isTooMuch) = a.milliseconds.subtractingReportingOverflow(b.milliseconds)
         return .milliseconds(isTooMuch ? (a < b ? .min : .max) : difference)

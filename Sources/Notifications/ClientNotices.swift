@@ -1,3 +1,4 @@
+import DequeModule
 package import Jobs
 package import Kernel
 package import Scheduling
@@ -12,27 +13,25 @@ package actor ClientNotices {
     private let tenant: TenantID
     private var book: NoticeBook
     private var rowVersions: [String: Int64]
-    /// The rules have changed, or there are appointments that nobody has planned anything for: up to where they have been gone through.
-    private var replanning: Cursor?
+    /// The rules have changed, or there are appointments that nobody has planned anything for: all that are to come are to be listed.
+    private var isToList = false
+    /// Those that are to be planned again, the soonest first. One that is not in `toPlan` any more is done.
+    private var listed: Deque<AppointmentID> = []
+    private var toPlan: Set<AppointmentID> = []
+    /// When rows that are of no use any more are looked for.
     private var nextSweep = Timestamp(milliseconds: 0)
-    /// Rows that are of no use any more.
-    private var outdated: [(id: AppointmentID, version: Int64)]
 
     package nonisolated var unownedExecutor: UnownedSerialExecutor { executor.unownedExecutor }
 
-    private struct Cursor {
-        var start: Timestamp
-        var id: AppointmentID?
-    }
-
     /// Appointments that are planned for again in one turn.
     package static let stepSize = 200
+    /// Rows that are put away in one turn.
+    package static let sweepSize = 500
 
     package struct Loaded: Sendable {
         var book: NoticeBook
         var versions: [String: Int64] = [:]
         var isApplied = true
-        var outdated: [(id: AppointmentID, version: Int64)] = []
     }
 
     package init(executor: any Actor, tenant: TenantID, loaded: Loaded, _ appointments: some Sequence<Appointment>, now: Timestamp) {
@@ -40,10 +39,9 @@ package actor ClientNotices {
         self.tenant = tenant
         book = loaded.book
         rowVersions = loaded.versions
-        outdated = loaded.outdated
         let book = loaded.book
         let hasNew = appointments.contains { $0.status.isBlocking && $0.start > now && !book.knows($0.id) }
-        if !loaded.isApplied || hasNew { replanning = Cursor(start: now) }
+        isToList = !loaded.isApplied || hasNew
     }
 
     /// - Parameter read: a business's settings, as they were stored.
@@ -77,12 +75,6 @@ package actor ClientNotices {
         }
         loaded.book.optOuts = OptOuts(try await rows(NotificationTables.optOuts))
         for row in try await rows(NotificationTables.told, "AND forget_at > ?", [.timestamp(now)]) { loaded.book.adopt(row) }
-        for var row in try await rows(NotificationTables.told, "AND forget_at <= ? LIMIT 500", [.timestamp(now)]) {
-            let _: TenantID = row.id()
-            let id: AppointmentID = row.id()
-            _ = (row.integer(), row.integer(), row.timestamp())
-            loaded.outdated.append((id, row.integer()))
-        }
         return loaded
     }
 
@@ -101,35 +93,122 @@ package actor ClientNotices {
         return plan
     }
 
-    package var isReplanning: Bool { replanning != nil }
+    // MARK: Planning again
+    //
+    // One at a time: some of those that are to be planned again, whatever is planned for them read from the store, and then a turn that decides with everything as
+    // it is by then. A change while it runs lists them all anew.
 
-    /// Plans for the next of those that are to be planned for again.
-    /// - Parameter next: some appointments that begin after a time and an id, in order.
-    package func step(_ zone: Zone, _ moment: Moment, next: (Timestamp, AppointmentID?, Int) -> [Appointment]) -> (NoticeBook.Plan, Change) {
+    package var isReplanning: Bool { isToList || !toPlan.isEmpty }
+
+    /// What is to be read from the store now.
+    package struct Errand: Sendable, Equatable {
+        /// Appointments whose reminders are planned again.
+        package var appointments: [AppointmentID] = []
+        /// Rows of what was told that are of no use after this time are looked for.
+        package var sweep: Timestamp?
+
+        package var isEmpty: Bool { appointments.isEmpty && sweep == nil }
+    }
+
+    /// What was read.
+    package struct Findings: Sendable {
+        package var reminders: [AppointmentID: [QueueMessage]] = [:]
+        package var outdated: [(id: AppointmentID, version: Int64)] = []
+    }
+
+    package func needsStore(_ now: Timestamp) -> Bool { isReplanning || nextSweep <= now }
+
+    /// - Parameter upcoming: all appointments that are to come, in order; asked once for each time that they are all planned again.
+    package func errand(_ moment: Moment, upcoming: () -> [AppointmentID]) -> Errand {
+        if isToList {
+            listed = Deque(upcoming())
+            toPlan = Set(listed)
+            isToList = false
+        }
+        while let first = listed.first, !toPlan.contains(first) { listed.removeFirst() }
+        var errand = Errand()
+        // One that was done and is to be planned once more may be listed twice.
+        var taken: Set<AppointmentID> = []
+        errand.appointments = listed.prefix(Self.stepSize).filter { toPlan.contains($0) && taken.insert($0).inserted }
+        if nextSweep <= moment.now { errand.sweep = moment.now }
+        return errand
+    }
+
+    package static func read(_ errand: Errand, of tenant: TenantID, from store: any Store) async throws(Refusal) -> Findings {
+        var findings = Findings()
+        if !errand.appointments.isEmpty {
+            let subjects = Dictionary(uniqueKeysWithValues: errand.appointments.map { (ClientNotice.subject(of: $0), $0) })
+            let places = errand.appointments.map { _ in "?" }.joined(separator: ", ")
+            let query = Query.select(
+                from: QueueTables.messages,
+                "WHERE tenant_id = ? AND subject IN (\(places)) AND queue = ? ORDER BY created_at, id",
+                [.id(tenant)] + errand.appointments.map { .text(ClientNotice.subject(of: $0)) } + [.text(QueueName.reminders.rawValue)],
+                tenant: tenant
+            )
+            for message in try await store.rows(query.forDeciding).map(QueueMessage.init) {
+                if let id = message.content.subject.flatMap({ subjects[$0] }) { findings.reminders[id, default: []].append(message) }
+            }
+        }
+        if let time = errand.sweep {
+            let query = Query.select(
+                from: NotificationTables.told,
+                "WHERE tenant_id = ? AND forget_at <= ? LIMIT \(sweepSize)",
+                [.id(tenant), .timestamp(time)],
+                tenant: tenant
+            )
+            findings.outdated = try await store.rows(query.forDeciding).map { row in
+                var row = row
+                let _: TenantID = row.id()
+                let id: AppointmentID = row.id()
+                _ = (row.integer(), row.integer(), row.timestamp())
+                return (id, row.integer())
+            }
+        }
+        return findings
+    }
+
+    /// - Parameters:
+    ///   - appointments: those of the errand that there are.
+    ///   - planned: their reminders as they now are; of one that is left out they are to be read once more.
+    package func carryOut(
+        _ errand: Errand,
+        _ findings: Findings,
+        _ appointments: [AppointmentID: Appointment],
+        planned: [AppointmentID: [QueueMessage]],
+        _ zone: Zone,
+        _ moment: Moment
+    ) -> (NoticeBook.Plan, Change) {
         var plan = NoticeBook.Plan()
         var change = Change()
-        for (id, version) in outdated {
-            change.rows.append(RowImage(deleting: [.id(tenant), .id(id)], from: NotificationTables.told, version: version + 1))
-        }
-        outdated = []
-        if nextSweep <= moment.now {
-            book.forget(before: moment.now)
-            nextSweep = moment.now + .seconds(6 * 3600)
-        }
-        guard let cursor = replanning else { return (plan, change) }
-        let appointments = next(cursor.start, cursor.id, Self.stepSize)
-        for appointment in appointments {
-            let more = book.replan(appointment, zone, now: moment.now)
+        for id in errand.appointments {
+            guard let planned = planned[id] else { continue }
+            toPlan.remove(id)
+            guard let appointment = appointments[id] else { continue }
+            let more = book.replan(appointment, planned: planned, zone, now: moment.now)
             plan.messages += more.messages
+            plan.revised += more.revised
             plan.rows += more.rows
         }
-        if appointments.count == Self.stepSize, let last = appointments.last {
-            replanning = Cursor(start: last.start, id: last.id)
-        } else {
-            replanning = nil
-            if rowVersions["settings"] != nil { change.rows.append(settingsRow(isApplied: true, moment)) }
+        if !errand.appointments.isEmpty, !isReplanning, rowVersions["settings"] != nil { change.rows.append(settingsRow(isApplied: true, moment)) }
+        if let time = errand.sweep {
+            for (id, version) in findings.outdated where book.forgets(id).map({ $0 <= time }) ?? true {
+                change.rows.append(RowImage(deleting: [.id(tenant), .id(id)], from: NotificationTables.told, version: version + 1))
+            }
+            book.forget(before: time)
+            // Where there may be more of them they follow at once.
+            if findings.outdated.count < Self.sweepSize { nextSweep = moment.now + .seconds(6 * 3600) }
         }
         return (plan, change)
+    }
+
+    /// All that is to come is to be planned again: with the change that is the reason for it, so that a crash in between changes nothing of that.
+    package func planAnew(_ moment: Moment) -> Change {
+        listed = []
+        toPlan = []
+        isToList = true
+        var change = Change()
+        change.rows = [settingsRow(isApplied: false, moment)]
+        return change
     }
 
     // MARK: How it is done
@@ -138,9 +217,7 @@ package actor ClientNotices {
         var settings = settings
         settings.version = book.settings.version + 1
         book.settings = settings
-        replanning = Cursor(start: moment.now)
-        var change = Change()
-        change.rows = [settingsRow(isApplied: false, moment)]
+        var change = planAnew(moment)
         change.events = [event("notification_settings.changed") { $0.field("settings", raw: settings.json) }]
         return (settings.json, change)
     }
@@ -189,16 +266,23 @@ package actor ClientNotices {
     package static let maxTemplates = 200
 
     /// Somebody wants no more reminders, or wants them again.
-    package func optOut(_ channel: OutgoingMessage.Channel, _ recipient: String, isOut: Bool, _ source: OptOuts.Source, _ moment: Moment)
-        -> (isNews: Bool, Change)
-    {
+    /// - Parameter theirs: the appointments to come of whoever has this recipient, in its one form; asked when they want them again.
+    package func optOut(
+        _ channel: OutgoingMessage.Channel,
+        _ recipient: String,
+        isOut: Bool,
+        _ source: OptOuts.Source,
+        _ moment: Moment,
+        theirs: (_ canonical: String) -> [AppointmentID]
+    ) -> (isNews: Bool, Change) {
         guard let entry = book.optOuts.put(channel, recipient, isOut: isOut, source, at: moment.now) else { return (false, Change()) }
         var change = Change()
         change.rows = [entry.image(tenant: tenant)]
-        if !isOut {
+        if !isOut, !isToList {
             // What was not planned because of it, is; after a crash whoever comes next goes through them all.
-            replanning = Cursor(start: moment.now)
-            change.rows.append(settingsRow(isApplied: false, moment))
+            let new = theirs(entry.recipient).filter { toPlan.insert($0).inserted }
+            listed += new
+            if !new.isEmpty { change.rows.append(settingsRow(isApplied: false, moment)) }
         }
         change.events = [event("opt_out.changed") { $0.field("opt_out", raw: entry.json) }]
         return (true, change)

@@ -6,6 +6,7 @@ package import Storage
 // What a business's clients are told of their appointments, and when (research/scheduling.md B5.4–5.7). No I/O; time comes in.
 //
 //     appointment changed ──▶ what was planned before is called off, what is now to be told is planned
+//     rules changed       ──▶ what is planned for what is to come is moved, what nobody asks for any longer withdrawn, what is new added
 //     message due         ──▶ looked at again with the appointment, the rules and the wishes as they then are: told, put off or dropped
 //
 // Keys are `appointment:revision:rule:channel`, where the revision is the one at which what is told last changed: the time, the service, who attends, whether
@@ -44,11 +45,13 @@ package struct NoticeBook: Sendable {
         /// Subjects about which nothing that waits is to be told any more. Done before anything is added.
         package var calledOff: [String] = []
         package var messages: [OutgoingMessage] = []
+        /// What those that were planned are to be from now on; `nil`: no rule asks for them any longer.
+        package var revised: [(message: QueueMessage, content: OutgoingMessage?)] = []
         package var rows: [RowImage] = []
 
         package init() {}
 
-        package var isEmpty: Bool { calledOff.isEmpty && messages.isEmpty && rows.isEmpty }
+        package var isEmpty: Bool { calledOff.isEmpty && messages.isEmpty && revised.isEmpty && rows.isEmpty }
     }
 
     package let tenant: TenantID
@@ -78,6 +81,8 @@ package struct NoticeBook: Sendable {
     }
 
     package func knows(_ id: AppointmentID) -> Bool { told[id] != nil }
+    /// When what was told of it is of no use any more; `nil` for one that nothing is known of.
+    package func forgets(_ id: AppointmentID) -> Timestamp? { told[id]?.forgetAt }
 
     package mutating func forget(before time: Timestamp) { told = told.filter { $0.value.forgetAt >= time } }
 
@@ -143,6 +148,7 @@ package struct NoticeBook: Sendable {
         let isNews = event != nil || hasMoved || !reached.isEmpty
         guard isNews else { return }
         let forgetAt = max(after.end, now) + Self.rememberedFor
+        let planned = plan.messages.count
         var told = told[after.id] ?? Told(after.revision, forgetAt: forgetAt)
         told.forgetAt = forgetAt
         if hasMoved {
@@ -150,6 +156,13 @@ package struct NoticeBook: Sendable {
             told.revisions = [.whatsapp: after.revision, .email: after.revision]
         }
         for channel in reached { told.revisions[channel] = after.revision }
+        // Where this turn has made the revision, nobody has used its keys.
+        let made = before.map { $0.revision < after.revision } ?? true ? after.revision : nil
+        defer {
+            for index in plan.messages.indices.dropFirst(planned) where made != nil {
+                plan.messages[index].isKeyNew = told.revisions[plan.messages[index].channel] == made
+            }
+        }
         plan.rows.append(told.image(after.id, tenant: tenant))
         self.told[after.id] = told
 
@@ -205,22 +218,40 @@ package struct NoticeBook: Sendable {
         _ now: Timestamp,
         _ plan: inout Plan
     ) {
+        if let message = message(event, rule, appointment, former: former, channel, at: due, now) { plan.messages.append(message) }
+    }
+
+    /// `nil` where there is nobody to tell, or no time left.
+    private func message(
+        _ event: NotificationEvent,
+        _ rule: String,
+        _ appointment: Appointment,
+        former: Timestamp?,
+        _ channel: Channel,
+        at due: Timestamp,
+        _ now: Timestamp
+    ) -> OutgoingMessage? {
         let expires = event.endsWithStart ? appointment.start : due + Self.usefulFor
-        guard due < expires, now < expires, let recipient = Self.recipient(appointment, channel), let told = told[appointment.id],
+        guard due < expires, now < expires, let recipient = Self.recipient(appointment, channel),
+            let revision = told[appointment.id]?.revisions[channel],
             event.isTransactional || !optOuts.isOut(channel, recipient)
-        else { return }
-        let revision = told.revisions[channel] ?? appointment.revision
+        else { return nil }
         let notice = ClientNotice(event, .appointment(appointment.id, revision: revision, former: former), rule: rule, due: due)
         var message = OutgoingMessage(queue: event.queue, channel: channel, recipient: recipient, runAt: due, payload: notice.payload)
-        message.key = "\(appointment.id):\(revision):\(rule):\(channel.rawValue)"
+        message.key = Self.key(appointment.id, revision, rule, channel)
         message.subject = ClientNotice.subject(of: appointment.id)
         message.priority = event.priority
         message.expiresAt = expires
-        plan.messages.append(message)
+        return message
     }
 
-    /// Plans the reminders of an appointment as the rules now are. Those that were planned before have the same keys, and are one.
-    package mutating func replan(_ appointment: Appointment, _ zone: Zone, now: Timestamp) -> Plan {
+    package static func key(_ id: AppointmentID, _ revision: Int64, _ rule: String, _ channel: Channel) -> String {
+        "\(id):\(revision):\(rule):\(channel.rawValue)"
+    }
+
+    /// Plans the reminders of an appointment as the rules and the zone now are.
+    /// - Parameter planned: all that there ever were, as they now are.
+    package mutating func replan(_ appointment: Appointment, planned: [QueueMessage], _ zone: Zone, now: Timestamp) -> Plan {
         var plan = Plan()
         guard appointment.status.isBlocking, appointment.start > now else { return plan }
         if told[appointment.id] == nil {
@@ -228,8 +259,48 @@ package struct NoticeBook: Sendable {
             plan.rows.append(first.image(appointment.id, tenant: tenant))
             told[appointment.id] = first
         }
-        for channel in Channel.all { remind(appointment, channel, zone, now, isOtherTime: false, &plan) }
+        let known = Dictionary(planned.compactMap { message in message.content.key.map { ($0, message) } }) { first, _ in first }
+        var wanted: Set<String> = []
+        for channel in Channel.all where settings.channels.contains(channel) {
+            guard let revision = told[appointment.id]?.revisions[channel] else { continue }
+            for rule in settings.reminders where rule.channels.contains(channel) {
+                let due = settings.due(rule, before: appointment.start, zone)
+                let key = Self.key(appointment.id, revision, rule.key, channel)
+                wanted.insert(key)
+                guard let before = known[key] else {
+                    if due > now { tell(.reminder, rule.key, appointment, former: nil, channel, at: due, now, &plan) }
+                    continue
+                }
+                guard let content = revised(before, rule, appointment, channel, due: due, zone, now) else { continue }
+                plan.revised.append((before, content))
+            }
+        }
+        for message in planned where message.state.isWaiting && !wanted.contains(message.content.key ?? "") { plan.revised.append((message, nil)) }
         return plan
+    }
+
+    /// What a reminder that was planned is to be from now on; `nil`: as it is. What was to come later, and by the new rules should have come by now, comes now.
+    private func revised(
+        _ before: QueueMessage,
+        _ rule: NotificationSettings.Reminder,
+        _ appointment: Appointment,
+        _ channel: Channel,
+        due: Timestamp,
+        _ zone: Zone,
+        _ now: Timestamp
+    ) -> OutgoingMessage? {
+        let former = ClientNotice(payload: before.content.payload)?.due ?? before.content.runAt
+        // One whose time passed while nobody asked for it is over.
+        guard before.state.isWaiting || before.isWithdrawn && due > now else { return nil }
+        let calm = settings.calm(now, zone)
+        let time = due > now ? due : min(former, calm)
+        let runAt = due > now ? due : max(time, calm)
+        let wasPutOff = before.state == .scheduled && before.content.runAt > runAt
+        guard before.isWithdrawn || time != former || wasPutOff,
+            var content = message(.reminder, rule.key, appointment, former: nil, channel, at: time, now)
+        else { return nil }
+        content.runAt = runAt
+        return runAt < appointment.start ? content : nil
     }
 
     /// Somebody who waits for a time was offered one, or is no longer.

@@ -10,8 +10,18 @@ package struct AccountStanding: Sendable {
     package var users: Int
     /// Where the owners read their mail.
     package var owners: [String]
+    /// Whose the business is, as contracts name it: the owner who has been there longest.
+    package var owner: UserID?
 
-    package init(plan: PlanType, anchor: Timestamp, businessName: String = "", users: Int = 0, owners: [String] = []) {
+    package init(
+        plan: PlanType,
+        anchor: Timestamp,
+        businessName: String = "",
+        users: Int = 0,
+        owners: [String] = [],
+        owner: UserID? = nil
+    ) {
+        self.owner = owner
         self.plan = plan
         self.anchor = anchor
         self.businessName = businessName

@@ -12,8 +12,10 @@ extension Refusal {
                 + (way.map { "\($0) ou \(room)." } ?? room.prefix(1).uppercased() + room.dropFirst() + "."),
             facts: ["resource": denial.resource.rawValue, "plan": plan.rawValue]
         )
-        refusal.facts["resets_at"] = denial.resetsAt?.description
-        refusal.facts["upgrade_to"] = upgradeTo?.rawValue
+        // What stands resets never, and of the highest plan there is no higher one.
+        for (name, value) in [("resets_at", denial.resetsAt?.description), ("upgrade_to", upgradeTo?.rawValue)] {
+            if let value { refusal.facts[name] = value } else { refusal.nulls.append(name) }
+        }
         refusal.numbers = ["limit": denial.limit, "used": denial.used]
         return refusal
     }

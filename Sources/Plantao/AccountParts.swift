@@ -17,7 +17,8 @@ extension Directory {
             anchor: tenant.createdAt,
             businessName: tenant.name,
             users: people.active,
-            owners: people.owners
+            owners: people.owners,
+            owner: people.owner
         )
     }
 }

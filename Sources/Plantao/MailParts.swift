@@ -59,8 +59,12 @@ struct MailSender: QueueSender {
             )
             return await simulator.send(message, of: tenant)
         }
-        return await connections.passing { await handOver(mail, envelope, message, tenant, client) }
+        return await handOver(mail, envelope, message, tenant, client)
     }
+
+    func inTurn(_ attempt: @Sendable () async -> Jobs.SendOutcome?) async -> Jobs.SendOutcome? { await connections.passing(attempt) }
+
+    func stop() { client?.stop() }
 
     private func handOver(
         _ mail: MailMessage,

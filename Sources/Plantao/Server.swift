@@ -81,7 +81,7 @@ struct Server {
             )
         }
         if let relay { breakers.guards(.redis, relay.bus) }
-        let outlet = Junction(hub: hub, relay: relay, metrics: telemetry.metrics)
+        let outlet = Junction(hub: hub, relay: relay, metrics: telemetry.metrics, logger: logger)
         let gate = Gate(journal: store, outlet: outlet, logger: logger, tracer: telemetry.tracer, activationEnded: { outlet.activationEnded($0) })
 
         let seal = Vault.seal(try Vault.keys(settings), environment)
@@ -234,6 +234,8 @@ struct Server {
         try await expectThoseWhoWereThere(store, presence)
 
         var apiSettings = Self.apiSettings(settings)
+        let accounts = Accounts(directory, operations, apiSettings, environment, logger: logger)
+        operations.accounts = { method, data, principal throws(Refusal) in try await accounts.call(method, data, by: principal) }
         if let relay {
             apiSettings.relay = { relay.report }
             apiSettings.pingRedis = { (try? await relay.bus.send(["PING"], timeout: .seconds(1))) != nil }
@@ -241,6 +243,7 @@ struct Server {
         apiSettings.jobs = { (runner.waiting, runner.held) }
         apiSettings.messagesWaiting = { runner.waiting(ConversationDesk.sendJobKind) }
         apiSettings.startedAt = environment.now()
+        apiSettings.loginGuard = settings.loginGuard
         apiSettings.operatorTenant = operatorTenant
         apiSettings.queueIsDeafAfter = settings.queues.deafAfter
         if let assistant { apiSettings.assistantMetrics = { assistant.counters.prometheus } }
@@ -266,6 +269,7 @@ struct Server {
         socketSettings.pingInterval = settings.pingInterval
         socketSettings.pongTimeout = settings.pongTimeout
         socketSettings.allowedOrigins = settings.allowedOrigins
+        socketSettings.allowedHosts = settings.allowedHosts
         socketSettings.streamsBody = API.streamsBody
         socketSettings.maxBodyBytes = API.bodyLimit(maxMediaBytes: settings.maxMediaBytes)
         socketSettings.isEchoOpen = settings.isEchoOpen
@@ -407,6 +411,7 @@ struct Server {
         api.gzipLevel = settings.gzipLevel
         api.metricsToken = settings.metricsToken
         api.browsers.origins = settings.allowedOrigins
+        api.browsers.hosts = settings.allowedHosts
         api.browsers.strictTransportSeconds = settings.strictTransportSeconds
         api.chatSessions = settings.chatSessions
         api.publicHolds = settings.publicHolds
@@ -585,10 +590,12 @@ private final class Junction: Outlet {
     private let hub: StreamHub
     private let relay: RedisRelay?
     private let metrics: Metrics
+    private let logger: Logger
     private let ends = Mutex(Ends())
 
-    init(hub: StreamHub, relay: RedisRelay?, metrics: Metrics) {
+    init(hub: StreamHub, relay: RedisRelay?, metrics: Metrics, logger: Logger) {
         self.hub = hub
+        self.logger = logger
         self.metrics = metrics
         self.relay = relay
     }
@@ -611,6 +618,12 @@ private final class Junction: Outlet {
             case .conversationBegan(let channel): metrics.conversationsCreated.add(1, LabelValues(channel))
             case .conversationMoved(let from, let to): metrics.conversationMoved(from: from, to: to)
             case .conversationResolved(let after): metrics.conversationDuration.observe(after)
+            case .messagesFoundNoRoom(let tenant, let queue, let count):
+                metrics.queueRefusals.add(count, LabelValues(queue, "rules"))
+                logger.error(
+                    "messages to clients found no room: too many of their business wait",
+                    metadata: ["tenant": "\(tenant)", "queue": "\(queue)", "count": "\(count)"]
+                )
             }
         }
     }

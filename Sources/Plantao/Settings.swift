@@ -51,6 +51,7 @@ struct Settings {
     var kommoNames: KommoNames
     var customerLoginsAreKept: Duration
     var allowedOrigins: Set<String>
+    var allowedHosts: AllowedHosts
     var strictTransportSeconds: Int
     var offerTimeout: Duration
     var handshakeTimeout: Duration
@@ -185,6 +186,14 @@ struct Settings {
                 "ALLOWED_ORIGINS: '\(origin)' is no origin; write it as browsers do: https://app.example.com, with no path, or with a port behind it."
             )
         }
+        let hosts = try reader.list("ALLOWED_HOSTS") ?? ["*"]
+        for host in hosts where !AllowedHosts.isName(host) {
+            throw StartupError(
+                "ALLOWED_HOSTS: '\(host)' is no name of a host; write it as api.example.com, *.example.com or 127.0.0.1, without a port, or *."
+            )
+        }
+        allowedHosts = AllowedHosts(hosts)
+        _ = try reader.choice("ALGORITHM", default: "hs256", among: ["hs256"])
         strictTransportSeconds = try reader.integer("PLANTAO_HSTS_SECONDS", default: 0, in: 0...63_072_000)
         offerTimeout = .seconds(try reader.integer("OFFER_TIMEOUT_SECONDS", default: 30, in: 1...3600))
         handshakeTimeout = .seconds(try reader.integer("PLANTAO_HANDSHAKE_SECONDS", default: 10, in: 1...600))
@@ -285,6 +294,7 @@ struct Settings {
         queues.rules.longestBackoff = .seconds(try reader.integer("QUEUE_BACKOFF_MAX_SECONDS", default: 3600, in: 1...86_400))
         queues.rules.sentIsKept = .seconds(try reader.integer("QUEUE_KEEP_SENT_DAYS", default: 7, in: 1...365) * 86_400)
         queues.rules.failedIsKept = .seconds(try reader.integer("QUEUE_KEEP_FAILED_DAYS", default: 30, in: 1...365) * 86_400)
+        queues.rules.maxOpen = try reader.integer("QUEUE_MAX_WAITING", default: queues.rules.maxOpen, in: 1...10_000_000)
         queues.workers.concurrency = try reader.integer("QUEUE_WORKERS", default: 32, in: 1...1000)
         queues.workers.perTenant = try reader.integer(
             "QUEUE_WORKERS_PER_TENANT",
@@ -513,8 +523,36 @@ struct Settings {
         guard let from = reader.text("FROM_EMAIL") ?? client.credentials?.user, SMTPDialogue.Envelope.isAddress(from) else {
             throw StartupError("FROM_EMAIL: needed where SMTP_SERVER is set; an address such as agenda@example.com.")
         }
-        client.name = from.split(separator: "@").last.map(String.init) ?? client.name
+        client.name = try helloName(reader)
         return Mail(client: client, from: from, connections: try reader.integer("SMTP_CONNECTIONS", default: 8, in: 1...1000))
+    }
+
+    /// What we call ourselves to the mail server: `SMTP_HELO_NAME`, else the name that the public is given, else the machine's (RFC 5321 §4.1.1.1).
+    private static func helloName(_ reader: EnvironmentReader) throws -> String {
+        func isName(_ text: String) -> Bool {
+            let labels = text.split(separator: ".", omittingEmptySubsequences: false)
+            return text.utf8.count <= 255
+                && labels.allSatisfy { label in
+                    (1...63).contains(label.utf8.count) && label.first != "-" && label.last != "-"
+                        && label.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-") }
+                }
+        }
+        /// `[192.0.2.1]`, `[IPv6:2001:db8::1]`
+        func isAddress(_ text: String) -> Bool {
+            text.hasPrefix("[") && text.hasSuffix("]") && (4...64).contains(text.utf8.count)
+                && text.dropFirst().dropLast().allSatisfy { $0.isASCII && ($0.isHexDigit || ".:IPv".contains($0)) }
+        }
+        if let given = reader.text("SMTP_HELO_NAME") {
+            guard isName(given) || isAddress(given) else {
+                throw StartupError("SMTP_HELO_NAME: '\(given)' is no such name as mail.example.com, and no such address as [192.0.2.1].")
+            }
+            return given
+        }
+        let host = reader.text("PUBLIC_URL").flatMap { URL(string: $0)?.host }
+        // A name with letters at its end: an address would have to be written otherwise.
+        if let host, isName(host), host.contains("."), host.split(separator: ".").last?.contains(where: \.isLetter) ?? false { return host }
+        let own = ProcessInfo.processInfo.hostName
+        return isName(own) ? own : "localhost"
     }
 
     private static func pipedrive(_ reader: EnvironmentReader) throws -> Pipedrive? {

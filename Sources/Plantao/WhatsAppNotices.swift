@@ -20,6 +20,8 @@ struct WhatsAppNotices: QueueSender {
     let environment: Kernel.Environment
     let logger: Logger
 
+    private typealias Approved = (name: String, language: String, parameters: [String])
+
     private static let windowIsClosed = "131047"
 
     func objection(to message: OutgoingMessage, of tenant: TenantID) async -> Jobs.SendOutcome? {
@@ -49,7 +51,7 @@ struct WhatsAppNotices: QueueSender {
             (text, approved, isPlain) = (filled.text, filled.approved, false)
         }
         if text.unicodeScalars.count > 4096 { text = String(String.UnicodeScalarView(text.unicodeScalars.prefix(4096))) }
-        if let simulator { return await simulator.send(message, of: tenant) }
+        if let simulator { return await shown(await simulator.send(message, of: tenant), recipient, text, nil, tenant) }
         let (isOpen, number): (Bool, String?)
         do throws(Refusal) {
             let window = try await operations.window(to: BrazilianPhone.variants(of: recipient), of: tenant)
@@ -61,12 +63,41 @@ struct WhatsAppNotices: QueueSender {
         guard isOpen || isPlain || approved != nil else {
             return .dropped(reason: "fora da janela de 24 horas do WhatsApp, e sem modelo aprovado configurado para este aviso")
         }
-        let outcome = await attempt(message, recipient, text, isOpen || isPlain ? nil : approved, from: number, tenant)
+        let first = isOpen || isPlain ? nil : approved
+        let outcome = await attempt(message, recipient, text, first, from: number, tenant)
         guard case .refused(let failure) = outcome, failure.code == Self.windowIsClosed, isOpen || isPlain, let approved else {
-            return answer(outcome)
+            return await shown(answer(outcome), recipient, text, first, tenant)
         }
         // The window has closed meanwhile: surely not sent.
-        return answer(await attempt(message, recipient, text, approved, from: number, tenant))
+        return await shown(answer(await attempt(message, recipient, text, approved, from: number, tenant)), recipient, text, approved, tenant)
+    }
+
+    /// Whoever attends to the client sees what they were told. Where that cannot be stored now they were told all the same.
+    private func shown(
+        _ outcome: Jobs.SendOutcome,
+        _ recipient: String,
+        _ text: String,
+        _ approved: Approved?,
+        _ tenant: TenantID
+    ) async -> Jobs.SendOutcome {
+        guard case .sent(let id?) = outcome else { return outcome }
+        let told = ToldByWhatsApp(waIDs: BrazilianPhone.variants(of: recipient), text: text, template: approved.map(Self.content), externalID: id)
+        do throws(Refusal) { try await operations.show(told, to: tenant) } catch {
+            logger.warning("what a client was told is not in their conversation", metadata: ["tenant": "\(tenant)", "reason": "\(error.code)"])
+        }
+        return outcome
+    }
+
+    private static func content(_ approved: Approved) -> String {
+        var writer = JSONWriter()
+        writer.object { object in
+            object.field("template") {
+                $0.field("name", approved.name)
+                $0.field("language", approved.language)
+                $0.field("parameters", strings: approved.parameters)
+            }
+        }
+        return String(decoding: writer.bytes, as: UTF8.self)
     }
 
     private enum Attempt {
@@ -93,25 +124,13 @@ struct WhatsAppNotices: QueueSender {
         case .go(let allowed): permit = allowed
         case .wait(let until): return .other(.postponed(until: until, reason: "o WhatsApp está indisponível ou no limite de envio"))
         }
-        var content: String?
-        if let approved {
-            var writer = JSONWriter()
-            writer.object { object in
-                object.field("template") {
-                    $0.field("name", approved.name)
-                    $0.field("language", approved.language)
-                    $0.field("parameters", strings: approved.parameters)
-                }
-            }
-            content = String(decoding: writer.bytes, as: UTF8.self)
-        }
         let order = SendOrder(
             message: MessageID(NoticeReader.digest(message, tenant)),
             toWaID: recipient,
             toBSUID: nil,
             kind: approved == nil ? "text" : "template",
             text: text,
-            content: content,
+            content: approved.map(Self.content),
             replyTo: nil,
             phoneNumberID: number ?? wanted
         )

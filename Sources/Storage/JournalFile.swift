@@ -19,7 +19,7 @@ final class JournalFile: Sendable {
     /// - Throws: `StartupError`.
     init(directory: String, schema: Schema) throws {
         let path = Self.path(in: directory)
-        file = try SQLiteFile(path: path)
+        file = try SQLiteFile(path: path, erases: false)
         self.schema = schema
         tables = SQLiteTables(Schema(StorageTables.all))
         try file.migrate(to: Schema(StorageTables.all), path: path)

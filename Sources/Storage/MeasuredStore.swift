@@ -38,6 +38,7 @@ package struct MeasuredStore: ManagedStore {
     package func everything(in table: Table) async throws(Refusal) -> [Row] {
         try await timed("read") { () async throws(Refusal) in try await base.everything(in: table) }
     }
+    package func purge() async { await base.purge() }
     package func holdsBack(_ tenant: TenantID) -> Bool { base.holdsBack(tenant) }
     package func marks(_ keys: [Mark.Key]) async throws(Refusal) -> [Mark.Key: String] {
         try await timed("marks") { () async throws(Refusal) in try await base.marks(keys) }

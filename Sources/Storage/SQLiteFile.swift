@@ -12,8 +12,10 @@ import Wire
 struct SQLiteFile {
     let pool: DatabasePool
 
+    /// - Parameter erases: what is deleted or written over is overwritten, so that whoever is forgotten is: for what stays. Debian builds SQLite so; for what is
+    ///   only on its way it is twice the writing for nothing.
     /// - Throws: `StartupError`.
-    init(path: String) throws {
+    init(path: String, erases: Bool) throws {
         var configuration = Configuration()
         configuration.journalMode = .wal
         configuration.maximumReaderCount = 4
@@ -21,8 +23,7 @@ struct SQLiteFile {
         configuration.prepareDatabase { db in
             db.add(function: Self.arrayPosition)
             db.add(function: Self.translate)
-            // Debian builds SQLite with SECURE_DELETE, which overwrites what is deleted: twice the writing, for nothing we promise.
-            try db.execute(sql: "PRAGMA secure_delete = OFF; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16000")
+            try db.execute(sql: "PRAGMA secure_delete = \(erases ? "ON" : "OFF"); PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16000")
         }
         do {
             pool = try DatabasePool(path: path, configuration: configuration)

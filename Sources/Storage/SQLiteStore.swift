@@ -17,7 +17,7 @@ package final class SQLiteStore: ManagedStore {
     package init(directory: String, schema: Schema) throws {
         lock = try DataDirectoryLock(directory: directory)
         let path = Self.path(in: directory)
-        file = try SQLiteFile(path: path)
+        file = try SQLiteFile(path: path, erases: true)
         tables = SQLiteTables(schema)
         try file.migrate(to: schema, path: path)
     }
@@ -38,6 +38,19 @@ package final class SQLiteStore: ManagedStore {
     package func forgetMarks(before time: Timestamp) throws(JournalError) {
         try file.write { db in
             for key in try Mark.Key.old(before: time, db) { try self.tables.write(key.deletion(version: time.milliseconds), db) }
+        }
+    }
+
+    /// The write-ahead log has pages as they were: it is emptied, once no reader needs it. Nobody waits for one.
+    package func purge() async {
+        for _ in 0..<20 {
+            let isEmpty = try? await file.pool.writeWithoutTransaction { db in
+                try db.execute(sql: "PRAGMA busy_timeout = 0")
+                defer { try? db.execute(sql: "PRAGMA busy_timeout = 5000") }
+                return try Int.fetchOne(db, sql: "PRAGMA wal_checkpoint(TRUNCATE)") == 0
+            }
+            if isEmpty ?? false { return }
+            try? await Task.sleep(for: .milliseconds(50))
         }
     }
 

@@ -53,11 +53,14 @@ package protocol Store: Sendable {
     func jobs(of tenant: TenantID, after lane: String, limit: Int) async throws(Refusal) -> [Job]
     /// The first `limit` jobs of one lane, by order; read from the journal itself.
     func jobs(of tenant: TenantID, in lane: String, limit: Int) async throws(Refusal) -> [Job]
+    /// Somebody was forgotten: what was written over is not to lie about on the disk, as far as it is this store's to say.
+    func purge() async
 }
 
 extension Store {
     package func everything(in table: Table) async throws(Refusal) -> [Row] { try await rows(.select(from: table)) }
     package func holdsBack(_ tenant: TenantID) -> Bool { false }
+    package func purge() async {}
 }
 
 /// What an operator asks of a store beside its rows.

@@ -40,6 +40,11 @@ package final class Metrics: Sendable {
         "Attempts to send messages of the queues, by what became of them",
         labels: ["queue", "outcome"]
     )
+    package let queueRefusals = CounterFamily(
+        "plantao_queue_refusals_total",
+        "Messages that found no room because too many of their business wait, by who wanted them sent",
+        labels: ["queue", "source"]
+    )
     // Plans
     package let planRefusals = CounterFamily(
         "plantao_plan_refusals_total",
@@ -94,6 +99,7 @@ package final class Metrics: Sendable {
         whatsappCalls.write(to: &page)
         whatsappRateLimits.write(to: &page)
         queueAttempts.write(to: &page)
+        queueRefusals.write(to: &page)
         planRefusals.write(to: &page)
         requests.writeCount(as: "http_requests_total", "HTTP requests", to: &page)
         requestDuration.write(to: &page)

@@ -26,6 +26,8 @@ package struct Operations: Sendable {
     package var mayChange: @Sendable (Principal) -> Bool = { _ in true }
     /// Who sends what is in the queues; `nil` where nothing is sent.
     package var queues: QueueDispatcher?
+    /// Carries out `accountMethods`: who keeps accounts does.
+    package var accounts: (@Sendable (String, JSON, Principal) async throws(Refusal) -> [UInt8])?
     /// The users of a business, as a note may name them.
     package var people: @Sendable (TenantID) async -> [Person] = { _ in [] }
 
@@ -148,16 +150,19 @@ package struct Operations: Sendable {
         try gate.admit()
         try await tenants.use(tenant) { cell throws(Refusal) in
             for report in reports {
-                if let id = report.message, await !cell.hasMessage(id) {
-                    if let stored = try await ConversationDesk.message(id, tenant: tenant, from: store) { await cell.adopt(stored) }
-                } else if report.message == nil, await !cell.hasMessage(externalID: report.externalID) {
-                    if let stored = try await ConversationDesk.message(externalID: report.externalID, tenant: tenant, from: store) {
-                        await cell.adopt(stored)
-                    }
+                var isKnown = await cell.hasMessage(externalID: report.externalID)
+                if let id = report.message, !isKnown { isKnown = await cell.hasMessage(id) }
+                if !isKnown {
+                    var stored: Message?
+                    if let id = report.message { stored = try await ConversationDesk.message(id, tenant: tenant, from: store) }
+                    // A notice is known by the provider's id alone.
+                    if stored == nil { stored = try await ConversationDesk.message(externalID: report.externalID, tenant: tenant, from: store) }
+                    if let stored { await cell.adopt(stored) }
                 }
                 // It may say something of the contact.
                 if report.failure != nil, let conversation = await cell.conversation(of: report) { try await bringIn(conversation, cell) }
                 try await cell.reported(report).committed()
+                if report.status == .failed { try await deliveryFailed(report, cell) }
             }
         }
     }
@@ -248,11 +253,17 @@ package struct Operations: Sendable {
         }
     }
 
+    /// What is one's own: the profile, the plan and what is used of it, the proof of one's e-mail.
+    package static let accountMethods: Set<String> = [
+        "account.profile", "account.update-profile", "account.usage", "account.plans", "account.upgrade-plan", "account.verify-email",
+        "account.resend-code",
+    ]
+
     /// The RPC methods that there are.
     package static let methods: Set<String> = Set(AgentCommand.verbs.map { "conversation.\($0)" }).union([
         "conversation.resend", "conversation.typing", "consultor.connection", "consultor.wrapped-up", "notice.post", "echo",
     ]).union(calendarMethods).union(ClientCalls.methods).union(PortfolioCalls.methods).union(QueueCommand.verbs.map { "queue.\($0)" })
-        .union(notificationVerbs.map { "notification.\($0)" })
+        .union(notificationVerbs.map { "notification.\($0)" }).union(accountMethods)
 
     /// A remote procedure call: the twin of a REST call, with `conversation_id` among its fields. `nil` when there is no such method.
     package func call(_ method: String, _ data: JSON, by principal: Principal) async throws(Refusal) -> [UInt8]? {
@@ -260,7 +271,9 @@ package struct Operations: Sendable {
         if method == "echo" { return data.bytes }
         guard !principal.isGuest else { throw .visitorOnly }
         if let visit = Visit(principal) { return try await call(method, data, by: principal, visit) }
-        guard mayChange(principal) else { throw .emailUnverified }
+        // Also whoever has yet to prove their e-mail looks, and proves it.
+        guard Self.accountMethods.contains(method) && method != "account.upgrade-plan" || mayChange(principal) else { throw .emailUnverified }
+        if Self.accountMethods.contains(method) { return try await accounts?(method, data, principal) }
         if ClientCalls.methods.contains(method) { return try await callClients(method, data, by: principal) }
         if PortfolioCalls.methods.contains(method) { return try await callPortfolio(method, data, by: principal) }
         if method == "notice.post" {

@@ -130,7 +130,13 @@ package struct RequestFields {
 
     /// A number, or the digits of one: as other systems' exports have them.
     package mutating func optionalNumber(_ name: String, in range: ClosedRange<Int64>) -> Int64? {
-        guard let text = value(name)?.string else { return optionalInteger(name, in: range) }
+        let text: String
+        switch value(name) {
+        case .string(let given)?: text = given
+        // `2.00`, as a database's exact numbers come.
+        case .double(let given)?: text = Int64(exactly: given).map { String($0) } ?? given.description
+        default: return optionalInteger(name, in: range)
+        }
         if text.isEmpty { return nil }
         guard let number = Int64(text) else {
             refuse(name, "deve ser um número inteiro", type: "int_parsing")

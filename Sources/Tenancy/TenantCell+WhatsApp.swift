@@ -21,6 +21,13 @@ extension TenantCell {
 
     package func lastInbound(_ id: ConversationID) -> (externalID: String, phoneNumberID: String?)? { desk.assumeIsolated { $0.lastInbound(id) } }
 
+    package func place(of waIDs: [String]) -> (contact: ContactID, open: ConversationID?)? { desk.assumeIsolated { $0.place(of: waIDs) } }
+
+    package func told(_ told: ToldByWhatsApp, in id: ConversationID) -> Pending<Void> {
+        let moment = environment.moment()
+        return onDesk { ((), $0.told(told, in: id, moment)) }
+    }
+
     package func window(to waIDs: [String], at now: Timestamp) -> (isOpen: Bool, phoneNumberID: String?)? {
         desk.assumeIsolated { $0.window(to: waIDs, at: now) }
     }

@@ -44,6 +44,7 @@ package actor TenantCell {
     var portfolio: Portfolio?
     var portfolioLoading: Task<Result<Portfolio, Refusal>, Never>?
     let healthPages = PageMemo()
+    var recordedLately = RecentAnswers<Mark.Key, String>(limit: 2000)
     /// There are customers, whose scores move with time.
     package var hasCustomers = false
 
@@ -112,7 +113,8 @@ package actor TenantCell {
         let conversations = try await ConversationDesk.load(tenant: tenant, rules: rules, from: surroundings.store)
         let consultores = try await ConsultorQueue.load(tenant: tenant, openProtocols: conversations.openProtocols, from: surroundings.store)
         let board = try await NoticeBoard.load(tenant, from: surroundings.store)
-        let book = try await CalendarBook.load(tenant, now: surroundings.environment.now(), from: surroundings.store)
+        var book = try await CalendarBook.load(tenant, now: surroundings.environment.now(), from: surroundings.store)
+        book.owner = surroundings.account(tenant).owner
         let now = surroundings.environment.now()
         let told = try await ClientNotices.load(tenant, now: now, from: surroundings.store, settings: NotificationSettings.stored)
         let messages = try await QueueBook.load(
@@ -213,17 +215,22 @@ package actor TenantCell {
 
     // MARK: Turns
 
-    func commit(_ change: Change) -> Ticket {
-        let ticket = gate.enqueue(change, activation)
+    /// - Parameter released: told by the gate, beside whoever waits for the ticket.
+    func commit(_ change: Change, _ released: Gate.Release? = nil) -> Ticket {
+        let ticket = Ticket()
+        gate.enqueue(change, activation) {
+            released?($0)
+            ticket.settle($0)
+        }
         let (deadline, consultations) = desk.assumeIsolated { desk in
             let (begun, cancelled) = desk.takeConsultations()
             return (desk.nextDeadline, begun.isEmpty && cancelled.isEmpty ? nil : (begun, cancelled))
         }
         if let deadline { alarms.set(tenant, at: deadline) }
         if let deadline = calendar.assumeIsolated({ $0.nextDeadline }) { alarms.set(tenant, at: deadline) }
-        if clientNotices.assumeIsolated({ $0.isReplanning }) { alarms.set(tenant, at: environment.now()) }
         let now = environment.now()
-        let (due, wanted) = queues.assumeIsolated { ($0.nextDue(at: now), $0.wants(at: now)) }
+        var (due, wanted) = queues.assumeIsolated { ($0.nextDue(at: now), $0.wants(at: now)) }
+        if clientNotices.assumeIsolated({ $0.needsStore(now) }) { wanted.needsStore = true }
         if due < .distantFuture { alarms.set(tenant, at: due) }
         queueBell.ring(tenant, wanted)
         if let portfolio { alarms.set(tenant, at: portfolio.nextDue) }
@@ -256,7 +263,8 @@ package actor TenantCell {
         )
     }
 
-    func onCalendar<T: Sendable>(_ body: @Sendable (isolated Calendar) -> Calendar.Decision<T>) -> Pending<T> {
+    /// - Parameter joint: committed with it, unless it is refused.
+    func onCalendar<T: Sendable>(with joint: JointChange? = nil, _ body: @Sendable (isolated Calendar) -> Calendar.Decision<T>) -> Pending<T> {
         let span = turnBegins("calendar")
         defer { turnEnds(span) }
         let moment = environment.moment()
@@ -268,11 +276,17 @@ package actor TenantCell {
             return (decision, calendar.giveBack())
         }
         meter.made(made)
-        if case .failure(let refusal) = decision.answer { refused(refusal) }
         // What was due is done whether or not the command is refused.
         var change = decision.change
+        var released: Gate.Release?
+        switch decision.answer {
+        case .failure(let refusal): refused(refusal)
+        case .success:
+            if let joint { change.append(joint.change) }
+            released = joint?.release
+        }
         change.append(tellClients(moment))
-        return Pending(decision.answer, commit(metered(&change, moment)))
+        return Pending(decision.answer, commit(metered(&change, moment), released))
     }
 
     private func turnBegins(_ name: String) -> Span? { tracer.flatMap { tracer in Trace.current.map { tracer.begin("turn \(name)", in: $0) } } }
@@ -295,7 +309,6 @@ package actor TenantCell {
         meterIsNow(moment)
         var others = calendar.assumeIsolated { $0.timePassed(moment) }
         others.append(tellClients(moment))
-        others.append(replanStep(moment))
         others.append(queues.assumeIsolated { $0.timePassed(moment) })
         others.append(portfolioTimePassed(moment))
         let rest = metered(&others, moment)
@@ -310,10 +323,10 @@ package actor TenantCell {
 
     package func received(_ message: CustomerMessage, seenBefore: Bool) -> Pending<ConversationDesk.Reception> {
         let moment = environment.moment()
-        let (notices, queues) = (clientNotices, queues)
+        let (notices, queues, theirs) = (clientNotices, queues, appointments(reachedBy: .whatsapp, moment))
         return onDesk { desk throws(Refusal) in
             var (reception, change) = try desk.received(message, seenBefore: seenBefore, moment)
-            if reception != .duplicate { change.append(Self.heed(message, notices, queues, moment)) }
+            if reception != .duplicate { change.append(Self.heed(message, notices, queues, theirs: theirs, moment)) }
             return (reception, change)
         }
     }

@@ -1,6 +1,7 @@
 package import Conversations
 package import Kernel
 package import Logging
+import Plans
 package import Resilience
 package import Storage
 import Synchronization
@@ -52,6 +53,7 @@ package final class Tenants: Sendable {
     }
     package var breakers: BreakerBoard? { surroundings.breakers }
     package var telemetry: Telemetry { surroundings.telemetry }
+    func owner(_ tenant: TenantID) -> UserID? { surroundings.account(tenant).owner }
 
     /// Runs `body` with a tenant that stays awake meanwhile.
     package func use<T: Sendable>(_ tenant: TenantID, _ body: (TenantCell) async throws(Refusal) -> T) async throws(Refusal) -> T {

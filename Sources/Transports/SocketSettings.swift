@@ -36,6 +36,8 @@ package struct SocketSettings: Sendable {
     package var deflate = DeflatePolicy()
     /// Origins that browsers may connect from, besides the server's own.
     package var allowedOrigins: Set<String> = ["http://localhost:3000"]
+    /// The names that the server answers to.
+    package var allowedHosts = AllowedHosts.any
 
     /// Whether the body of a request to a path may be of any length, and so take any time.
     package var streamsBody: @Sendable (_ path: String) -> Bool = { _ in false }

@@ -31,6 +31,9 @@ struct WebSocketUpgrader {
         guard isRealtime(request) || isEcho(request) else {
             return refuse(.notFound, reason: "Não há WebSocket neste endereço; use \(Self.path)")
         }
+        guard services.settings.allowedHosts.allows(request.headers.first(name: "host")) else {
+            return refuse(.badRequest, reason: "O servidor não atende por este nome (ALLOWED_HOSTS)")
+        }
         guard isAllowed(origin: request.headers.first(name: "origin"), host: request.headers.first(name: "host")) else {
             return refuse(.forbidden, reason: "Origem não permitida")
         }

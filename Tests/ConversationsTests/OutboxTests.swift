@@ -335,4 +335,27 @@ import Wire
         #expect(stored.contains { $0.id == sent && $0.externalID == "wamid.2" })
         #expect(stored.contains { $0.kind == "image" && $0.replyTo == "wamid.2" && $0.content != nil })
     }
+
+    // MARK: What clients are told beside their conversation
+
+    @Test func whatAClientWasToldStandsInTheirConversationAndMovesNothing() async throws {
+        let id = try await bench.customer("oi")
+        let (before, jobs) = (try #require(await bench.desk.sessions[id]).conversation, bench.jobs.count)
+        let told = ToldByWhatsApp(waIDs: ["5511999990000"], text: "Lembrete: amanhã às 9h", template: nil, externalID: "wamid.told")
+        for _ in 0..<2 { bench.ledger.absorb(await bench.desk.told(told, in: id, bench.moment)) }
+        let after = try #require(await bench.desk.sessions[id]).conversation
+        #expect(after.state == before.state && after.unread == before.unread && after.lastSeq == before.lastSeq + 1)
+        #expect(bench.jobs.count == jobs, "nobody sends it a second time")
+        let shown = try #require(bench.ledger.messages.first { $0.externalID == "wamid.told" })
+        #expect(shown.direction == .outbound && shown.authorKind == "system" && shown.status == .sent && shown.kind == "text")
+        // What becomes of it is shown as of any other.
+        _ = await self.told(.delivered, externalID: "wamid.told", message: MessageID(UniqueID(high: 7, low: 7)))
+        #expect(try await message(shown.id).status == .delivered)
+        // Also where the news of it came first.
+        _ = await self.told(.failed, externalID: "wamid.early", failure: .init(code: "131026", message: "x"))
+        let template = ToldByWhatsApp(waIDs: ["5511999990000"], text: "Olá", template: "{\"template\":{\"name\":\"ok\"}}", externalID: "wamid.early")
+        bench.ledger.absorb(await bench.desk.told(template, in: id, bench.moment))
+        let failed = try #require(bench.ledger.messages.last { $0.externalID == "wamid.early" })
+        #expect(failed.status == .failed && failed.kind == "template" && failed.failure?.code == "131026")
+    }
 }

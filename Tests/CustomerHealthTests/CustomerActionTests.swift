@@ -116,6 +116,7 @@ import Testing
                     from: nil,
                     to: HealthScore(HealthFacts()),
                     fromCategory: nil,
+                    at: clock.now,
                     callsForAction: true
                 )
                 let action = CustomerAction(id: clock.environment.moment().id(), customer: customer, move, at: clock.now)

@@ -31,11 +31,12 @@ import Testing
         let id = Int64.random(in: 1...40, using: &random)
         let at = Bool.random(using: &random) ? nil : now - .seconds(Int.random(in: 0...45 * 86_400, using: &random))
         switch Int.random(in: 0..<8, using: &random) {
-        case 0: return Activity(customer: id, .econversa(isActive: Bool.random(using: &random)))
+        case 0: return Activity(customer: id, .econversa(isActive: Bool.random(using: &random)), at: at)
         case 1:
             return Activity(
                 customer: id,
-                .integrador(name: "i\(Int.random(in: 0...3, using: &random))", isActive: Bool.random(using: &random))
+                .integrador(name: "i\(Int.random(in: 0...3, using: &random))", isActive: Bool.random(using: &random)),
+                at: at
             )
         case 2, 3: return Activity(customer: id, .entrada, at: at)
         case 4: return Activity(customer: id, .saida, at: at)
@@ -50,11 +51,15 @@ import Testing
 
         func facts(of id: Int64, at now: Timestamp) -> HealthFacts {
             var facts = HealthFacts()
-            var integrators: Set<String> = []
+            // What was said last, by the time at which it was so.
+            var switches: [String: (isActive: Bool, at: Timestamp)] = [:]
+            func switched(_ name: String, _ isActive: Bool, _ at: Timestamp) {
+                if switches[name].map({ $0.at <= at }) ?? true { switches[name] = (isActive, at) }
+            }
             for activity in activities where activity.customer == id {
                 switch activity.content {
-                case .econversa(let isActive): facts.hasEConversa = isActive
-                case .integrador(let name, let isActive): if isActive { integrators.insert(name) } else { integrators.remove(name) }
+                case .econversa(let isActive): switched("", isActive, activity.at!)
+                case .integrador(let name, let isActive): switched(name, isActive, activity.at!)
                 default:
                     let kind = activity.content.counted!.rawValue
                     let at = activity.at!
@@ -62,7 +67,8 @@ import Testing
                     if BusinessZone.today(now) - BusinessZone.today(at) <= 30 { facts.counts[kind] += 1 }
                 }
             }
-            facts.integrators = integrators.count
+            facts.hasEConversa = switches[""]?.isActive ?? false
+            facts.integrators = switches.count { !$0.key.isEmpty && $0.value.isActive }
             return facts
         }
     }
@@ -150,6 +156,173 @@ import Testing
         }
         #expect(moves == 5, "after 4, 8 and 15 days, and after 31 twice: at midnight, when it is not counted, and at the hour, when it is not recent")
         #expect(board.portfolio.vitals[0].category == .critico)
+    }
+
+    // MARK: Downtime
+
+    /// The score on each day on which it moved, in four-hundredths.
+    private static func days(_ changes: [Change]) -> [String: Int] {
+        var days: [String: Int] = [:]
+        for row in changes.flatMap(\.rows) where row.table == CustomerTables.snapshots {
+            guard case .values(let values) = row.content, case .integer(let day) = values[2] else { continue }
+            let pillars = values[3...6].map { value in if case .integer(let number) = value { number } else { 0 as Int64 } }
+            days[CivilDate(days: Int32(day)).description] =
+                HealthScore(engagement: pillars[0], stock: pillars[1], crm: pillars[2], adoption: pillars[3]).total
+        }
+        return days
+    }
+
+    @Test(arguments: [false, true]) func theHistoryIsTheSameWhetherSomebodyWasThereOrNot(_ isDown: Bool) async throws {
+        let directory = TemporaryDirectory()
+        let store = try SQLiteStore(directory: directory.path, schema: Schema(StorageTables.all + CustomerTables.all))
+        let clock = ManualEnvironment(now: Self.start)
+        var board = CustomerBoard(tenant: Self.tenant, loaded: .init())
+        var changes = [try board.upsert([CustomerPatch(id: 1, [.cs("Maria")])], clock.environment.moment()).1]
+        changes.append(
+            try board.record(
+                (0..<80).map { _ in Activity(customer: 1, .login(userName: nil, userEmail: nil)) }
+                    + (0..<60).map { _ in Activity(customer: 1, .lead) }
+                    + [Activity(customer: 1, .econversa(isActive: true)), Activity(customer: 1, .integrador(name: "ERP", isActive: true))],
+                clock.environment.moment()
+            )
+        )
+        for change in changes { try store.commit([change]) }
+        changes.removeAll()
+        let end = Self.start + .seconds(20 * 86_400)
+        if isDown {
+            clock.advance(by: end - clock.now)
+            board = CustomerBoard(tenant: Self.tenant, loaded: try await CustomerBoard.load(Self.tenant, from: store, now: clock.now))
+            changes.append(board.timePassed(clock.environment.moment()))
+            #expect(board.timePassed(clock.environment.moment()).rows.isEmpty)
+        } else {
+            while let due = board.nextDue, due <= end {
+                clock.advance(by: due - clock.now)
+                changes.append(board.timePassed(clock.environment.moment()))
+            }
+            clock.advance(by: end - clock.now)
+        }
+        let its = board.portfolio.vitals[0]
+        // Accesses, leads and adoption: 120 + 80 + 60, 120 + 72 + 60, 108 + 60 + 60, 84 + 48 + 60 of 400.
+        #expect(Self.days(changes) == ["2026-01-24": 252, "2026-01-28": 228, "2026-02-04": 192], "4, 8 and 15 days after")
+        #expect(its.current.total == 192 && its.total(daysAgo: 7, at: end) == 228, "on 2 February")
+        #expect(its.total(daysAgo: 13, at: end) == 252 && its.total(daysAgo: 17, at: end) == 260)
+        #expect(its.categorySince == Self.start + .seconds(8 * 86_400), "when it fell below 0.6")
+        await store.close()
+    }
+
+    // MARK: Leads
+
+    private static func report(
+        _ lead: Int64,
+        of customer: Int64? = nil,
+        at seconds: Int64? = nil,
+        isDeleted: Bool = false,
+        isElsewhere: Bool = false,
+        _ changes: CustomerChange...
+    ) -> LeadReport {
+        let at = seconds.map { start + .seconds($0) }
+        return LeadReport(
+            lead: lead,
+            customer: customer,
+            at: at,
+            isDeleted: isDeleted,
+            isElsewhere: isElsewhere,
+            changes: changes + (at.map { [.atualizadoEm($0)] } ?? [])
+        )
+    }
+
+    @Test func whatIsOlderSaysNothingInWhateverOrderItComes() throws {
+        let clock = ManualEnvironment(now: Self.start + .seconds(1000))
+        var board = CustomerBoard(tenant: Self.tenant, loaded: .init())
+        let (first, _) = try board.upsert(
+            [Self.report(5, at: 20, .nome("novo")), Self.report(5, at: 10, .nome("velho"))],
+            clock.environment.moment()
+        )
+        #expect(first.created == 1 && first.unchanged == 1 && board.portfolio.customer(5)?.nome == "novo")
+        _ = try board.upsert([Self.report(5, at: 20, .nome("igual"))], clock.environment.moment())
+        #expect(board.portfolio.customer(5)?.nome == "igual", "what is as old may be the rest of it")
+        _ = try board.upsert([Self.report(5, at: 19, isDeleted: true)], clock.environment.moment())
+        #expect(board.portfolio.customer(5)?.isCancelled == false)
+        _ = try board.upsert([Self.report(5, at: 9_000_000, .nome("futuro"))], clock.environment.moment())
+        _ = try board.upsert([Self.report(5, at: 30, .nome("depois"))], clock.environment.moment())
+        #expect(board.portfolio.customer(5)?.nome == "depois", "a time that has not come keeps nothing out")
+        _ = try board.upsert([CustomerPatch(id: 5, [.nome("à mão"), .atualizadoEm(Self.start)])], clock.environment.moment())
+        #expect(board.portfolio.customer(5)?.nome == "à mão", "who says so by hand is not asked since when")
+    }
+
+    @Test func aLeadIsTheCustomerThatItWasSaidToBeAlsoAfterARestart() async throws {
+        let directory = TemporaryDirectory()
+        let store = try SQLiteStore(directory: directory.path, schema: Schema(StorageTables.all + CustomerTables.all))
+        let clock = ManualEnvironment(now: Self.start + .seconds(1000))
+        var board = CustomerBoard(tenant: Self.tenant, loaded: .init())
+        let made = try board.upsert([Self.report(500, of: 42, .nome("Z")), Self.report(7, .nome("Sete"))], clock.environment.moment()).1
+        try store.commit([made])
+        board = CustomerBoard(tenant: Self.tenant, loaded: try await CustomerBoard.load(Self.tenant, from: store, now: clock.now))
+        let moved = try board.upsert([Self.report(500, .status("143"))], clock.environment.moment())
+        #expect(moved.0.created == 0 && board.portfolio.customer(42)?.status == "143" && board.portfolio.customer(500) == nil)
+        _ = try board.upsert([Self.report(500, isDeleted: true), Self.report(8, isDeleted: true)], clock.environment.moment())
+        #expect(board.portfolio.customer(42)?.isCancelled == true && board.portfolio.count == 2)
+        await store.close()
+    }
+
+    @Test func whoIsWhereNoCustomersAreDoesNotBecomeOne() throws {
+        let clock = ManualEnvironment(now: Self.start)
+        var board = CustomerBoard(tenant: Self.tenant, loaded: .init())
+        let (told, _) = try board.upsert(
+            [Self.report(900, isElsewhere: true, .pipeline("Kommo 1"), .valor(Money(centavos: 5)))],
+            clock.environment.moment()
+        )
+        #expect(told.unchanged == 1 && board.portfolio.count == 0)
+        _ = try board.upsert([Self.report(901, .pipeline("CS | ONGOING"))], clock.environment.moment())
+        _ = try board.upsert([Self.report(901, isElsewhere: true, .pipeline("Kommo 1"))], clock.environment.moment())
+        #expect(board.portfolio.customer(901)?.pipeline == "Kommo 1" && board.portfolio.dashboard.ativos == 0)
+    }
+
+    @Test func whoIsGoneFromTheDatabaseHasCancelledUntilTheyAreBack() throws {
+        let clock = ManualEnvironment(now: Self.start + .seconds(1000))
+        var board = CustomerBoard(tenant: Self.tenant, loaded: .init())
+        let row = CustomerPatch(id: 1, [.nome("Um"), .atualizadoEm(Self.start), .inSource(true)], asOf: Self.start)
+        _ = try board.upsert([row, CustomerPatch(id: 2)], clock.environment.moment())
+        let (known, gone) = board.goneFromSource([])
+        #expect(known == 1 && gone == [1], "who never was there is not gone")
+        _ = try board.removedFromSource(gone, clock.environment.moment())
+        #expect(board.portfolio.customer(1)?.isCancelled == true && board.goneFromSource([]).known == 0)
+        _ = try board.upsert([row], clock.environment.moment())
+        #expect(board.portfolio.customer(1)?.isActive == true && board.portfolio.customer(1)?.isInSource == true)
+    }
+
+    // MARK: Who is shown
+
+    @Test func whoLeavesAndWhoComesBackIsToldWithTheScoreOfToday() throws {
+        let clock = ManualEnvironment(now: Self.start)
+        var board = CustomerBoard(tenant: Self.tenant, loaded: .init())
+        func told(_ change: Change) -> [String] {
+            change.events.map { String(decoding: $0.payload, as: UTF8.self) }.filter { $0.contains("health.scores") }
+        }
+        _ = try board.upsert([CustomerPatch(id: 1), CustomerPatch(id: 2, [.pipeline("Outro")])], clock.environment.moment())
+        let left = try board.upsert([CustomerPatch(id: 1, [.pipeline("Outro")])], clock.environment.moment()).1
+        #expect(
+            told(left) == [
+                #"{"type":"health.scores","clientes":[{"tenant_id":1,"score_total":0.0,"delta":0.0,"categoria":"Crítico","ativo":false}]}"#
+            ]
+        )
+        #expect(told(try board.record([Activity(customer: 1, .econversa(isActive: true))], clock.environment.moment())).isEmpty)
+        let back = try board.upsert([CustomerPatch(id: 1, [.pipeline("CS | ONGOING")])], clock.environment.moment()).1
+        #expect(
+            told(back) == [
+                #"{"type":"health.scores","clientes":[{"tenant_id":1,"score_total":0.1,"delta":0.0,"categoria":"Crítico","ativo":true}]}"#
+            ]
+        )
+        let twice = [CustomerPatch(id: 1, [.pipeline("Outro")]), CustomerPatch(id: 1, [.pipeline("CS | ONGOING")])]
+        #expect(told(try board.upsert(twice, clock.environment.moment()).1).isEmpty, "and who is where they were is not")
+    }
+
+    @Test func ofManyIntegratorsThoseThatAreGoneAreForgotten() {
+        var known: [Integrator] = []
+        for number in 0..<60 { Integrator.switched("i\(number)", number % 2 == 0, at: Self.start + .seconds(number), in: &known) }
+        #expect(known.count == Integrator.max && known.count(where: \.isActive) == 30)
+        for number in 100..<200 { Integrator.switched("j\(number)", true, at: Self.start, in: &known) }
+        #expect(known.count == Integrator.max && known.allSatisfy(\.isActive))
     }
 
     @Test func unknownCustomersRefuseTheWholeList() throws {

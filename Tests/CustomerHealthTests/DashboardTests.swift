@@ -40,6 +40,23 @@ import Testing
         #expect(Dashboard.onboardingDays(its) == days)
     }
 
+    @Test func noDatesAreTooFarApart() {
+        for (start, end) in [(Int64.min, Int64.max), (-62_135_510_400_000, .max), (.min, 0)] {
+            let its = customer(
+                1,
+                .inicioOnboarding(Timestamp(milliseconds: start)),
+                .fimOnboarding(Timestamp(milliseconds: end)),
+                .dataAdesao(Timestamp(milliseconds: end))
+            )
+            var dashboard = Dashboard()
+            dashboard.add(its, .critico)
+            #expect(dashboard.onboardingDays > 719_000)
+            #expect(
+                its.dayOfAdhesion.map { $0 + .max } ?? CivilDate(days: 0) >= CivilDate(days: 0) && CivilDate(days: .min) - CivilDate(days: .max) < 0
+            )
+        }
+    }
+
     @Test func theMeanOfNobodyIsZero() {
         var dashboard = Dashboard()
         #expect(dashboard.meanOnboardingDays == 0)

@@ -1,5 +1,6 @@
 """One's account (contracts/agendazap.md "Autenticação", "Usuários"): register, profile, the proof of an e-mail, a forgotten password, the templates' services."""
 
+import base64
 import json
 import re
 import threading
@@ -8,6 +9,7 @@ import pytest
 
 from harness.api import Api, names_fields
 from harness.desk import ReplyError
+from harness.process import ADMIN_EMAIL, ADMIN_PASSWORD
 from harness.waiting import eventually
 
 PASSWORD = "Senha123!"
@@ -79,7 +81,7 @@ def test_a_profile_is_changed_in_part_and_over_a_restart(office, ana):
     ana.create_user("bia@example.com", "Bia", "agent", "Bia#2026forte")
     bia = office.anybody.login("bia@example.com", "Bia#2026forte")
     assert bia.put("/api/users/profile", {"name": "Beatriz"})["name"] == "Beatriz"
-    for body in ({"business_name": "X"}, {"template_type": "consultation"}, {"whatsapp_number": "+5511900000000"}, {"timezone": "UTC"}):
+    for body in ({"business_name": "X"}, {"template_type": "service_table"}, {"whatsapp_number": "+5511900000000"}, {"timezone": "UTC"}):
         bia.call("PUT", "/api/users/profile", json=body | {"name": "Z"}, expect=403)
     assert bia.get("/api/users/profile")["name"] == "Beatriz"
     office.anybody.call("GET", "/api/users/profile", expect=401)
@@ -142,6 +144,20 @@ def test_another_address_is_proved_anew_and_the_old_one_is_told(office, ana):
     assert other.call("PUT", "/api/users/profile", json={"email": "ana.nova@example.com", "current_password": "Rui#2026forte"}, expect=409).json()["code"] == "email_taken"
 
 
+def test_an_own_address_or_password_takes_the_present_password_at_the_users_door_too(office, ana):
+    me = f"/api/v1/users/{ana.get('/api/users/profile')['id']}"
+    for change in ({"email": "ana.nova@example.com"}, {"password": "Nova#2026ok"}):
+        for said in ({}, {"current_password": "outra"}):
+            names_fields(ana.call("PUT", me, json=change | said), "current_password")
+    assert ana.put(me, {"name": "Ana Lima", "email": "ana@example.com"})["name"] == "Ana Lima", "the same address is no other"
+    assert ana.put(me, {"email": "ana.nova@example.com", "current_password": PASSWORD})["email"] == "ana.nova@example.com"
+    eventually("the former address is told", lambda: any("alterado" in letter["subject"] for letter in letters(office, "ana@example.com")))
+    # Of somebody else, whoever runs the business decides; they are told.
+    bia = ana.post("/api/v1/users/", {"email": "bia@example.com", "name": "Bia", "role": "agent", "password": "Forte#2026senha"}, expect=201)
+    ana.put(f"/api/v1/users/{bia['id']}", {"email": "bia.nova@example.com"})
+    eventually("Bia's former address is told", lambda: any("alterado" in letter["subject"] for letter in letters(office, "bia@example.com")))
+
+
 def test_a_changed_password_ends_the_other_logins(office, ana):
     other = office.anybody.login("ana@example.com", PASSWORD)
     path = "/api/users/change-password"
@@ -173,6 +189,89 @@ def test_a_forgotten_password_is_replaced_by_the_code_and_nobody_learns_who_has_
     office.anybody.call("POST", "/api/auth/login", json={"email": "ana@example.com", "password": PASSWORD}, expect=401)
     assert office.anybody.login("ana@example.com", "Outra#2026ok").get("/api/users/profile")["is_verified"] is True
     assert len([letter for letter in letters(office, "ana@example.com") if "nova senha" in letter["subject"]]) == 1
+
+
+def test_the_account_by_rpc_is_the_account_by_rest(offices):
+    office = offices(EMAIL_VERIFICATION="required")
+    ana = office.anybody.register("ana@example.com", PASSWORD)
+    desk = office.desk(ana)
+    assert desk.rpc("account.profile") == ana.get("/api/users/profile") and desk.rpc("account.usage") == ana.get("/api/users/usage")
+    assert desk.rpc("account.plans") == ana.get("/api/users/plans")
+    with pytest.raises(ReplyError, match="403"):
+        desk.rpc("account.upgrade-plan", {"plan_type": "pro"})
+    with pytest.raises(ReplyError, match="429"):
+        desk.rpc("account.resend-code")
+    with pytest.raises(ReplyError, match="422"):
+        desk.rpc("account.verify-email", {"code": "12"})
+    assert desk.rpc("account.verify-email", {"code": code(office, "ana@example.com")})["is_verified"] is True
+    assert desk.rpc("account.resend-code")["is_verified"] is True
+    changed = desk.rpc("account.update-profile", {"business_name": "Ana", "timezone": "America/Manaus"})
+    assert (changed["business_name"], changed["timezone"]) == ("Ana", "America/Manaus") and changed == ana.get("/api/users/profile")
+    with pytest.raises(ReplyError, match="409"):
+        desk.rpc("account.update-profile", {"name": "Outra", "revision": changed["revision"] - 1})
+    with pytest.raises(ReplyError, match="422"):
+        desk.rpc("account.update-profile", {"email": "outra@example.com"})
+    assert desk.rpc("account.upgrade-plan", {"plan_type": "pro"})["usage"] == ana.get("/api/users/usage")
+    ana.create_user("vera@example.com", "Vera", "viewer", "Segura#2026forte")
+    vera = office.desk(office.anybody.login("vera@example.com", "Segura#2026forte"))
+    assert vera.rpc("account.profile")["role"] == "viewer" and vera.rpc("account.update-profile", {"name": "Vera Lima"})["name"] == "Vera Lima"
+    for method, data in (("account.upgrade-plan", {"plan_type": "free"}), ("account.update-profile", {"timezone": "America/Belem"})):
+        with pytest.raises(ReplyError, match="403"):
+            vera.rpc(method, data)
+
+
+def test_a_profile_and_its_time_zone_are_one_change(office, ana):
+    def refused(expect, **body):
+        before = ana.get("/api/users/profile")
+        answer = ana.call("PUT", "/api/users/profile", json=body, expect=expect).json()
+        assert ana.get("/api/users/profile") == before
+        return answer
+
+    seen = ana.get("/api/users/profile")
+    office.anybody.register("rui@example.com", PASSWORD)
+    refused(409, email="rui@example.com", current_password=PASSWORD, timezone="America/Manaus")
+    refused(422, email="outra@example.com", timezone="America/Manaus")
+    # What has been put back as it was changes nothing, not even for those who may not.
+    ana.create_user("bia@example.com", "Bia", "agent", "Bia#2026forte")
+    bia = office.anybody.login("bia@example.com", "Bia#2026forte")
+    assert bia.put("/api/users/profile", bia.get("/api/users/profile") | {"name": "Bia Lima"})["name"] == "Bia Lima"
+    # Another revision than was seen is refused, whoever of the two parts moved, and the answer has what there is.
+    changed = ana.put("/api/users/profile", {"name": "Ana Lima", "timezone": "America/Manaus", "revision": seen["revision"]})
+    assert changed["timezone"] == "America/Manaus"
+    stale = refused(409, name="Não", timezone="America/Belem", revision=seen["revision"])
+    assert stale["code"] == "stale_revision" and stale["current"] == ana.get("/api/users/profile")
+    ana.put("/api/users/business-hours", {"capacity": 2})
+    assert ana.call("PUT", "/api/users/profile", json={"name": "Não"}, headers={"If-Match": f'"{changed["revision"]}"'}, expect=409).json()["code"] == "stale_revision"
+    # Killed at any moment, both are there or neither is.
+    zones, last = ["America/Manaus", "America/Belem"], {}
+
+    def change():
+        mine = Api(office.server, token=ana.token)
+        for number in range(10_000):
+            try:
+                answer = mine.call("PUT", "/api/users/profile", json={"business_name": zones[number % 2], "timezone": zones[number % 2]})
+            except Exception:  # noqa: BLE001 - the server is killed under it
+                return
+            last["count"] = number + (answer.status == 200)
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    eventually("some changes", lambda: last.get("count", 0) >= 10)
+    office.server.kill()
+    thread.join()
+    office.server.start()
+    after = ana.get("/api/users/profile")
+    assert after["business_name"] == after["timezone"]
+
+
+def test_tokens_live_as_long_as_the_setting_says(offices):
+    def lifetime(**settings):
+        session = offices(**settings).admin.call("POST", "/api/auth/login", json={"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD}, expect=200).json()
+        claims = json.loads(base64.urlsafe_b64decode(session["access_token"].split(".")[1] + "=="))
+        assert claims["exp"] - claims["iat"] == session["expires_in"]
+        return session["expires_in"]
+
+    assert lifetime(ACCESS_TOKEN_EXPIRE_MINUTES=30) == 1800 and lifetime() == 86_400
 
 
 def test_where_the_proof_is_asked_for_nobody_changes_anything_without_it(offices):

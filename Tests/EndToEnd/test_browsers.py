@@ -1,5 +1,7 @@
 """What browsers are told: which pages may call, and what may be done with an answer (contracts/isp-support.md "Headers de Segurança")."""
 
+import http.client
+
 import pytest
 
 from harness.http import Http
@@ -74,3 +76,25 @@ def test_a_star_is_never_with_credentials(offices):
 def test_what_is_no_origin_stops_the_start(value):
     done = run("routes", ALLOWED_ORIGINS=value)
     assert done.returncode == 78 and "ALLOWED_ORIGINS" in done.stderr
+
+
+def test_the_server_answers_to_its_own_names(offices):
+    office = offices(ALLOWED_HOSTS='["api.salao.example", "*.rede.example"]')
+
+    def status(host, path="/api/services/", **headers):
+        connection = http.client.HTTPConnection(office.server.host, office.server.port, timeout=10)
+        try:
+            connection.request("GET", path, headers={"Host": host, **headers})
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
+    for host in ("api.salao.example", "API.salao.example:8080", "a.rede.example", "a.b.rede.example."):
+        assert status(host) == 401 and status(host, "/connection/websocket", **upgrade) == 101, host
+    for host in ("rebound.example", "salao.example", "rede.example", "xrede.example", "127.0.0.1", "api.salao.example.evil.example"):
+        assert status(host) == 400 and status(host, "/connection/websocket", **upgrade) == 400, host
+        assert status(host, "/health") == 200
+    for name, value in (("ALLOWED_HOSTS", '["http://a"]'), ("ALLOWED_HOSTS", "[1]"), ("ALGORITHM", "RS256"), ("ALGORITHM", "none")):
+        done = run("routes", **{name: value})
+        assert done.returncode == 78 and name in done.stderr

@@ -185,6 +185,13 @@ def test_staff_time_off_forced_ones_classes_and_series(salon):
     given = {salon.book(at(day, 9))["staff_id"] for _ in range(2)}
     assert given == {ana["id"], bia["id"]}
     assert at(day, 9) not in salon.slots(day) and at(day, 10) in salon.slots(day, staff_id=ana["id"])
+    far = (day + timedelta(days=6 * 366)).isoformat() + "T12:00:00Z"
+    refused = api.call("POST", "/api/appointments/", json=salon.body(far, force=True), expect=422).json()
+    assert refused["detail"][0]["loc"] == ["body", "start_time"], "also what is forced has a bound"
+    longer = api.post("/api/appointments/holds", {"service_id": salon.id, "start_time": at(day, 13), "duration_minutes": 120}, expect=201)
+    mismatch = api.call("POST", "/api/appointments/", json=salon.body(at(day, 13), hold_id=longer["hold_id"], duration_minutes=60), expect=409).json()
+    assert (mismatch["code"], mismatch["duration_minutes"]) == ("hold_mismatch", 120)
+    assert salon.book(at(day, 13), hold_id=longer["hold_id"])["duration_minutes"] == 120
     off = api.post("/api/time-off", {"staff_id": ana["id"], "start_time": at(day, 10), "end_time": at(day, 18)}, expect=201)
     assert salon.slots(day, staff_id=ana["id"]) == [] and at(day, 10) in salon.slots(day)
     api.call("DELETE", f"/api/time-off/{off['id']}", expect=204)
@@ -200,6 +207,93 @@ def test_staff_time_off_forced_ones_classes_and_series(salon):
     api.call("DELETE", f"/api/appointments/{series['appointments'][1]['id']}", scope="following", expect=200)
     left = api.get("/api/appointments/", series_id=series["series_id"], status="pending")
     assert left["total"] == 1
+
+
+def test_what_is_put_back_is_only_what_was_changed_in_it(salon):
+    """A client of the contract reads an object, changes a field, and puts all of it back."""
+    api, day = salon.api, weekday()
+    made = salon.book(at(day, 9))
+    forced = salon.book(at(day, 9, 30), force=True, force_reason="urgência")
+    assert api.put(f"/api/appointments/{forced['id']}", forced | {"notes": "x"})["is_forced"], "it is not moved into a free time"
+    begun(api, made)
+    past = api.get(f"/api/appointments/{made['id']}")
+    changed = api.put(f"/api/appointments/{made['id']}", past | {"notes": "nota", "is_completed": True, "status": None})
+    assert (changed["notes"], changed["status"], changed["start_time"]) == ("nota", "completed", past["start_time"])
+    assert api.put(f"/api/appointments/{made['id']}", changed | {"internal_notes": "y"})["internal_notes"] == "y", "also of what is over"
+    stale = api.call("PUT", f"/api/appointments/{made['id']}", json=changed, expect=409).json()
+    assert stale["code"] == "stale_revision" and stale["current"]["internal_notes"] == "y"
+    other = api.post("/api/services/", {"name": "Barba", "duration": 30}, expect=201)
+    refused = api.call("PUT", f"/api/appointments/{forced['id']}", json={"service_id": other["id"]}, expect=422).json()
+    assert refused["detail"][0]["loc"] == ["body", "service_id"]
+
+
+def test_whoever_writes_over_what_they_have_not_seen_is_told(salon):
+    api, day = salon.api, weekday()
+    made = salon.book(at(day, 9))
+    category = api.post("/api/services/categories", {"name": "Cabelo"}, expect=201)
+    member = api.post("/api/staff", {"name": "Ana"}, expect=201)
+    client = api.post("/api/clients/", {"name": "Rui", "whatsapp": "+5511977776666"}, expect=201)
+    things = {
+        "/api/users/profile": ("name", api.get("/api/users/profile")),
+        f"/api/services/{salon.id}": ("name", api.get(f"/api/services/{salon.id}")), f"/api/services/categories/{category['id']}": ("name", category),
+        f"/api/staff/{member['id']}": ("name", member), f"/api/clients/{client['id']}": ("name", client),
+        f"/api/appointments/{made['id']}": ("notes", made), "/api/users/business-hours": ("capacity", api.get("/api/users/business-hours")),
+    }
+    for path, (field, seen) in things.items():
+        first, second = (2, 3) if field == "capacity" else ("Um", "Dois")
+        changed = api.call("PUT", path, json={field: first}, headers={"If-Match": f'"{seen["revision"]}"'}, expect=200).json()
+        assert changed["revision"] > seen["revision"] and changed[field] == first, path
+        for stale in (api.call("PUT", path, json={field: second}, headers={"If-Match": f'"{seen["revision"]}"'}, expect=409).json(),
+                      api.call("PUT", path, json={field: second, "revision": seen["revision"]}, expect=409).json()):
+            assert stale["code"] == "stale_revision" and stale["revision"] == str(stale["current"]["revision"]), path
+            assert stale["current"][field] == first
+        assert api.call("PUT", path, json={field: second}, headers={"If-Match": "x"}, expect=422).json()["detail"][0]["loc"] == ["header", "If-Match"]
+        # Who says nothing of it changes what there is, as the contract's clients do.
+        assert api.put(path, {field: second})[field] == second
+        assert api.call("PUT", path, json={field: first}, headers={"If-Match": "*"}, expect=200).json()[field] == first
+    # Its client is told no more of it than they may see.
+    own = {"user_id": api.user["id"], "token": made["manage_token"]}
+    stale = salon.office.anybody.call("POST", f"/api/appointments/public/{made['id']}/cancel", json={"revision": 0}, **own, expect=409).json()
+    assert stale["code"] == "stale_revision" and "internal_notes" not in stale["current"] and "client_id" not in stale["current"]
+
+
+def test_what_is_the_businesss_says_whose_it_is(salon):
+    api, day, owner = salon.api, weekday(), salon.api.get("/api/users/profile")["id"]
+    made = salon.book(at(day, 9))
+    client = api.get("/api/clients/")["clients"][0]
+    said = [made, client, api.get(f"/api/services/{salon.id}"), api.get("/api/services/")["services"][0], api.get("/api/appointments/")["appointments"][0],
+            api.get(f"/api/appointments/{made['id']}"), api.get(f"/api/clients/{client['id']}"), api.get("/api/clients/analytics/overview")["most_frequent_clients"][0],
+            api.get(f"/api/clients/{client['id']}/history")["items"][0]["appointment"], api.get("/api/v1/realtime/calendar", wait=0)["data"]["appointments"][0]]
+    assert [one["user_id"] for one in said] == [owner] * len(said)
+    # An agent's are the business's, whose owner it is; and whoever books in public finds it by that id, or by the service that they book.
+    maria = salon.office.hire("Maria")
+    assert maria.api.get(f"/api/appointments/{made['id']}")["user_id"] == owner
+    for named in ({"user_id": owner}, {}):
+        found = salon.office.anybody.call("GET", "/api/appointments/public/availability", service_id=salon.id, date=day.isoformat(), **named, expect=200).json()
+        booked = salon.office.anybody.call("POST", "/api/appointments/public", json=salon.body(found["available_slots"][0]) | named, expect=201).json()
+        assert booked["user_id"] == owner
+    nobody = {"service_id": made["id"], "date": day.isoformat()}
+    salon.office.anybody.call("GET", "/api/appointments/public/availability", **nobody, expect=422)
+
+
+def test_the_public_page_names_only_who_is_booked_there(salon):
+    api = salon.api
+    ana, bia, rui, gil = (api.post("/api/staff", {"name": name}, expect=201)["id"] for name in ("Ana", "Bia", "Rui", "Gil"))
+    api.put(f"/api/services/{salon.id}", {"staff_ids": [ana, gil]})
+    api.post("/api/services/", {"name": "Interno", "duration": 30, "staff_ids": [bia], "public_booking": False}, expect=201)
+    api.post("/api/services/", {"name": "Parado", "duration": 30, "staff_ids": [rui], "is_active": False}, expect=201)
+    api.put(f"/api/staff/{gil}", {"is_active": False})
+    page = salon.office.anybody.call("POST", "/api/appointments/public/sessions", json={"user_id": api.user["id"]}, expect=201).json()["catalogue"]
+    assert page["staff"] == [{"id": ana, "name": "Ana"}] and [service["staff_ids"] for service in page["services"]] == [[ana]]
+
+
+def test_images_are_addresses_too(salon):
+    api, path = salon.api, f"/api/services/{salon.id}"
+    assert api.put(path, {"images": ["https://example.com/a.png", "http://example.com/b.png"]})["images"] == ["https://example.com/a.png", "http://example.com/b.png"]
+    for wrong in ("javascript:alert(1)", "/api/services/x/images/y", "https://a b"):
+        assert api.call("PUT", path, json={"images": [wrong]}, expect=422).json()["detail"][0]["loc"] == ["body", "images"]
+    assert api.put(path, {"name": "Corte"})["images"] == api.get("/api/services/")["services"][0]["images"] != []
+    assert api.put(path, {"images": None})["images"] == []
 
 
 # MARK: Anybody

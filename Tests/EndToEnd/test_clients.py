@@ -75,16 +75,16 @@ class Shop:
 
 def test_the_examples_of_the_contract(shop):
     for number in range(5):
-        shop.book("+5511888888888", ago(28 - 7 * number), end="complete", client_email="joao@email.com")
+        shop.book("+5511888888888", ago(28 - 7 * number, hour=0), end="complete", client_email="joao@email.com")
     shop.client("Maria", "+5511777777777")
     answer = shop.list(query="João", is_active="true", min_appointments=1, page=1, per_page=10)
     assert {name: answer[name] for name in ("total", "page", "per_page", "total_pages")} == {"total": 1, "page": 1, "per_page": 10, "total_pages": 1}
     (joao,) = answer["clients"]
     assert (joao["name"], joao["whatsapp"], joao["email"], joao["total_appointments"]) == ("João Silva", "+5511888888888", "joao@email.com", 5)
     # Five visits, as regular as a clock, the last one today: 15 + 30 + 40.
-    assert joao["is_regular_customer"] and joao["frequency_score"] == 85 and joao["last_appointment_at"] == ago(0)
+    assert joao["is_regular_customer"] and joao["frequency_score"] == 85 and joao["last_appointment_at"] == ago(0, hour=0)
     assert (joao["total_spent"], joao["average_ticket"], joao["completed_appointments"]) == (250, 50, 5)
-    assert joao["preferred_services"] == [shop.cut] and joao["preferred_times"] == ["12:00"] and joao["average_days_between_appointments"] == 7
+    assert joao["preferred_services"] == [shop.cut] and joao["preferred_times"] == ["00:00"] and joao["average_days_between_appointments"] == 7
     overview = shop.api.get(f"{BASE}/analytics/overview")
     assert (overview["total_clients"], overview["active_clients"], overview["inactive_clients"], overview["clients_with_appointments"]) == (2, 2, 0, 1)
     assert overview["average_appointments_per_client"] == 2.5
@@ -235,7 +235,7 @@ def test_every_filter_and_order(shop):
     shop.client("Bruno 50%", "+5511988880002", city="Campinas", state="SP", tags=["fiel"], birth_date="1985-12-01", is_active=False, communication_preference="none")
     shop.client("Caio_d'Ávila", "+14155550100", city="Curitiba", state="PR")
     for number in range(4):
-        shop.book("+5511988880001", ago(7 * number), end="complete")
+        shop.book("+5511988880001", ago(7 * number, hour=0), end="complete")
     shop.book("+5511988880002", ago(200), barba, end="complete")
     shop.book("+14155550100", at(weekday(), 9), barba)
     a, b, c = "Ana Conceição", "Bruno 50%", "Caio_d'Ávila"
@@ -405,6 +405,33 @@ def test_whoever_wants_to_be_forgotten_is(shop):
     assert api.get("/api/appointments/", query="98888")["total"] == 0
     api.call("DELETE", path, erase="true", expect=204)
     assert shop.book("+5511988887777", at(weekday(), 10))["client_id"] != made["id"], "whoever comes with the number is somebody new"
+
+
+def test_of_whoever_is_forgotten_nothing_is_left_in_the_file(office):
+    """Messages that nobody said whom they are about, too: to the number, and naming it; and nobody else's are touched."""
+    shop, api = Shop(office), office.admin
+    made = shop.client("Fulana Secreta", "+5511988887777", email="secreta@example.com", address="Rua Secreta")
+    shop.book("(11) 98888-7777", at(weekday(), 9), name="Fulana Secreta", client_email="secreta@example.com", notes="nota secreta " * 300)
+    for body in ({"recipient_whatsapp": "+5511988887777", "message_content": "para ela " * 300},
+                 {"recipient_whatsapp": "+5511977776666", "message_content": "ligue para (11) 98888-7777"},
+                 {"recipient_whatsapp": "+5521988887777", "message_content": "de outro estado, com o mesmo final"}):
+        api.post("/api/queues/test/whatsapp", body)
+    api.post("/api/queues/test/email", {"recipient_email": "Secreta@example.com", "subject": "olá", "body": "corpo"})
+    written = [b"988887777", b"98888-7777", b"ecreta"]
+
+    def traces():
+        files = [path for path in office.server.data.rglob("*") if path.is_file()]
+        return {(path.name, trace) for path in files for trace in written if trace in path.read_bytes().replace(b"5521988887777", b"")}
+
+    eventually("it is all in there", lambda: {trace for _, trace in traces()} == set(written))
+    eventually("all was sent", lambda: api.get("/api/queues/whatsapp_messages/messages", per_page=100, state="sent")["total"] == 3)
+    api.call("DELETE", f"{BASE}/{made['id']}", erase="true", force="true", expect=204)
+    assert not traces()
+    office.server.stop()
+    assert not traces()
+    office.server.start()
+    left = api.get("/api/queues/whatsapp_messages/messages", per_page=100)["items"]
+    assert [message["recipient"].lstrip("+") for message in left if message["state"] != "forgotten"] == ["5521988887777"]
 
 
 def test_history_is_all_of_it_the_newest_first(office):

@@ -1,5 +1,6 @@
 """Clients are told of their appointments: once, of what is true when they are told, and by the way they want."""
 
+import socket
 import threading
 import time
 from datetime import datetime, timedelta, timezone
@@ -7,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from fakes.whatsapp import text
+from fakes.whatsapp import status
 from harness.api import is_clear_error, names_fields
 from harness.mail import MailServer, calendar, part, unsubscribe_token
 from harness.office import new_number
@@ -179,7 +180,7 @@ def test_a_certificate_that_nobody_vouches_for_is_not_trusted(offices, mail):
 def test_settings_that_would_send_a_password_in_the_clear_stop_the_start(offices, mail):
     from harness.process import run
 
-    for wrong in ({"SMTP_TLS": "none"}, {"FROM_EMAIL": "x"}, {"SMTP_PASSWORD": ""}, {"SMTP_CA_FILE": "/nowhere"}):
+    for wrong in ({"SMTP_TLS": "none"}, {"FROM_EMAIL": "x"}, {"SMTP_PASSWORD": ""}, {"SMTP_CA_FILE": "/nowhere"}, {"SMTP_HELO_NAME": "mx example"}, {"SMTP_HELO_NAME": "a..b"}):
         answer = run("serve", PLANTAO_DATA=str(mail.certificate.parent / "data"), PORT=1,  **(mail.settings | wrong), timeout=20)
         assert answer.returncode != 0 and any(name in answer.stdout + answer.stderr for name in wrong), (wrong, answer.stderr[-500:])
         assert mail.settings["SMTP_PASSWORD"] not in answer.stdout + answer.stderr
@@ -239,6 +240,49 @@ def test_what_is_cancelled_while_it_is_being_handed_over_is_not_sent_and_the_can
     assert len(mail.mails) == 1, "and nobody is told that it takes place"
     (message,) = salon.api.get("/api/queues/appointment_confirmations/messages")["items"]
     assert message["state"] in ("dropped", "cancelled") and message["attempts"] == 1
+
+
+@pytest.fixture
+def silence():
+    """The port of a mail server that takes connections and never says a word. `len` of the list: how many it has taken."""
+    taken = []
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+
+        def accept():
+            while True:
+                try:
+                    taken.append(listener.accept()[0])
+                except OSError:
+                    return
+
+        threading.Thread(target=accept, daemon=True).start()
+        yield listener.getsockname()[1], taken
+        listener.shutdown(socket.SHUT_RDWR)
+    for connection in taken:
+        connection.close()
+
+
+def test_a_mail_server_that_keeps_silent_keeps_nobody_from_ending_and_nothing_is_in_doubt(offices, silence):
+    port, taken = silence
+    office = offices(SMTP_SERVER="127.0.0.1", SMTP_PORT=port, SMTP_TIMEOUT_SECONDS=120, SMTP_CONNECTIONS=1, QUEUE_LEASE_SECONDS=2, FROM_EMAIL="agenda@example.com")
+    salon = Salon(office)
+    for number in range(3):
+        salon.book(soon(3000 + 60 * number), email=f"cliente{number}@example.net")
+    eventually("one is being spoken about", lambda: taken)
+
+    def states():
+        return sorted(m["state"] for m in salon.api.get("/api/queues/appointment_confirmations/messages")["items"])
+
+    # Who waits for the connection has not been handed over.
+    eventually("all have been begun", lambda: states() == ["claimed", "claimed", "sending"])
+    office.server.stop()
+    assert b"everything acknowledged is on disk" in office.server.logs()
+    office.server.start()
+    eventually("they are begun anew", lambda: len(taken) == 2 and "sending" in states())
+    office.server.kill()
+    office.server.start()
+    eventually("only the one that was being handed over is in doubt", lambda: "quarantined" in states())
+    assert states().count("quarantined") == 1
 
 
 def test_no_more_connections_are_made_at_once_than_the_mail_server_takes(offices, mail):
@@ -391,6 +435,167 @@ def test_a_number_that_cannot_be_reached_is_not_tried_again(offices):
     salon.book(soon(2000), client_whatsapp=f"+{number}")
     failed = eventually("it is listed", lambda: salon.api.get("/api/queues/failed/appointment_confirmations")["total"] and salon.api.get("/api/queues/failed/appointment_confirmations"))
     assert "131026" in str(failed)
+
+
+def becomes(api, queue, *states, key):
+    """Waits until the message under a key that ends like this is in one of these states."""
+
+    def there():
+        return next((m for m in api.get(f"/api/queues/{queue}/messages", per_page=200)["items"] if m["key"].endswith(key) and m["state"] in states), None)
+
+    return eventually(f"{key} is {' or '.join(states)}", there, timeout=20)
+
+
+def test_what_whatsapp_could_not_deliver_is_said_wherever_it_is_looked_for_and_not_sent_again(offices):
+    """The client's conversation shows what they were told, and begins or moves for it nowhere; what became of it is known there and in the queues."""
+    office = offices()
+    salon, number, stranger = Salon(office, whatsapp_enabled=True, email_enabled=False), new_number(), new_number()
+    office.says(number, "oi")
+    talk = office.conversation(number)
+    office.settled(talk["id"])
+    screen = office.desk(office.admin, "jobs")
+    picture = screen.picture("jobs")
+    salon.book(soon(2000), client_whatsapp=f"+{number}")
+    sent = office.whatsapp.wait_for(lambda sent: sent.recipient.endswith(number[-8:]) and "está confirmado" in (sent.text or ""), timeout=15 * PATIENCE)
+    shown = office.message(talk["id"], sent.text)
+    assert (shown["direction"], shown["author"]["kind"], shown["status"], shown["external_id"], shown["kind"]) == ("out", "system", "sent", sent.wamid, "text")
+    now = office.admin.get(f"/api/v1/conversations/{talk['id']}")
+    assert (now["state"], now["unread"]) == ("bot", talk["unread"])
+    becomes(salon.api, "appointment_confirmations", "sent", key="confirmed:whatsapp")
+    office.deliver(status(sent.wamid, "delivered", recipient=number, callback_data=sent.callback_data))
+    office.message(talk["id"], sent.text, status="delivered")
+    for _ in range(2):
+        office.deliver(status(sent.wamid, "failed", recipient=number, callback_data=sent.callback_data, errors=[{"code": 131026, "title": "Message undeliverable"}]))
+    failed = becomes(salon.api, "appointment_confirmations", "dead", key="confirmed:whatsapp")
+    assert failed["reason"].startswith("undelivered: ") and "131026" in failed["reason"] and failed["errors"][-1]["outcome"] == "undelivered"
+    screen.wait("whoever looks on is told", lambda: picture.failed[failed["id"]]["reason"] == failed["reason"])
+    office.message(talk["id"], sent.text, status="failed")
+    salon.api.put("/api/queues/templates/confirmed/whatsapp", {"text": "Olá", "whatsapp_template": {"name": "agendamento_ok", "parameters": ["client_first_name"]}})
+    salon.book(soon(3000), client_whatsapp=f"+{stranger}")
+    office.whatsapp.wait_for(lambda sent: sent.recipient.endswith(stranger[-8:]), timeout=15 * PATIENCE)
+    never("it is sent again", lambda: len(office.posts(text=sent.text)) > 1, during=1)
+    assert office.admin.conversation_of(stranger) is None, "nobody has a conversation because they were told something"
+
+
+def test_who_has_a_conversation_that_is_over_sees_what_they_were_told_there_and_it_stays_over(offices):
+    office = offices()
+    salon, number = Salon(office, whatsapp_enabled=True, email_enabled=False), new_number()
+    maria = office.hire("Maria")
+    talk = office.attended_by(maria, number)
+    maria.api.command(talk["id"], "resolve")
+    salon.api.put("/api/queues/templates/confirmed/whatsapp", {"text": "Olá, {{client_first_name}}"})
+    office.server.kill()
+    office.server.start()
+    salon.book(soon(3000), client_whatsapp=f"+{number}")
+    told = office.message(talk["id"], "Olá, João", timeout=20)
+    assert (told["direction"], told["status"], told["author"]["kind"]) == ("out", "sent", "system")
+    assert office.admin.get(f"/api/v1/conversations/{talk['id']}")["state"] == "resolved"
+
+
+# MARK: Rules that change
+
+
+def planned(api):
+    """When each reminder is to be sent, by rule and channel."""
+    items = api.get("/api/queues/appointment_reminders/messages", state="scheduled,available", per_page=200)["items"]
+    return {":".join(item["key"].split(":")[2:]): item["run_at"] for item in items}
+
+
+def test_reminders_follow_the_rules_the_quiet_hours_and_the_zone(offices, mail):
+    rule = {"days_before": 1, "at": "18:00", "channels": ["email"]}
+    salon = Salon(offices(**mail.settings), reminders=[rule, {"minutes_before": 60, "channels": ["email"]}])
+    day = datetime.now(SAO_PAULO).date() + timedelta(days=5)
+    start = datetime(day.year, day.month, day.day, 14, 0, tzinfo=SAO_PAULO)
+    salon.book(start.astimezone(timezone.utc))
+    eve = datetime(day.year, day.month, day.day, 18, 0, tzinfo=SAO_PAULO) - timedelta(days=1)
+    at_first = {"reminder-1d-1080:email": stamp(eve.astimezone(timezone.utc)), "reminder-60m:email": stamp((start - timedelta(hours=1)).astimezone(timezone.utc))}
+    eventually("both are planned", lambda: planned(salon.api) == at_first)
+    # Earlier: Noronha's six o'clock comes an hour before São Paulo's.
+    salon.api.put("/api/users/business-hours", {"timezone": "America/Noronha"})
+    earlier = at_first | {"reminder-1d-1080:email": stamp((eve - timedelta(hours=1)).astimezone(timezone.utc))}
+    eventually("the zone counts", lambda: planned(salon.api) == earlier)
+    salon.api.put("/api/users/business-hours", {"timezone": "America/Sao_Paulo"})
+    salon.settings(quiet_hours={"start": "17:00", "end": "18:30"})
+    later = at_first | {"reminder-1d-1080:email": stamp((eve + timedelta(minutes=30)).astimezone(timezone.utc))}
+    eventually("so do quiet hours", lambda: planned(salon.api) == later)
+    salon.settings(reminders=[rule | {"at": "09:00"}])
+    other = {"reminder-1d-540:email": stamp((eve - timedelta(hours=9)).astimezone(timezone.utc))}
+    eventually("another rule takes its place", lambda: planned(salon.api) == other)
+    gone = becomes(salon.api, "appointment_reminders", "cancelled", key="reminder-60m:email")
+    assert gone["reason"].startswith("withdrawn: ")
+    salon.settings(reminders=[rule, {"minutes_before": 60, "channels": ["email"]}], quiet_hours=None)
+    eventually("as it was at first", lambda: planned(salon.api) == at_first)
+    # Each was made once, whatever became of it meanwhile.
+    keys = [item["key"] for item in salon.api.get("/api/queues/appointment_reminders/messages", per_page=200)["items"]]
+    assert len(keys) == len(set(keys)) == 3
+
+
+def test_a_reminder_that_should_have_come_by_the_new_zone_comes_now_and_once(offices, mail):
+    salon = Salon(offices(**mail.settings))
+    here, there = ZoneInfo("America/Noronha"), ZoneInfo("America/Rio_Branco")  # UTC−2 and UTC−5, all year
+    salon.api.put("/api/users/business-hours", {"timezone": "America/Rio_Branco"})
+    # A time that has passed in Noronha, and has not in Rio Branco, three hours behind.
+    at = datetime.now(here) - timedelta(minutes=90)
+    # The day before an appointment at noon, wherever it is that day already.
+    salon.settings(reminders=[{"days_before": 1, "at": f"{at:%H:%M}", "channels": ["email"]}])
+    start = (at + timedelta(days=1)).replace(hour=12, minute=0, tzinfo=there)
+    salon.book(start.astimezone(timezone.utc))
+    eventually("it is planned", lambda: planned(salon.api))
+    assert not mail.to("joao@example.net", "Lembrete")
+    salon.api.put("/api/users/business-hours", {"timezone": "America/Noronha"})
+    mail.one("joao@example.net", "Lembrete")
+
+
+def test_who_takes_back_that_they_want_none_is_reminded_and_a_viewer_decides_nothing_of_it(offices, mail):
+    office = offices(**mail.settings)
+    salon = Salon(office, reminders=[{"minutes_before": 60, "channels": ["email"]}])
+    vera = office.admin.create_user("vera@example.com", "Vera", "viewer", "Senha#Forte9x2026")
+    viewer = office.anybody.login(vera["email"], "Senha#Forte9x2026")
+    path, who = "/api/users/notification-opt-outs", {"channel": "email", "recipient": "joao@example.net"}
+    viewer.call("PUT", path, json=who, expect=403)
+    viewer.call("GET", path, expect=403)
+    salon.api.put(path, who)
+    viewer.call("PUT", path, json=who | {"is_opted_out": False}, expect=403)
+    salon.book(soon(3000))
+    assert planned(salon.api) == {}
+    salon.api.put(path, who | {"is_opted_out": False})
+    eventually("it is planned", lambda: planned(salon.api))
+
+
+def test_what_follows_is_told_once_however_often_it_is_said_whether_somebody_came(offices, mail):
+    salon = Salon(offices(**mail.settings), follow_ups=[{"minutes_after": 0, "channels": ["email"]}], events={"no_show": ["email"]})
+    made = salon.book(soon(100))
+    salon.api.post(f"/api/appointments/{made['id']}/reschedule", {"start_time": stamp(soon(-60)), "force": True})
+    path = f"/api/appointments/{made['id']}"
+    for verb in ("complete", "no-show", "complete", "no-show"):
+        salon.api.post(f"{path}/{verb}")
+        eventually("nothing waits", lambda: not any(salon.api.get("/api/queues/status")["appointment_follow_ups"]["states"][state] for state in ("available", "claimed", "sending")))
+    states = salon.api.get("/api/queues/appointment_follow_ups/messages", per_page=50)["items"]
+    assert sorted(m["state"] for m in states) == ["dropped", "dropped", "sent", "sent"], states
+    assert len([m for m in mail.mails if "confirmado" not in m["Subject"] and "alterado" not in m["Subject"]]) == 2, "each of both once"
+
+
+def test_the_mail_server_is_told_a_name_that_leads_here(offices, mail):
+    salon = Salon(offices(**mail.settings))
+    salon.book(soon(2000))
+    assert mail.one("joao@example.net").hello == "agenda.example.com"
+    other = Salon(offices(**mail.settings, SMTP_HELO_NAME="mx.example.net"))
+    other.book(soon(2000), email="bia@example.net")
+    assert mail.one("bia@example.net").hello == "mx.example.net"
+
+
+def test_what_is_booked_while_the_database_is_away_is_told_meanwhile(offices, mail, own_postgres):
+    office = offices(DATABASE_URL=own_postgres.create_database().url, DATABASE_BREAKER_FAILURES=2, DATABASE_BREAKER_SECONDS=1, **mail.settings)
+    salon = Salon(office)
+    salon.book(soon(2000), email="antes@example.net")
+    mail.one("antes@example.net")
+    own_postgres.stop()
+    made = salon.book(soon(3000), email="durante@example.net")
+    mail.one("durante@example.net", "confirmado")
+    salon.api.post(f"/api/appointments/{made['id']}/cancel", {})
+    mail.one("durante@example.net", "cancelado")
+    own_postgres.start()
+    becomes(salon.api, "appointment_cancellations", "sent", key="cancelled:email")
 
 
 # MARK: The waiting list

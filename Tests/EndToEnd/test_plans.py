@@ -1,5 +1,6 @@
 """Plans and usage (contracts/agendazap.md PlanService): limits at every door, told at 80 and 100 percent, through crashes."""
 
+import itertools
 import json
 import threading
 from datetime import datetime, timedelta, timezone
@@ -81,7 +82,7 @@ def test_of_fifty_at_once_three_are_made_and_each_refusal_says_what_helps(small,
     assert sorted(answer.status for answer in answers) == [201] * 3 + [402] * 47
     refused = next(answer.json() for answer in answers if answer.status == 402)
     assert refused.pop("detail")
-    assert refused == {"code": "plan_limit", "resource": "services", "limit": 3, "used": 3, "plan": "free", "upgrade_to": "starter"}
+    assert refused == {"code": "plan_limit", "resource": "services", "limit": 3, "used": 3, "resets_at": None, "plan": "free", "upgrade_to": "starter"}
     services = ana.get("/api/services/")["services"]
     assert len(services) == 3
     # What is removed makes room, once.
@@ -234,6 +235,56 @@ def test_a_plan_goes_up_and_down_at_once_and_keeps_its_history(small, ana):
     assert [(change["from"], change["to"]) for change in history] == [("starter", "free"), ("free", "starter")]
     # Another business has its own.
     assert small.anybody.register("rui@example.com", "Rui#2026forte").get("/api/users/plans")["history"] == []
+
+
+def test_every_refusal_by_a_plan_has_all_its_figures(offices):
+    none = {"services": 0, "staff": 0, "users": 1, "clients": 0, "appointments": 0, "emails": 0, "whatsapp_messages": 0}
+    office = offices(PLANTAO_PLANS=json.dumps({"free": none, "starter": none, "pro": none, "enterprise": none}))
+    rui = office.anybody.register("rui@example.com", PASSWORD)
+    period = rui.get("/api/users/usage")["period_end"]
+    asked = {
+        "services": ("/api/services/", {"name": "Corte", "duration": 30}),
+        "staff": ("/api/staff", {"name": "P"}),
+        "users": ("/api/v1/users/", {"email": "p@example.com", "name": "P", "role": "agent", "password": "Forte#2026xyz"}),
+        "clients": ("/api/clients/", {"name": "C", "whatsapp": "+5511988887777"}),
+        "emails": ("/api/queues/test/email", {"recipient_email": "a@example.com", "subject": "s", "body": "b"}),
+        "whatsapp_messages": ("/api/queues/test/whatsapp", {"recipient_whatsapp": "+5511988887777", "message_content": "olá"}),
+    }
+    for resource, (path, body) in asked.items():
+        refused = rui.call("POST", path, json=body, expect=402).json()
+        standing = resource in ("services", "staff", "users", "clients")
+        assert refused.pop("detail")
+        assert refused == {
+            "code": "plan_limit", "resource": resource, "limit": none[resource], "used": none[resource], "plan": "free",
+            "resets_at": None if standing else period, "upgrade_to": None,
+        }
+
+
+def test_a_change_of_plan_is_kept_and_told_as_one(small, ana):
+    """Killed while owners change their plans: what was told is what there is, and what there is has its entry in the history."""
+    desk = small.desk(ana, "usage")
+    plans, stop = ["starter", "pro", "enterprise", "free"], threading.Event()
+
+    def change():
+        other = Api(small.server, token=ana.token)
+        for number in itertools.count():
+            try:
+                other.call("POST", "/api/users/upgrade-plan", json={"plan_type": plans[number % 4]})
+            except Exception:  # noqa: BLE001 - the server is killed under it
+                return
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    told = lambda: [data["plan_type"] for _, _, _, data in list(desk.shown) if data["type"] == "plan.changed"]  # noqa: E731
+    eventually("some changes", lambda: len(told()) >= 8)
+    small.server.kill()
+    thread.join()
+    told = told()
+    desk.leave()
+    small.server.start()
+    history = ana.get("/api/users/plans")["history"][::-1]
+    assert [change["to"] for change in history][: len(told)] == told, "what was told is kept, in its order"
+    assert ana.get("/api/users/profile")["plan_type"] == history[-1]["to"] == ana.get("/api/users/usage")["plan_type"]
 
 
 def test_no_count_is_lost_or_made_up_by_a_kill(offices, seed):

@@ -4,9 +4,11 @@ import base64
 import gzip
 import http.client
 import json
+import sqlite3
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urlencode, urlsplit
 
 import pytest
 
@@ -230,7 +232,7 @@ def test_kommo_tells_of_leads(api, offices):
     closed = Basic(offices(BASIC_AUTH_USERS=CREDENTIALS, KOMMO_WEBHOOK_TOKEN="só-nós", KOMMO_PIPELINES="77=CS | ONBOARDING").server)
     is_clear_error(closed.call("POST", "/api/webhooks/kommo", body=lead, headers=form), 401)
     told = closed.call("POST", "/api/webhooks/kommo", body=lead, headers=form, token="só-nós", expect=200).json()
-    assert told == {"recebidos": 1, "criados": 1, "atualizados": 0, "inalterados": 0}
+    assert told == {"recebidos": 1, "criados": 1, "atualizados": 0, "inalterados": 0, "erros": []}
     (customer,) = closed.get("/clientes").values()
     assert (customer["client_id"], customer["nome"], customer["valor"], customer["pipeline"]) == (42, "Loja Açaí", 350.0, "CS | ONBOARDING")
     assert customer["data_adesao"] == "2025-06-15T15:06:40" and customer["atualizado_em"] == "2025-10-09T08:53:20"
@@ -240,6 +242,144 @@ def test_kommo_tells_of_leads(api, offices):
     assert closed.call("POST", "/api/webhooks/kommo", body=newer, headers=form, token="só-nós").json()["atualizados"] == 1
     assert closed.get("/clientes")["42"]["valor"] == 400.0
     assert api.call("POST", "/api/webhooks/kommo", body=b"talk[add][0][id]=1", headers=form, expect=200).json()["recebidos"] == 0
+
+
+def kommo(api, event="add", custom=(), **lead):
+    """One lead, as Kommo posts it."""
+    pairs = [(f"leads[{event}][0][{name}]", str(value)) for name, value in lead.items()]
+    for number, (name, value) in enumerate(dict(custom).items()):
+        pairs += [(f"leads[{event}][0][custom_fields][{number}][name]", name), (f"leads[{event}][0][custom_fields][{number}][values][0][value]", str(value))]
+    return api.call("POST", "/api/webhooks/kommo", body=urlencode(pairs).encode(), headers={"Content-Type": "application/x-www-form-urlencoded"}, expect=200).json()
+
+
+def test_kommo_is_held_to_the_limits_of_every_door(office, api):
+    far = {"data_start_onboarding": "1970-02-01", "data_end_onboarding": 2**63 - 1, "data_adesao": 2**63 - 1}
+    told = kommo(api, id=1, custom=far, price=9999999999, created_at=9999999999999)
+    assert told["criados"] == 1 and {e["campo"] for e in told["erros"]} == {"data_end_onboarding", "data_adesao"}
+    told = kommo(api, id=2, name="a\0b", custom={"valor": -500, "setup": -10, "vendedor_id": -3, "email": "x" * 300000, "razao_social": "Certa"})
+    assert {e["campo"] for e in told["erros"]} == {"nome", "valor", "setup_value", "vendedor_id", "email"} and {e["lead_id"] for e in told["erros"]} == {2}
+    before = [api.get(path) for path in ("/clientes", "/dashboard", "/vendas/dashboard")]
+    assert before[0]["2"]["razao_social"] == "Certa" and before[0]["2"]["nome"] is None and before[1]["mrr_value"] == 9999999999.0
+    assert before[0]["1"]["data_adesao"] is None and before[0]["1"]["data_start_onboarding"] == "1970-02-01T00:00:00"
+    office.server.kill()
+    office.server.start()
+    assert before == [api.get(path) for path in ("/clientes", "/dashboard", "/vendas/dashboard")]
+
+
+def test_kommo_leads_that_are_no_customers_and_those_that_are_one_by_another_number(offices):
+    api = Basic(offices(BASIC_AUTH_USERS=CREDENTIALS, KOMMO_PIPELINES="77=CS | ONBOARDING,78=CS | ONGOING").server)
+    assert kommo(api, id=900, name="Prospect", price=5000, pipeline_id=12345)["inalterados"] == 1
+    assert api.get("/clientes") == {} and api.get("/vendas/dashboard")["mrrTotal"] == 0
+    kommo(api, id=901, name="C", price=10, pipeline_id=78)
+    kommo(api, "update", id=901, price=10, pipeline_id=12345)
+    assert api.get("/clientes")["901"]["pipeline"] == "Kommo 12345" and api.get("/dashboard")["clientes_ativos"] == 0
+    kommo(api, id=500, name="Z", price=10, pipeline_id=78, custom={"client_id": 42})
+    kommo(api, "status", id=500, status_id=143, pipeline_id=78)
+    assert api.get("/clientes")["42"]["status"] == "143" and set(api.get("/clientes")) == {"901", "42"}
+    kommo(api, "delete", id=500)
+    assert api.get("/clientes")["42"]["data_cancelamento"]
+
+
+def test_who_guesses_passwords_is_slowed_down(office, api):
+    wrong = Basic(office.server, "ana:errada")
+    assert [wrong.call("GET", "/clientes").status for _ in range(12)] == [401] * 10 + [429] * 2
+    reply = api.call("GET", "/clientes", expect=429)
+    assert reply.json()["code"] == "login_locked" and int(reply.headers["retry-after"]) > 0, "whether or not it is right now"
+    assert Basic(office.server, "bia:com:dois").get("/clientes") == {}
+    key = office.admin.post("/api/v1/api-keys", {"name": "BI", "scopes": ["portfolio:read"]}, expect=201)["key"]
+    assert Basic(office.server, f"ana:{key}").get("/clientes") == {}, "nobody guesses a key"
+    is_clear_error(Basic(office.server, f"ana:{key}x").call("GET", "/clientes"), 429)
+
+
+def test_a_key_holds_when_the_same_comes_at_once_or_again_or_something_else_does(office, api):
+    api.post("/clientes", [{"client_id": 5}, {"client_id": 20}])
+    def send(key, body, kind="application/json"):
+        return api.call("POST", "/atividades", body=body, headers={"Idempotency-Key": key, "Content-Type": kind})
+    listed = json.dumps(acts(20, "lead", 3000)).encode()
+    streamed = b"\n".join(json.dumps(a).encode() for a in acts(20, "saida", 500))
+    with ThreadPoolExecutor(8) as pool:
+        replies = list(pool.map(lambda n: send("k", listed) if n % 2 else send("k", streamed, "application/x-ndjson"), range(8)))
+    assert {(r.status, r.json()["aceitas"]) for r in replies} == {(200, 3000), (200, 500)}
+    scores = api.get("/health-scores")["20"]
+    assert (scores["qntd_leads_30d"], scores["qntd_saidas_30d"]) == (3000, 500)
+    names_fields(send("k", json.dumps(acts(20, "lead", 2)).encode()), "Idempotency-Key")
+    body = b"".join(json.dumps(a).encode() + b"\n" for a in acts(5, "lead") + acts(6, "lead"))
+    first = send("q", body, "application/x-ndjson").json()
+    api.post("/clientes", {"client_id": 6})
+    again = send("q", body, "application/x-ndjson").json()
+    assert [(told["aceitas"], told["recusadas"], [e["linha"] for e in told["erros"]]) for told in (first, again)] == [(1, 1, [2])] * 2
+    assert api.get("/health-scores")["6"]["qntd_leads_30d"] == 0 and send("outra", body, "application/x-ndjson").json()["aceitas"] == 2
+
+
+def test_a_list_that_a_crash_cuts_off_is_whole_when_it_is_sent_again(office, api):
+    api.post("/clientes", {"client_id": 21})
+    body = json.dumps(acts(21, "lead", 10000)).encode()
+    headers = {"Idempotency-Key": "k", "Content-Type": "application/json"}
+    with ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(lambda: api.call("POST", "/atividades", body=body, headers=headers))
+        eventually("some of it", lambda: api.get("/health-scores")["21"]["qntd_leads_30d"] > 0 or sending.done())
+        office.server.kill()
+        sending.exception()
+    office.server.start()
+    assert api.call("POST", "/atividades", body=body, headers=headers, expect=200).json()["aceitas"] == 10000
+    assert api.get("/health-scores")["21"]["qntd_leads_30d"] == 10000
+
+
+def test_an_action_is_finished_once_by_whoever_comes_first(office, api):
+    api.post("/clientes", {"client_id": 1})
+    api.post("/atividades", acts(1, "login", 80) + acts(1, "econversa"))
+    (action,) = api.get("/clientes/acoes")["items"]
+    users = [Basic(office.server, user) for user in ("ana:segredo", "bia:com:dois")]
+    with ThreadPoolExecutor(8) as pool:
+        done = list(pool.map(lambda n: users[n % 2].call("POST", f"/clientes/acoes/{action['id']}/concluir", expect=200).json(), range(16)))
+    assert len({d["concluida_por"] for d in done}) == 1 and api.get("/clientes/acoes", estado="concluidas")["items"] == [done[0]]
+
+
+def test_what_comes_late_says_nothing_of_what_was_said_since(office, api):
+    api.post("/clientes", {"client_id": 1})
+    api.post("/atividades", acts(1, "econversa") + acts(1, "integrador", nome="ERP"))
+    late = {"ativo": False, "ocorrido_em": ago(days=20)}
+    api.post("/atividades", acts(1, "econversa", **late) + acts(1, "integrador", nome="ERP", **late))
+    office.server.kill()
+    office.server.start()
+    api.post("/atividades", acts(1, "econversa", **late) + acts(1, "integrador", nome="ERP", **late))
+    scores = api.get("/health-scores")["1"]
+    assert (scores["econversa_ativo"], scores["integradores_conectados"]) == (True, 1)
+
+
+def test_logins_are_counted_by_the_days_of_the_business_and_by_person(api):
+    api.post("/clientes", {"client_id": 1})
+    day = (datetime.now(timezone(timedelta(hours=-3))) - timedelta(days=3)).date()
+    at = lambda hour: f"{day}T{hour}-03:00"
+    api.post("/atividades", [
+        *acts(1, "login", ocorrido_em=at("10:00:00"), usuario_email="A@x.com"), *acts(1, "login", ocorrido_em=at("22:30:00"), usuario_email="a@x.com"),
+        *acts(1, "login", ocorrido_em=at("11:00:00")), *acts(1, "login", ocorrido_em=ago(hours=-20), usuario_nome="Adiantada"),
+    ])
+    told = api.get("/logins", tenant_id=1)
+    assert (told["total_logins"], told["usuarios_unicos"], told["dias_com_acesso"]) == (4, 2, 2)
+    assert [(l["data"], l["hora"]) for l in told["logins"][1:]] == [(str(day), hour) for hour in ("22:30:00", "11:00:00", "10:00:00")]
+    assert told["logins"][0]["data"] == str(datetime.now(timezone(timedelta(hours=-3))).date()), "what is ahead of our clock is now"
+
+
+def test_a_history_begins_where_it_is_asked_to_and_coded_bodies_are_refused(office, api):
+    api.post("/clientes", {"client_id": 1})
+    api.post("/atividades", acts(1, "login"))
+    today = datetime.now(timezone(timedelta(hours=-3))).date()
+    ((day),) = api.get("/clientes/1/health")["dias"]
+    office.server.kill()
+    (path,) = [p for p in office.server.data.iterdir() if p.suffix == ".sqlite"]
+    with sqlite3.connect(path) as rows:
+        rows.execute("UPDATE health_snapshots SET day = day - 9")
+    rows.close()
+    office.server.start()
+    inicio = str(today - timedelta(days=3))
+    assert api.get("/clientes/1/health", inicio=inicio)["dias"] == []
+    every = api.get("/clientes/1/health", inicio=inicio, completo="true")["dias"]
+    assert len(every) == 4 and every[0]["data"] == inicio and every[0]["score_total"] == day["score_total"]
+    packed = gzip.compress(json.dumps(acts(1, "login")[0]).encode())
+    for kind in ("application/json", "application/x-ndjson"):
+        is_clear_error(api.call("POST", "/atividades", body=packed, headers={"Content-Encoding": "gzip", "Content-Type": kind}), 415)
+    is_clear_error(api.call("POST", "/clientes", body=packed, headers={"Content-Encoding": "gzip"}), 415)
 
 
 def test_each_business_has_credentials_of_its_own(office, api):
@@ -291,6 +431,8 @@ def test_screens_ask_by_rpc_what_rest_answers(office, api):
         assert rpc("customer.put", sales)["criados"] == 5 and rpc("customer.put", {"client_id": 6, "valor": 5, "parcelas_atrasadas": 1, "vendedor_id": 8})["criados"] == 1
         for _ in range(2):
             assert rpc("activity.record", {"atividades": acts(1, "login", 41), "idempotency_key": "k"})["aceitas"] == 41
+        with pytest.raises(ReplyError):
+            rpc("activity.record", {"atividades": acts(1, "login", 40), "idempotency_key": "k"})
         assert rpc("activity.record", acts(1, "econversa")[0])["aceitas"] == 1
         for method, path, data in [
             ("health.dashboard", "/dashboard", {}), ("sales.sellers", "/vendas/vendedores", {}), ("sales.summary", "/vendas/resumo-comissoes", {}),
@@ -433,7 +575,8 @@ def test_a_kommo_database_is_followed(own_postgres, offices):
         DB_PASSWORD=unquote(where.password or ""),
     )
     api = Basic(office.server)
-    eventually("all of them", lambda: len(api.get("/clientes")) == 1203)
+    eventually("all of them", lambda: len(api.get("/clientes")) == 1204)
+    assert api.get("/clientes")["5000"]["nome"] == "Negativa" and api.get("/clientes")["5000"]["valor"] == 0.0, "what is right of it"
     assert api.get("/clientes")["7"]["valor"] == 7.25 and api.get("/clientes")["7"]["data_adesao"] == "2024-01-31T00:00:00"
     database.sql("UPDATE clientes_kommo SET nome = 'Outra', atualizado_em = localtimestamp WHERE client_id = 7")
     eventually("the change", lambda: api.get("/clientes")["7"]["nome"] == "Outra")
@@ -442,3 +585,57 @@ def test_a_kommo_database_is_followed(own_postgres, offices):
     own_postgres.start()
     database.sql("INSERT INTO clientes_kommo (client_id, nome, atualizado_em) VALUES (6000, 'Nova', localtimestamp)")
     eventually("the new one", lambda: "6000" in api.get("/clientes"), timeout=30)
+
+
+def following(offices, database):
+    where = urlsplit(database.url)
+    return offices(
+        BASIC_AUTH_USERS=CREDENTIALS, KOMMO_SYNC_SECONDS=1, DB_HOST=where.hostname, DB_PORT=where.port, DB_NAME=where.path[1:],
+        DB_USER=unquote(where.username or ""), DB_PASSWORD=unquote(where.password or ""),
+    )
+
+
+def test_rows_of_a_kommo_database_that_are_gone_older_or_partly_wrong(own_postgres, offices):
+    database = own_postgres.create_database()
+    database.sql("CREATE TABLE clientes_kommo (client_id int PRIMARY KEY, nome text, valor numeric, cnpj text, parcelas_atrasadas numeric(5,2), atualizado_em timestamp)")
+    database.sql("""INSERT INTO clientes_kommo VALUES (1, 'Um', 10, NULL, NULL, localtimestamp), (2, 'Dois', 20, NULL, NULL, NULL),
+        (4, 'Quatro', 40, NULL, NULL, localtimestamp), (5, 'Cinco', 50, '12ABC34501DE35', 2.00, localtimestamp)""")
+    database.sql(f"GRANT SELECT ON clientes_kommo TO {database.user}")
+    office = following(offices, database)
+    api = Basic(office.server)
+    eventually("all of them", lambda: len(api.get("/clientes")) == 4)
+    five = api.get("/clientes/5")
+    assert (five["valor"], five["cnpj"], five["parcelas_atrasadas"]) == (50.0, None, 2)
+    # A webhook is newer than the row; what the row says then is newer than the webhook.
+    kommo(api, "update", id=1, name="Do webhook", price=999, updated_at=int(datetime.now().timestamp()) + 5)
+    database.sql("UPDATE clientes_kommo SET nome = 'Sem data' WHERE client_id = 2")
+    eventually("a change without its time", lambda: api.get("/clientes")["2"]["nome"] == "Sem data")
+    assert api.get("/clientes")["1"]["nome"] == "Do webhook" and api.get("/clientes")["1"]["valor"] == 999.0
+    database.sql("UPDATE clientes_kommo SET nome = 'Da base', atualizado_em = localtimestamp + interval '10 seconds' WHERE client_id = 1")
+    eventually("the newer row", lambda: api.get("/clientes")["1"]["nome"] == "Da base")
+    database.sql("DELETE FROM clientes_kommo WHERE client_id = 4")
+    eventually("who is gone", lambda: api.get("/clientes")["4"]["data_cancelamento"] is not None)
+    assert api.get("/clientes")["4"]["descricao_cancelamento"] and api.get("/dashboard")["clientes_ativos"] == 3
+    office.server.kill()
+    database.sql("DELETE FROM clientes_kommo WHERE client_id = 2")
+    office.server.start()
+    eventually("who went meanwhile", lambda: api.get("/clientes")["2"]["data_cancelamento"] is not None)
+    said = [json.loads(line) for line in office.server.stderr_path.read_text().splitlines() if line.startswith("{") and "was left out" in line]
+    assert len([line for line in said if "cnpj" in json.dumps(line)]) == 2, "once in each run"
+
+
+@pytest.mark.parametrize("kind", ["text", "numeric(12,2)"])
+def test_a_kommo_database_whose_columns_are_others(own_postgres, offices, kind):
+    database = own_postgres.create_database()
+    database.sql(f"CREATE TABLE clientes_kommo (client_id {kind}, nome text, valor numeric)")
+    database.sql("INSERT INTO clientes_kommo SELECT n, 'Loja ' || n, n FROM generate_series(1, 600) n")
+    if kind == "text":
+        database.sql("INSERT INTO clientes_kommo VALUES ('x', 'Sem número', 1)")
+    database.sql(f"GRANT SELECT ON clientes_kommo TO {database.user}")
+    office = following(offices, database)
+    api = Basic(office.server)
+    eventually("all of them", lambda: len(api.get("/clientes")) == 600)
+    database.sql("UPDATE clientes_kommo SET nome = 'Outra' WHERE valor = 599")
+    database.sql("DELETE FROM clientes_kommo WHERE valor = 7")
+    eventually("the change", lambda: api.get("/clientes")["599"]["nome"] == "Outra")
+    eventually("who is gone", lambda: api.get("/clientes")["7"]["data_cancelamento"] is not None)

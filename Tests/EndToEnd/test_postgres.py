@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import threading
 import time
 from datetime import datetime, timedelta, timezone
@@ -411,7 +412,10 @@ def test_connections_that_ended_while_nobody_used_them_are_nobodys_trouble(own_p
         assert at_once(16, read) == [200] * 16
     drained(office)
     if end == "Postgres restarts":
+        # Slow as that may be, nobody looks meanwhile.
+        office.server.process.send_signal(signal.SIGSTOP)
         own_postgres.restart()
+        office.server.process.send_signal(signal.SIGCONT)
     else:
         database.disconnect_everybody()
     assert at_once(16, read) == [200] * 16

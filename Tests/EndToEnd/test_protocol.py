@@ -783,6 +783,7 @@ def _tour_of_accounts(office, owner, anybody):
     ana.post("/api/users/verify-email/resend")
     assert ana.get("/api/users/profile")["is_verified"] is True
     ana.put("/api/users/profile", {"business_name": "Conta Nova", "timezone": "America/Manaus"})
+    ana.call("PUT", "/api/users/profile", json={"name": "Conta"}, headers={"If-Match": '"1"'}, expect=409)
     ana.call("PUT", "/api/users/profile", json={"email": ADMIN_EMAIL, "current_password": "Senha123!"}, expect=409)
     ana.post("/api/users/change-password", {"current_password": "Senha123!", "new_password": "Outra#2026ok"})
     anybody.post("/api/auth/forgot-password", {"email": "conta@example.com"}, expect=202)
@@ -802,6 +803,19 @@ def _tour_of_accounts(office, owner, anybody):
     for event in ("usage.changed", "usage.alert"):
         if event not in session.contract.messages:
             _until(line, session, lambda frame: frame.get("push", {}).get("pub", {}).get("data", {}).get("type") == event)
+    ids = itertools.count(3)
+
+    def call(method, data=None):
+        command = {"id": next(ids), "rpc": {"method": method, "data": data or {}}}
+        session.said(command)
+        line.send(json.dumps(command))
+        return _until(line, session, lambda frame: frame.get("id") == command["id"])
+
+    for method in ("account.profile", "account.usage", "account.plans", "account.resend-code"):
+        assert "rpc" in call(method), method
+    call("account.update-profile", {"name": "Ana"})
+    call("account.verify-email", {"code": "123456"})
+    call("account.upgrade-plan", {"plan_type": "free"})
     ana.get("/api/users/usage")
     assert ana.post("/api/users/upgrade-plan", {"plan_type": "PRO"})["changed"]
     _until(line, session, lambda frame: frame.get("push", {}).get("pub", {}).get("data", {}).get("type") == "plan.changed")
@@ -1147,7 +1161,7 @@ def test_the_clients_in_python_show_the_list_and_come_back_after_a_restart(offic
         shows("change Beatriz queued")
         if number == 0:
             # A new password ends every login: it makes another, and misses nothing. For the SDK that is the end, as its application has to ask.
-            office.admin.put(f"/api/v1/users/{office.admin.user['id']}", {"password": ADMIN_PASSWORD})
+            office.admin.put(f"/api/v1/users/{office.admin.user['id']}", {"password": ADMIN_PASSWORD, "current_password": ADMIN_PASSWORD})
             office._admin = None
             says("Carla Maria", "oi")
             shows("change Carla Maria bot")

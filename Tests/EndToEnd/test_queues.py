@@ -4,6 +4,7 @@ import itertools
 import os
 import re
 import time
+from datetime import datetime, timedelta, timezone
 
 import pytest
 import redis
@@ -212,8 +213,54 @@ def test_workers_stop_and_start_for_one_business_and_for_the_server(offices):
     never("a stopped worker sends", lambda: message(theirs, held)["state"] != "available", during=0.7)
     stopped = theirs.get("/api/queues/workers/status")["workers"][MAIL]
     assert stopped["status"] == "stopped" and stopped["stopped_by"][0]["kind"] == "server_stopped"
+    # Who runs the server is nobody else's to know.
+    assert stopped["stopped_by"][0]["by"] == "operação do servidor"
+    assert office.admin.get("/api/queues/workers/status")["workers"][MAIL]["stopped_by"][0]["by"] != "operação do servidor"
+    assert theirs.get("/api/queues/status")[MAIL]["paused_by"][0]["by"] == "operação do servidor"
     office.admin.post("/api/queues/workers/start", {"scope": "server", "queue_name": MAIL})
     becomes(theirs, held, "sent")
+
+
+def test_too_many_messages_of_a_business_are_refused_and_those_of_its_rules_are_there_to_be_seen(offices):
+    office = offices(QUEUE_MAX_WAITING=4)
+    mine, theirs = office.admin, second_business(office)
+    screen = office.desk(mine, "jobs")
+    picture = screen.picture("jobs")
+    mine.post(f"/api/queues/{MAIL}/pause")
+    ids = [mail(mine, key=f"k{n}") for n in range(4)]
+    refused = mine.call("POST", "/api/queues/test/email", json={"recipient_email": "ana@example.com", "subject": "Olá", "body": "x"}, expect=429).json()
+    assert (refused["code"], refused["limit"], refused["waiting"]) == ("queue_full", 4, 4) and "4" in refused["detail"]
+    assert mail(mine, key="k0") == ids[0], "what is there already is answered as before"
+    becomes(theirs, mail(theirs), "sent")
+    assert metric(office, "plantao_queue_refusals_total", queue=MAIL, source="request") == 1
+    # What its own rules plan is taken up to twice as many, and past that it is dead from the beginning.
+    mine.put("/api/users/business-hours", {"weekly_hours": {"mon": [["00:00", "24:00"]]}, "auto_confirm": True})
+    mine.put("/api/users/notification-settings", {"whatsapp_enabled": False, "events": {"confirmed": []}, "reminders": [{"minutes_before": 60 * n, "channels": ["email"]} for n in range(1, 7)]})
+    service = mine.post("/api/services/", {"name": "Corte", "duration": 30, "price": 50.0}, expect=201)
+    day = datetime.now(timezone.utc) + timedelta(days=4)
+    day += timedelta(days=-day.weekday() % 7)
+    body = {"service_id": service["id"], "client_name": "João", "client_whatsapp": "+5511888888888", "client_email": "joao@example.net", "start_time": f"{day:%Y-%m-%d}T15:00:00Z"}
+    mine.post("/api/appointments/", body, expect=201)
+    screen.wait("whoever looks on is told", lambda: len(picture.failed) == 2)
+    dead = mine.get("/api/queues/failed/appointment_reminders")["items"]
+    assert len(dead) == 2 and all(m["reason"].startswith("queue_full: ") for m in dead)
+    assert metric(office, "plantao_queue_refusals_total", queue="appointment_reminders", source="rules") == 2
+    assert "found no room" in office.server.logs().decode()
+    again = f"/api/queues/failed/appointment_reminders/{dead[0]['id']}/retry"
+    assert mine.call("POST", again, expect=429).json()["code"] == "queue_full"
+    mine.call("POST", "/api/queues/failed/appointment_reminders/retry", expect=429)
+    # Over a restart it is the same, and with room they are tried.
+    office.server.kill()
+    office.server.start()
+    office.admin.call("POST", again, expect=429)
+    office.admin.post(f"/api/queues/{MAIL}/resume")
+    for id in ids:
+        becomes(office.admin, id, "sent")
+    for item in office.admin.get("/api/queues/appointment_reminders/messages", state="scheduled")["items"][:2]:
+        office.admin.post(f"/api/queues/appointment_reminders/messages/{item['id']}/cancel")
+    office.admin.post(again)
+    # It is not its time yet, and then it waits for that.
+    eventually("it waits for its time", lambda: message(office.admin, dead[0]["id"], "appointment_reminders")["state"] == "scheduled")
 
 
 def test_one_businesss_backlog_does_not_stand_before_anothers_messages(offices):

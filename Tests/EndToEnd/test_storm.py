@@ -180,7 +180,7 @@ def test_the_whole_desk_in_every_weather_at_once(offices, seed):
 
         eventually("everybody's load as it is", load_is_right)
         for screen in screens:
-            screen.agrees_with(office.admin)
+            eventually("screens that show what is so", lambda: screen.agrees_with(office.admin))
 
         # The neighbours have noticed nothing.
         leo = Api(office.server, token=neighbour["token"])

@@ -151,7 +151,15 @@ import Testing
     @Test func aNewPasswordReplacesTheOld() async throws {
         try await World.run { world in
             let owner = try await world.business().owner
-            _ = try await world.directory.updateUser(by: principal(owner), owner.id, changes { $0.password = "Nova#2026x" })
+            for password in [nil, "Errada#2026x"] {
+                for change in [changes { $0.password = "Nova#2026x" }, changes { $0.email = "outra@loja.example" }] {
+                    let refused = try await refusal {
+                        try await world.directory.updateUser(by: principal(owner), owner.id, change, password: password)
+                    }
+                    #expect(refused.fields.first?.location == ["body", "current_password"])
+                }
+            }
+            _ = try await world.directory.updateUser(by: principal(owner), owner.id, changes { $0.password = "Nova#2026x" }, password: strong)
             #expect(try await refusal { try await world.login() }.code == "invalid_credentials")
             _ = try await world.login(ownerEmail, "Nova#2026x")
         }

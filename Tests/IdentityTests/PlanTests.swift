@@ -31,6 +31,62 @@ import Testing
         }
     }
 
+    @Test func whatTakesPartRefusesOrFailsAndNothingIsOther() async throws {
+        let folder = TemporaryDirectory()
+        let clock = ManualEnvironment()
+        let owner = try await World.run(in: folder, clock: clock) { world in
+            let owner = try await world.business().owner
+            let life = Activation(tenant: owner.tenant)
+            func commit(_ joint: JointChange) async throws(Refusal) {
+                let ticket = Ticket()
+                world.gate.enqueue(joint.change, life) {
+                    joint.release($0)
+                    ticket.settle($0)
+                }
+                try await ticket.committed()
+            }
+            // Who takes part refuses: nothing is written.
+            let refused = try await refusal {
+                try await world.directory.changePlan(of: owner.tenant, to: .free, by: principal(owner)) { _, _ throws(Refusal) -> Int in
+                    throw Refusal(.conflict, "not_now", "agora não")
+                }
+            }
+            #expect(refused.code == "not_now")
+            // The disk does: nothing is other either, and nothing has to be read anew.
+            world.journal.diskIsFull(true)
+            let failed = try await refusal {
+                try await world.directory.changePlan(of: owner.tenant, to: .free, by: principal(owner)) { _, joint throws(Refusal) in
+                    try await commit(joint)
+                }
+            }
+            world.journal.diskIsFull(false)
+            #expect(failed.code == "journal_unavailable")
+            #expect(world.directory.business(owner.tenant)?.plan == .enterprise)
+            #expect(try await world.directory.planChanges(of: owner.tenant).isEmpty)
+            return owner
+        }
+        try await World.run(in: folder, clock: clock) { world in
+            #expect(world.directory.business(owner.tenant)?.plan == .enterprise)
+            // Twenty who change it at once, and others who look and change meanwhile: each of them goes on from what was before.
+            let plans: [PlanType] = [.free, .starter, .pro, .enterprise]
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for number in 0..<20 {
+                    group.addTask { _ = try await world.directory.changePlan(of: owner.tenant, to: plans[number % 4], by: principal(owner)) }
+                    group.addTask { _ = try await world.directory.users(of: owner.tenant) }
+                    group.addTask {
+                        var changes = ProfileChanges()
+                        changes.name = "Ana \(number)"
+                        _ = try await world.directory.changeProfile(of: principal(owner), changes)
+                    }
+                }
+                try await group.waitForAll()
+            }
+            let changes = try await world.directory.planChanges(of: owner.tenant).reversed()
+            #expect(changes.first?.from == .enterprise && changes.last?.to == world.directory.business(owner.tenant)?.plan)
+            #expect(zip(changes, changes.dropFirst()).allSatisfy { $0.to == $1.from })
+        }
+    }
+
     @Test func aHundredAtOnceDoNotGetPastTheSeats() async throws {
         let folder = TemporaryDirectory()
         try await World.run(in: folder) { world in

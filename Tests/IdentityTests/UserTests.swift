@@ -37,7 +37,7 @@ import Testing
             }
             #expect(made.kind == .invalid && made.fields.allSatisfy { $0.location == ["body", "password"] })
             let changed = try await refusal {
-                try await world.directory.updateUser(by: principal(owner), owner.id, changes { $0.password = "fraca" })
+                try await world.directory.updateUser(by: principal(owner), owner.id, changes { $0.password = "fraca" }, password: strong)
             }
             #expect(changed.kind == .invalid && changed.fields.first?.location == ["body", "password"])
             _ = try await world.login()

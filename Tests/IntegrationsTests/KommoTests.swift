@@ -32,31 +32,37 @@ import Wire
             ),
             names
         )
-        #expect(leads.count == 1 && leads[0].customer == 5)
+        #expect(leads.count == 1 && leads[0].id == 5 && leads[0].customer == nil && !leads[0].isElsewhere)
         #expect(
-            leads[0].changes == [
-                .valor(Money(decimal: "10.5")!), .pipeline("CS | BRADESCO"), .cnpj(12_345_678_000_190),
-                .dataCancelamento(Timestamp(wallClock: "2024-03-15")),
+            leads[0].fields == [
+                "valor": "10.5", "pipeline": "CS | BRADESCO", "cnpj": "12.345.678/0001-90", "data_cancelamento": "2024-03-15",
             ]
         )
     }
 
-    @Test func whatIsOlderThanWhatIsKnownSaysNothing() throws {
-        var known = Customer(id: 5)
-        known.atualizadoEm = Timestamp(seconds: 1000)
-        func lead(_ event: String, _ time: Int) throws -> KommoLead {
-            try #require(
-                KommoLead.all(in: try form("leads[\(event)][0][id]=5&leads[\(event)][0][name]=N&leads[\(event)][0][updated_at]=\(time)"), .init())
-                    .first
-            )
+    @Test func aPipelineThatIsNotAmongThoseThatAreNamedIsElsewhere() throws {
+        func lead(_ names: KommoNames) throws -> KommoLead {
+            try #require(KommoLead.all(in: try form("leads[add][0][id]=5&leads[add][0][pipeline_id]=12345"), names).first)
         }
-        #expect(try lead("update", 999).patch(over: known, now: Timestamp(seconds: 2000)) == nil)
-        #expect(
-            try lead("update", 1000).patch(over: known, now: Timestamp(seconds: 2000)) != nil
-                && lead("add", 1).patch(over: nil, now: known.atualizadoEm!) != nil
+        var names = KommoNames()
+        #expect(try !lead(names).isElsewhere && lead(names).fields == JSON.emptyObject, "without names, nothing is known of it")
+        names.pipelines["9"] = "CS | ONGOING"
+        #expect(try lead(names).isElsewhere && lead(names).fields == ["pipeline": "Kommo 12345"])
+    }
+
+    @Test(arguments: ["9223372036854775807", "-9223372036854775808", "253402300800", "9999999999999"])
+    func timesOfNoYearAreNone(_ seconds: String) throws {
+        let text = "leads[add][0][id]=1&leads[add][0][updated_at]=\(seconds)&leads[add][0][created_at]=\(seconds)"
+        let field = "leads[add][0][custom_fields][0]"
+        let lead = try #require(
+            KommoLead.all(in: try form(text + "&\(field)[name]=Data de Adesão&\(field)[values][0][value]=\(seconds)"), .init()).first
         )
-        let deleted = try #require(try lead("delete", 1500).patch(over: known, now: Timestamp(seconds: 2000)))
-        #expect(deleted.changes.first == .dataCancelamento(Timestamp(seconds: 1500)))
-        #expect(try lead("delete", 1500).patch(over: nil, now: Timestamp(seconds: 2000)) == nil)
+        #expect(lead.updatedAt == nil && lead.fields == ["data_adesao": .string(seconds)], "and it is for whoever takes it to refuse it")
+    }
+
+    @Test func aFormOfManyFieldsIsReadOnce() throws {
+        let pairs = (0..<9999).map { "leads[add][\($0)][id]=\($0 + 1)" }.joined(separator: "&")
+        let leads = KommoLead.all(in: try form(pairs), .init())
+        #expect(leads.map(\.id) == Array(1...9999))
     }
 }

@@ -7,7 +7,7 @@ import Testing
 @testable import Jobs
 
 /// Any interleaving of adding, claiming, handing over, signs of life and their absence, late ends, duplicate tickets, calling off, pausing, reading on, retrying and
-/// crashes, against a naive record of what was handed over. Rows are kept as the store keeps them: an image that is not newer is a fault.
+/// crashes, rules that change, workers that speak up late, against a naive record of what was handed over. Rows are kept as the store keeps them: an image that is not newer is a fault.
 @Suite struct QueueBookPropertyTests {
     static let seeds: [UInt64] = {
         if let one = ProcessInfo.processInfo.environment["PLANTAO_SEED"].flatMap({ UInt64($0) }) { return [one] }
@@ -47,6 +47,9 @@ import Testing
         var callOffs: [String: QueueBook.CallOff] = [:]
         var attempts: [Attempt] = []
         var reads: [Read] = []
+        /// Subjects that are planned again, with the rows as they were read.
+        var plans: [(subject: String, rows: [QueueMessage])] = []
+        var newKeys = 0
         /// Ids that were offered some time: tickets that may come again.
         var tickets: [QueueMessageID] = []
 
@@ -97,10 +100,12 @@ import Testing
             for (queue, control) in effects.controls { controls[queue] = control }
             for (subject, callOff) in effects.callOffs { callOffs[subject] = callOff }
             for (subject, _) in effects.callOffsEnded { callOffs[subject] = nil }
+            let open = rows.values.count { $0.state.isOpen }
+            if book.openCount != open { faults.append("\(what): \(book.openCount) are counted, \(open) are not over") }
         }
 
         mutating func step() {
-            switch Int.random(in: 0..<24, using: &random) {
+            switch Int.random(in: 0..<26, using: &random) {
             case 0...3: add()
             case 4: callOff()
             case 5: rest()
@@ -112,6 +117,8 @@ import Testing
             case 18...19: beginRead()
             case 20...21: endRead()
             case 22: order()
+            case 23: beginPlan()
+            case 24: endPlan()
             default:
                 clock.advance(by: .milliseconds(Int.random(in: 1...(chance(8) ? 40_000 : 3000), using: &random)))
                 book.timePassed(moment)
@@ -131,6 +138,10 @@ import Testing
                     payload: "{}"
                 )
                 if !chance(3) { content.key = "k\(Int.random(in: 0..<60, using: &random))" }
+                if chance(6) {
+                    newKeys += 1
+                    (content.key, content.isKeyNew) = ("n\(newKeys)", true)
+                }
                 if !chance(3) { content.subject = "s\(Int.random(in: 0..<8, using: &random))" }
                 if chance(4) { content.expiresAt = content.runAt + .seconds(Int.random(in: 1...60, using: &random)) }
                 content.priority = Int.random(in: 0...9, using: &random)
@@ -225,6 +236,7 @@ import Testing
             commit("ended \(id) \(outcome): \(ending)")
             guard ending != .superseded else {
                 if rows[id] != before { faults.append("\(id): a late finisher has changed the row") }
+                if case .sent = outcome, attempt.isSending { sentAfterAll(id) }
                 return
             }
             if before?.lease?.token != attempt.token { faults.append("\(id) was ended by somebody who did not have it") }
@@ -232,6 +244,44 @@ import Testing
             case .failed, .postponed, .refused: perhapsSent.remove(id)
             case .sent, .dropped, .unknown: break
             }
+        }
+
+        mutating func sentAfterAll(_ id: QueueMessageID) {
+            guard let stored = rows[id] else { return }
+            _ = book.readBegan(now)
+            let isDone = book.sentAfterAll(stored, providerID: "late", moment)
+            book.readEnded()
+            commit("sent after all \(id): \(isDone)")
+            if isDone, let state = rows[id]?.state, ![.sent, .sending, .forgotten].contains(state) {
+                faults.append("\(id) was sent, and is \(state)")
+            }
+        }
+
+        mutating func beginPlan() {
+            guard plans.count < 3 else { return }
+            let subject = "s\(Int.random(in: 0..<8, using: &random))"
+            _ = book.readBegan(now)
+            plans.append((subject, rows.values.filter { $0.content.subject == subject }.sorted { ($0.createdAt, $0.id) < ($1.createdAt, $1.id) }))
+            commit("plan \(subject)")
+        }
+
+        /// The rules are others: some of what is planned is moved, some withdrawn, some asked for again.
+        mutating func endPlan() {
+            guard !plans.isEmpty else { return }
+            let plan = plans.remove(at: Int.random(in: plans.indices, using: &random))
+            let queue = queues.randomElement(using: &random)!
+            for message in book.asTheyAre(plan.rows.filter { $0.content.queue == queue }, about: plan.subject, in: queue) ?? [] {
+                if let stored = rows[message.id], stored != message { faults.append("\(message.id) is not as it is said to be") }
+                guard message.state.isWaiting || message.isWithdrawn, chance(2) else { continue }
+                var content = message.content
+                content.runAt = now + .seconds(Int.random(in: 0...90, using: &random))
+                content.expiresAt = nil
+                let isWithdrawn = message.state.isWaiting && chance(2)
+                if isWithdrawn { calledOff.insert(message.id) } else { calledOff.remove(message.id) }
+                book.revise(message, to: isWithdrawn ? nil : content, moment)
+            }
+            book.readEnded()
+            commit("planned \(plan.subject)")
         }
 
         mutating func beginRead() {
@@ -290,6 +340,8 @@ import Testing
                 return
             }
             _ = book.readBegan(now)
+            // Of what was withdrawn nothing is left, and its key may come again: for a test of its own.
+            if stored.isWithdrawn { return book.readEnded() }
             let order: QueueBook.Order = [.cancel(reason: "by hand"), .retry, .retry, .clear].randomElement(using: &random)!
             let changed = book.carryOut(order, on: stored, moment)
             book.readEnded()
@@ -305,10 +357,12 @@ import Testing
         /// The process ends, or the live state is dropped. Workers of before may go on for a while, and speak up late.
         mutating func crash() {
             reads = []
+            plans = []
             let last = rows.values.map(\.createdAt).max() ?? Timestamp(milliseconds: 0)
             book = QueueBook(rules: rules, lastTime: last)
             for (queue, control) in controls { book.adopt(control, on: queue) }
             for (subject, callOff) in callOffs { book.adopt(callOff, of: subject) }
+            book.adopt(openCount: rows.values.count { $0.state.isOpen })
             for queue in queues {
                 if let first = rows.values.filter({ $0.content.queue == queue && $0.state.isWaiting }).map(\.content.runAt).min() {
                     book.adopt(beyond: first, of: queue)
@@ -325,6 +379,7 @@ import Testing
             for queue in queues { book.put(QueueControl(.paused, isSet: false, by: maria, reason: nil, at: now), on: queue) }
             commit("resume")
             while !reads.isEmpty { endRead() }
+            while !plans.isEmpty { endPlan() }
             var rounds = 0
             while rows.values.contains(where: { $0.state.isWaiting || $0.state.isHeld }), rounds < 20_000, faults.isEmpty {
                 rounds += 1

@@ -226,19 +226,75 @@ import Testing
         #expect(office.verdict(email) == .drop("o cliente não quer receber"))
         // Back again: what is still to come is planned.
         #expect(office.notices.optOuts.put(.whatsapp, "5511987654321", isOut: false, .whatsapp, at: office.now) != nil)
-        let appointment = try #require(office.book.appointments[made.id])
-        office.queue.take(office.notices.replan(appointment, office.zone, now: office.now))
+        #expect(office.book.appointments[made.id] != nil)
+        office.planAgain()
         #expect(office.planned.contains("reminder-60m whatsapp 2026-03-04T17:00"))
     }
 
     @Test func newRulesCountForWhatIsBookedAndNothingIsToldTwice() throws {
         var office = try Office()
-        let made = try office.book(try time("2026-03-04T18:00:00Z"))
+        _ = try office.book(try time("2026-03-04T18:00:00Z"))
         let before = office.queue.waiting
         office.notices.settings.reminders.append(.init(.minutesBefore(300), [.email]))
-        for _ in 0..<3 { office.queue.take(office.notices.replan(try #require(office.book.appointments[made.id]), office.zone, now: office.now)) }
+        for _ in 0..<3 { office.planAgain() }
         #expect(office.queue.waiting.count == before.count + 1)
         #expect(office.planned.contains("reminder-300m email 2026-03-04T13:00"))
+    }
+
+    @Test func whatIsPlannedFollowsTheRulesTheQuietHoursAndTheZone() throws {
+        var office = try Office()
+        var before = NotificationSettings.Reminder(.daysBefore(1, at: 18 * 60), [.email])
+        office.notices.settings.reminders = [before, .init(.minutesBefore(60), [.email])]
+        _ = try office.book(try time("2026-03-06T11:30:00Z"))
+        func reminders() -> [String] { office.planned.filter { $0.hasPrefix("reminder") } }
+        #expect(reminders() == ["reminder-1d-1080 email 2026-03-05T21:00", "reminder-60m email 2026-03-06T10:30"])
+        // Another zone: the same time of the day before is another instant.
+        office.book.rules.zone = try #require(Zone.named("America/Manaus"))
+        office.planAgain()
+        #expect(reminders() == ["reminder-1d-1080 email 2026-03-05T22:00", "reminder-60m email 2026-03-06T10:30"])
+        // Quiet hours that reach into it, and are over again.
+        office.notices.settings.quiet = QuietHours(begins: 17 * 60, ends: 6 * 60 + 45)
+        office.planAgain()
+        #expect(
+            reminders() == ["reminder-60m email 2026-03-06T10:45", "reminder-1d-1080 email 2026-03-06T10:45"].sorted { $0 > $1 }
+                || reminders().allSatisfy { $0.hasSuffix("10:45") }
+        )
+        office.notices.settings.quiet = nil
+        office.planAgain()
+        #expect(reminders() == ["reminder-1d-1080 email 2026-03-05T22:00", "reminder-60m email 2026-03-06T10:30"])
+        // A rule that is gone, and one that is there again.
+        office.notices.settings.reminders = []
+        office.planAgain()
+        #expect(reminders().isEmpty)
+        before.graceMinutes = 5
+        office.notices.settings.reminders = [before]
+        office.planAgain()
+        #expect(reminders() == ["reminder-1d-1080 email 2026-03-05T22:00"])
+        office.planAgain()
+        #expect(reminders().count == 1)
+    }
+
+    @Test func whatShouldHaveComeByTheNewRulesComesNowAndWhatNobodyAskedForThenDoesNot() throws {
+        var office = try Office("America/Manaus")
+        var rule = NotificationSettings.Reminder(.daysBefore(0, at: 9 * 60), [.email])
+        rule.late = .skip
+        rule.graceMinutes = 5
+        office.notices.settings.reminders = [rule, .init(.minutesBefore(60), [.email])]
+        _ = try office.book(try time("2026-03-04T18:00:00Z"))
+        try office.pass(to: "2026-03-04T12:30:00Z")
+        // In São Paulo it is half past nine already: they are reminded now, and not as somebody who is late.
+        office.book.rules.zone = try #require(Zone.named("America/Sao_Paulo"))
+        office.planAgain()
+        let moved = try #require(office.queue.waiting.first { $0.key?.contains("reminder-0d-540") ?? false })
+        #expect(moved.runAt == office.now && office.verdict(moved) == .tell)
+        // Another rule whose time is over is not made up for.
+        office.notices.settings.reminders = [.init(.minutesBefore(600), [.email])]
+        office.planAgain()
+        #expect(office.planned.filter { $0.hasPrefix("reminder") }.isEmpty)
+        try office.pass(to: "2026-03-04T17:30:00Z")
+        office.notices.settings.reminders = [.init(.minutesBefore(60), [.email])]
+        office.planAgain()
+        #expect(office.planned.filter { $0.hasPrefix("reminder") }.isEmpty, "its time came while no rule asked for it")
     }
 
     @Test func aSeriesIsConfirmedOnceAndRemindedOfEachTime() throws {

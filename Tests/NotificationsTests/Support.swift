@@ -18,11 +18,57 @@ struct Office {
 
     struct Queue {
         private(set) var keys: Set<String> = []
+        private var keysBySubject: [String: [String]] = [:]
         var waiting: [OutgoingMessage] = []
+        /// Of which no rule asked any longer, and what is in somebody's hands or over.
+        private(set) var withdrawn: [OutgoingMessage] = []
+        private(set) var faults: [String] = []
 
         mutating func take(_ plan: NoticeBook.Plan) {
-            for subject in plan.calledOff { waiting.removeAll { $0.subject == subject } }
-            for message in plan.messages where message.key.map({ keys.insert($0).inserted }) ?? true { waiting.append(message) }
+            for subject in plan.calledOff {
+                waiting.removeAll { $0.subject == subject }
+                withdrawn.removeAll { $0.subject == subject }
+            }
+            for (message, content) in plan.revised {
+                let key = message.content.key
+                withdrawn.removeAll { $0.key == key }
+                waiting.removeAll { $0.key == key }
+                if let content { waiting.append(content) } else { withdrawn.append(message.content) }
+            }
+            for message in plan.messages {
+                guard let key = message.key else { continue }
+                let isNew = keys.insert(key).inserted
+                if message.isKeyNew, !isNew { faults.append("\(key) is said to be new, and is not") }
+                guard isNew else { continue }
+                waiting.append(message)
+                keysBySubject[message.subject ?? "", default: []].append(key)
+            }
+        }
+
+        /// The reminders about some things, as a store would have them.
+        func planned(_ subjects: Set<String>, _ moment: Moment) -> [String: [QueueMessage]] {
+            var planned: [String: [QueueMessage]] = [:]
+            var known: Set<String> = []
+            func put(_ content: OutgoingMessage, _ alter: (QueueMessage) -> QueueMessage = { $0 }) {
+                guard let key = content.key, let subject = content.subject, subjects.contains(subject), content.queue == .reminders else { return }
+                known.insert(key)
+                planned[subject, default: []].append(alter(QueueMessage(id: moment.id(), content, at: moment.now)))
+            }
+            for message in waiting { put(message) }
+            for message in withdrawn { put(message) { $0.withdrawnForTest } }
+            // Of the others only that they are there, in whosever hands, or over.
+            for subject in subjects {
+                for key in keysBySubject[subject] ?? [] where !known.contains(key) {
+                    var content = OutgoingMessage(queue: .reminders, channel: .email, recipient: "", runAt: moment.now, payload: "{}")
+                    (content.key, content.subject) = (key, subject)
+                    put(content) {
+                        var message = $0
+                        message.state = .claimed
+                        return message
+                    }
+                }
+            }
+            return planned
         }
     }
 
@@ -64,6 +110,15 @@ struct Office {
         for id in effects.waitlist { if let entry = book.waitlist[id] { queue.take(notices.changed(entry, now: now)) } }
     }
 
+    /// What the cell does with all that is booked after the rules have changed.
+    mutating func planAgain() {
+        let coming = book.appointments.values.filter { $0.status.isBlocking && now < $0.start }.sorted { $0.id < $1.id }
+        let planned = queue.planned(Set(coming.map { ClientNotice.subject(of: $0.id) }), moment)
+        for appointment in coming {
+            queue.take(notices.replan(appointment, planned: planned[ClientNotice.subject(of: appointment.id)] ?? [], zone, now: now))
+        }
+    }
+
     mutating func turn<T>(_ body: (inout CalendarBook, Moment) throws -> T) throws -> T {
         defer { follow() }
         return try body(&book, moment)
@@ -89,4 +144,14 @@ struct Office {
 
 extension WeeklyHours {
     static let allDay = WeeklyHours(Array(repeating: [Period(0, 1440)], count: 7))
+}
+
+extension QueueMessage {
+    /// As a queue leaves one of which no rule asks any longer.
+    var withdrawnForTest: QueueMessage {
+        var book = QueueBook()
+        let environment = ManualEnvironment(now: createdAt).environment
+        book.revise(self, to: nil, environment.moment())
+        return book.effects.changed[0]
+    }
 }

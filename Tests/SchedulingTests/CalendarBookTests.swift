@@ -275,6 +275,60 @@ import Testing
         #expect(try diary.book.ended(booked.id, as: .noShow, diary.moment).status == .noShow)
     }
 
+    @Test func aHoldOfAnotherLengthIsNotBookedAsIfItWereOfThisOne() throws {
+        var diary = try Diary()
+        let start = try time("2026-03-02T12:00:00Z")
+        var request = diary.request(start)
+        request.hold = try diary.book.hold(diary.cut, staff: nil, start: start, durationMinutes: 90, isPublic: false, diary.moment).id
+        request.durationMinutes = 30
+        do {
+            _ = try diary.book.book(request, diary.moment)
+            Issue.record("it was booked")
+        } catch let error as Refusal {
+            #expect(error.code == "hold_mismatch" && error.numbers == ["duration_minutes": 90])
+        }
+        // Without a word of the length it is what was held.
+        request.durationMinutes = nil
+        #expect(try diary.book.book(request, diary.moment).durationMinutes == 90)
+    }
+
+    @Test(arguments: [false, true]) func whatIsForcedLiesWithinFiveYears(isMove: Bool) throws {
+        var diary = try Diary()
+        var made = try diary.book.book(diary.request(try time("2026-03-02T12:00:00Z")), diary.moment)
+        for (text, isNear) in [
+            ("2031-03-01T12:00:00Z", true), ("2031-03-07T12:00:00Z", false), ("2021-03-05T12:00:00Z", true), ("2020-03-01T12:00:00Z", false),
+        ] {
+            let start = try time(text)
+            let code = refusal {
+                if isMove {
+                    var move = CalendarBook.Move()
+                    (move.start, move.force) = (start, "encaixe")
+                    made = try diary.book.reschedule(made.id, move, diary.moment)
+                } else {
+                    var request = diary.request(start)
+                    request.force = "encaixe"
+                    _ = try diary.book.book(request, diary.moment)
+                }
+            }
+            #expect(code == (isNear ? nil : "validation_error"), "\(text)")
+        }
+    }
+
+    @Test func onlyAnotherTimePersonOrLengthIsAMove() throws {
+        var diary = try Diary()
+        let ana = diary.hire("Ana")
+        let start = try time("2026-03-02T12:00:00Z")
+        let made = try diary.book.book(diary.request(start), diary.moment)
+        func moves(_ change: (inout CalendarBook.Move) -> Void) -> Bool {
+            var move = CalendarBook.Move()
+            (move.start, move.staff, move.durationMinutes) = (start, .some(ana), 60)
+            change(&move)
+            return move.changes(made)
+        }
+        #expect(!moves { _ in } && !CalendarBook.Move().changes(made))
+        #expect(moves { $0.start = start + .seconds(60) } && moves { $0.staff = .some(nil) } && moves { $0.durationMinutes = 30 })
+    }
+
     @Test func aHoldIsBookedWithWhomItIsOfAndOnce() throws {
         var diary = try Diary()
         let (ana, bia) = (diary.hire("Ana"), diary.hire("Bia"))

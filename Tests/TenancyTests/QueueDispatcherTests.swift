@@ -18,9 +18,12 @@ import Testing
             before.withLock { $0 }?()
             return objections.withLock { $0[message.recipient] }
         }
+        /// What comes before the provider's answer.
+        let answering = Mutex<(@Sendable () async -> Void)?>(nil)
         func send(_ message: OutgoingMessage, of tenant: TenantID) async -> SendOutcome {
             handed.withLock { $0[message.recipient, default: 0] += 1 }
-            return .sent(providerID: nil)
+            await answering.withLock { $0 }?()
+            return .sent(providerID: "p-\(message.recipient)")
         }
     }
 
@@ -121,6 +124,26 @@ import Testing
             return try await states()[.sent] == 1
         }
         #expect(sender.handed.withLock { $0 } == ["r": 1])
+    }
+
+    /// A worker that stood still for longer than its lease, and had handed its message over all the same.
+    @Test(.timeLimit(.minutes(2))) func whoSpeaksUpLateCorrectsTheRow() async throws {
+        let house = house
+        let seen = Mutex<[QueueMessage.State: Int]>([:])
+        sender.answering.withLock {
+            $0 = {
+                house.clock.advance(by: .seconds(60))
+                try? await house.tenants.use(house.tenant) { cell throws(Refusal) in try await cell.timePassed().committed() }
+                let rows = try? await house.store.rows(.select(from: QueueTables.messages)).map { QueueMessage($0).state }
+                seen.withLock { seen in for state in rows ?? [] { seen[state, default: 0] += 1 } }
+            }
+        }
+        try await house.operations.enqueue([message("r")], of: house.tenant)
+        try await working { try await states()[.sent] == 1 }
+        #expect(seen.withLock { $0 } == [.quarantined: 1])
+        #expect(sender.handed.withLock { $0 } == ["r": 1])
+        let row = try #require(try await house.store.rows(.select(from: QueueTables.messages)).first.map { QueueMessage($0) })
+        #expect(row.providerID == "p-r" && row.why == nil && row.errors.map(\.outcome) == ["lost", "sent"])
     }
 
     @Test(.timeLimit(.minutes(2))) func anObjectionIsHeardBeforeAnythingIsHandedOver() async throws {

@@ -125,8 +125,38 @@ import Wire
         #expect(await code { try await book(house, service, 14) } == "plan_limit")
         account.isNow(.free)
         #expect(await code { try await book(house, service, 15) } == "plan_limit")
-        let (_, over) = try await house.operations.planChanged(of: house.tenant, from: .pro, by: "Ana", at: house.clock.now)
-        #expect(over == ["appointments"])
+        #expect(try await change(house, to: .free, from: .pro).over == ["appointments"])
+    }
+
+    /// What the account says still is the plan before, until the change is on disk everywhere.
+    @Test func aPlanCountsFromTheVeryChangeThatSaysSo() async throws {
+        let account = Account()
+        let house = try house(account)
+        let service = try await service(house)
+        for number in 0..<4 { try await book(house, service, number) }
+        _ = try await change(house, to: .pro, from: .free)
+        try await book(house, service, 4)
+        account.isNow(.pro)
+        for number in 5..<8 { try await book(house, service, number) }
+        #expect(await code { try await book(house, service, 8) } == "plan_limit")
+        // What could not be written was never told, and counts for nothing.
+        house.journal.fail(true)
+        #expect(await code { _ = try await change(house, to: .enterprise, from: .pro) } == "journal_unavailable")
+        house.journal.fail(false)
+        #expect(await code { try await book(house, service, 8) } == "plan_limit")
+    }
+
+    private func change(_ house: House, to plan: PlanType, from former: PlanType) async throws(Refusal) -> (usage: [UInt8], over: [String]) {
+        var written = Change()
+        written.marks = [Mark(Mark.Key(tenant: house.tenant, scope: "plan", key: "\(former)-\(plan)"), at: house.clock.now)]
+        return try await house.operations.planChanged(
+            of: house.tenant,
+            to: plan,
+            from: former,
+            by: "Ana",
+            at: house.clock.now,
+            with: JointChange(written) { _ in }
+        )
     }
 
     @Test func aBatchOfMessagesGoesInWholeOrNotAtAll() async throws {
@@ -256,6 +286,38 @@ import Wire
         }
         let keys = try await letters(house)
         #expect(Set(keys).count == keys.count)
+    }
+}
+
+extension UsageTurnsTests {
+    /// On the last evening of a month in São Paulo it is the next month already in Greenwich. Back again, nothing is given away and no month lasts two.
+    @Test func aZoneThatIsChangedAtTheEndOfAMonthMakesNoMonthLongerOrTwice() throws {
+        let here = try #require(Zone.named("America/Sao_Paulo"))
+        let there = try #require(Zone.named("UTC"))
+        let now = try #require(Timestamp(rfc3339: "2026-11-27T02:41:00Z"))
+        let standing = AccountStanding(
+            plan: .free,
+            anchor: try #require(Timestamp(rfc3339: "2026-01-27T12:00:00Z")),
+            businessName: "Loja",
+            users: 1,
+            owners: []
+        )
+        var meter = UsageMeter(tenant: TenantID(UniqueID(high: 1, low: 1)), rows: [], clients: 0, zone: here, now: now, catalogue: Self.plans) { _ in
+            standing
+        }
+        func seen(_ zone: Zone) throws -> String {
+            meter.isNow(now, zone: zone, services: 0, staff: 0)
+            let json = try JSON.parse(meter.json)
+            let used = json["resources"]?["appointments"]?["used"]?.int ?? -1
+            return "\(json["period_start"]?.string ?? "-") \(json["period_end"]?.string ?? "-") \(used)"
+        }
+        _ = try seen(here)
+        try meter.reserve(.appointments, 3)
+        #expect(try seen(here) == "2026-10-27T03:00:00.000Z 2026-11-27T03:00:00.000Z 3")
+        #expect(try seen(there) == "2026-11-27T00:00:00.000Z 2026-12-27T00:00:00.000Z 0", "there it is the next month")
+        try meter.reserve(.appointments, 2)
+        for zone in [here, there, here] { #expect(try seen(zone).hasSuffix(" 2"), "no second time, and nothing comes back") }
+        #expect(meter.periodEnd <= Timestamp(rfc3339: "2026-12-27T03:00:00Z")!)
     }
 }
 

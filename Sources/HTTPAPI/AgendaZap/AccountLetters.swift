@@ -18,7 +18,7 @@ package final class AccountLetters: Sendable {
     /// Until cancelled.
     package func run(_ api: API, logger: Logger) async {
         for await letter in stream {
-            do { try await api.send(letter) } catch {
+            do { try await api.accounts(logger).send(letter) } catch {
                 logger.warning("an account letter could not be queued", metadata: ["tenant": "\(letter.tenant)", "reason": "\(error)"])
             }
         }

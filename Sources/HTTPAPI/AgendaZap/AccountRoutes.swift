@@ -4,7 +4,6 @@ import Identity
 import Jobs
 import Kernel
 import Logging
-import Scheduling
 import Tenancy
 import Wire
 
@@ -13,56 +12,28 @@ extension API {
     func addAccount(to router: Router<APIContext>) {
         router.get("/api/users/profile") { request, context -> Response in
             let principal = try await principal(request, context)
-            return .json(try await shown(try await directory.profile(of: principal)))
+            return .json(try await accounts(context).profile(of: principal))
         }
         router.put("/api/users/profile") { request, context -> Response in
             let principal = try await principal(request, context)
-            var fields = try await request.fields()
-            let changes = fields.profile()
-            let password = fields.optionalText("current_password", max: 256)
-            let timezone = fields.optionalText("timezone", min: 1, max: 64)
-            if let timezone, Zone.named(timezone) == nil {
-                fields.refuse("timezone", "não há fuso horário com este nome; use um como America/Sao_Paulo", type: "timezone")
-            }
-            try fields.check()
-            // Whoever may not change the zone is told so before anything else is changed.
-            if timezone != nil { try principal.requireAdministrator() }
-            let (profile, letters) = try await directory.changeProfile(
-                of: principal,
-                changes,
-                password: password,
-                from: origin(of: request, context)
+            let revision = try request.seenRevision
+            return .json(
+                try await accounts(context).changeProfile(
+                    try await request.json(),
+                    revision: revision,
+                    by: principal,
+                    from: origin(of: request, context)
+                )
             )
-            if let timezone { _ = try await operations.changeBookingRules(["timezone": .string(timezone)], by: principal) }
-            for letter in letters { await sendLater(letter, context) }
-            return .json(try await shown(profile))
         }
         router.post("/api/users/change-password") { request, context -> Response in try await changePassword(request, context) }
         router.post("/api/users/verify-email") { request, context -> Response in
             let principal = try await principal(request, context)
-            var fields = try await request.fields()
-            let code = fields.code(fields.has("verification_code") ? "verification_code" : "code")
-            try fields.check()
-            let user = try await directory.verifyEmail(of: principal, code: code)
-            return .json {
-                $0.field("detail", "E-mail confirmado")
-                $0.field("email", user.email)
-                $0.field("is_verified", user.isVerified)
-            }
+            return .json(try await accounts(context).verifyEmail(try await request.json(), by: principal))
         }
         router.post("/api/users/verify-email/resend") { request, context -> Response in
-            let principal = try await principal(request, context)
-            guard let letter = try await directory.verificationCode(of: principal.user, in: principal.tenant) else {
-                return .json {
-                    $0.field("detail", "Este e-mail já está confirmado")
-                    $0.field("is_verified", true)
-                }
-            }
-            try await send(letter)
-            return .json(status: .accepted) {
-                $0.field("detail", "Enviamos um código para o seu e-mail; ele vale por 30 minutos")
-                $0.field("is_verified", false)
-            }
+            let (json, isSent) = try await accounts(context).resendCode(to: try await principal(request, context))
+            return .json(json, status: isSent ? .accepted : .ok)
         }
         // One answer whether there is such an account or not.
         router.post("/api/auth/forgot-password") { request, context -> Response in
@@ -85,43 +56,8 @@ extension API {
         }
     }
 
-    /// Of what is done already: a letter that cannot be queued is no reason to say that it is not, and another can be asked for.
-    func sendLater(_ letter: AccountLetter, _ context: APIContext) async {
-        do { try await send(letter) } catch {
-            context.logger.warning("an account letter could not be queued", metadata: ["tenant": "\(letter.tenant)", "reason": "\(error)"])
-        }
-    }
-
-    /// Into the e-mail queue.
-    func send(_ letter: AccountLetter) async throws {
-        try await operations.enqueue([letter.message(at: environment.now())], of: letter.tenant)
-    }
-
-    /// The contract's object, with what belongs to it.
-    private func shown(_ profile: Directory.Profile) async throws -> [UInt8] {
-        let (user, tenant) = (profile.user, profile.tenant)
-        let zone = try await zone(tenant.id)
-        var writer = JSONWriter(capacity: 1024)
-        writer.object {
-            $0.field("id", user.id.description)
-            $0.field("email", user.email)
-            $0.field("name", user.name)
-            $0.field("role", user.role.rawValue)
-            $0.field("business_name", tenant.name)
-            $0.field("template_type", tenant.template?.rawValue)
-            $0.field("whatsapp_number", tenant.whatsappNumber)
-            $0.field("plan_type", tenant.plan.rawValue)
-            $0.field("is_active", user.isActive)
-            $0.field("is_verified", user.isVerified)
-            $0.field("tenant_id", tenant.id.description)
-            $0.field("slug", tenant.slug)
-            $0.field("timezone", zone.identifier)
-            $0.field("created_at", user.createdAt.description)
-            $0.field("updated_at", user.updatedAt.description)
-            $0.field("last_login_at", user.lastLoginAt?.description)
-        }
-        return writer.bytes
-    }
+    func accounts(_ context: APIContext) -> Accounts { accounts(context.logger) }
+    func accounts(_ logger: Logger) -> Accounts { Accounts(directory, operations, settings, environment, logger: logger) }
 }
 
 extension RequestFields {
@@ -133,7 +69,7 @@ extension RequestFields {
     }
 
     /// Six digits, as people paste them: with blanks between or around.
-    fileprivate mutating func code(_ name: String) -> String {
+    mutating func code(_ name: String) -> String {
         let text = text(name, max: 32).filter { !$0.isWhitespace && $0 != "-" }
         if !text.isEmpty, text.count != 6 || !text.allSatisfy({ $0.isASCII && $0.isNumber }) {
             refuse(name, "deve ter seis dígitos", type: "string_pattern_mismatch")
@@ -141,7 +77,7 @@ extension RequestFields {
         return text
     }
 
-    fileprivate mutating func profile() -> ProfileChanges {
+    mutating func profile() -> ProfileChanges {
         var changes = ProfileChanges()
         changes.name = optionalText("name", min: 1, max: 120)
         changes.email = optionalText("email", min: 1, max: 254)
@@ -153,7 +89,7 @@ extension RequestFields {
 }
 
 extension AccountLetter {
-    fileprivate func message(at now: Timestamp) -> OutgoingMessage {
+    func message(at now: Timestamp) -> OutgoingMessage {
         var writer = JSONWriter()
         writer.object {
             $0.field("subject", subject)

@@ -40,7 +40,8 @@ extension API {
 
         router.get("\(base)/:id") { request, context -> Response in
             let principal = try await principal(request, context)
-            return .json(try await appointment(try context.identifier(.appointment), principal.tenant).json(withToken: principal.role.canAttend))
+            let found = try await appointment(try context.identifier(.appointment), principal.tenant)
+            return .json(found.json(of: operations.owner(principal.tenant), withToken: principal.role.canAttend))
         }
         router.get("\(base)/:id/calendar.ics") { request, context -> Response in
             let principal = try await principal(request, context)
@@ -66,7 +67,8 @@ extension API {
         let principal = try await principal(request, context)
         let id: AppointmentID = try context.identifier(.appointment)
         let given = if let body { body as JSON? } else { try await request.json() }
-        return .json(try await operations.act(verb, on: id, given, by: principal).json(withToken: true))
+        let made = try await operations.act(verb, on: id, given, revision: try request.seenRevision, by: principal)
+        return .json(made.json(of: operations.owner(principal.tenant), withToken: true))
     }
 
     // MARK: Parts
@@ -245,7 +247,7 @@ extension API {
         router.post("/api/appointments/waitlist/:id/accept") { request, context -> Response in
             let principal = try await principal(request, context)
             let made = try await operations.acceptOffer(try context.identifier(.waitlistEntry), by: principal)
-            return .json(made.json(withToken: true), status: .created)
+            return .json(made.json(of: operations.owner(principal.tenant), withToken: true), status: .created)
         }
     }
 }

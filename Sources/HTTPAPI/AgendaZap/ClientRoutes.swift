@@ -101,19 +101,6 @@ extension API {
     }
 }
 
-extension Request {
-    /// `If-Match: "3"` (RFC 9110 §13.1.1): the revision that the caller has seen; `*` is any.
-    fileprivate var seenRevision: Int64? {
-        get throws(Refusal) {
-            guard let header = headers[.ifMatch], header != "*" else { return nil }
-            guard let revision = Int64(header.filter { $0 != "\"" }), revision > 0 else {
-                throw .invalid([.init(["header", "If-Match"], "deve ser a revision do cliente, como \"3\"", type: "int_parsing")])
-            }
-            return revision
-        }
-    }
-}
-
 /// What a list of clients comes as: CSV with a line of names, or a JSON object on each line, or one JSON list.
 enum ClientLines {
     static func read(_ bytes: [UInt8], type: String) throws(Refusal) -> [Operations.ImportLine] {

@@ -4,6 +4,7 @@ import Identity
 import Kernel
 import Plans
 import Scheduling
+import Storage
 import Tenancy
 import Wire
 
@@ -28,7 +29,13 @@ extension API {
             }
         }
         router.get("\(base)/availability") { request, context -> Response in
-            let business = try await self.business(try request.business())
+            let named = request.query("service_id").flatMap { ServiceID($0) }
+            let business =
+                if let named, request.isOfNoBusiness, let tenant = try await tenant(of: named) {
+                    try await self.business(["tenant_id": tenant.description])
+                } else {
+                    try await self.business(try request.business())
+                }
             return .json(try await availability(request, business.id, isPublic: true))
         }
         router.post("\(base)/holds") { request, context -> Response in
@@ -78,14 +85,13 @@ extension API {
                 try await operations.book(wanted, key: key, who: who, digest: Operations.digest(body), business.id)
             }
             context.notes.note("appointment_id", made.id)
-            return .json(made.json(isPublic: true, withToken: true), status: .created)
+            return .json(made.json(of: operations.owner(business.id), isPublic: true, withToken: true), status: .created)
         }
 
         addPublicWaitlist(to: router)
         router.get("\(base)/:id") { request, context -> Response in
             let (tenant, appointment) = try await own(request, context)
-            _ = tenant
-            return .json(appointment.json(isPublic: true))
+            return .json(appointment.json(of: operations.owner(tenant), isPublic: true))
         }
         router.get("\(base)/:id/calendar.ics") { request, context -> Response in
             let (tenant, appointment) = try await own(request, context)
@@ -99,7 +105,7 @@ extension API {
             let cancelled = try await operations.changeCalendar(of: tenant, bringingIn: appointment.id) { book, moment throws(Refusal) in
                 try book.cancel(appointment.id, by: "client", reason: reason, revision: revision, moment)
             }
-            return .json(cancelled.json(isPublic: true))
+            return .json(cancelled.json(of: operations.owner(tenant), isPublic: true))
         }
         router.post("\(base)/:id/reschedule") { request, context -> Response in
             let (tenant, appointment) = try await own(request, context)
@@ -113,7 +119,7 @@ extension API {
             let moved = try await operations.changeCalendar(of: tenant, bringingIn: appointment.id) { book, moment throws(Refusal) in
                 try book.reschedule(appointment.id, wanted, moment)
             }
-            return .json(moved.json(isPublic: true))
+            return .json(moved.json(of: operations.owner(tenant), isPublic: true))
         }
     }
 
@@ -142,7 +148,7 @@ extension API {
             let made = try await discreetly { () throws(Refusal) in
                 try await operations.changeCalendar(of: tenant) { book, moment throws(Refusal) in try book.accept(entry.id, moment) }
             }
-            return .json(made.json(isPublic: true, withToken: true), status: .created)
+            return .json(made.json(of: operations.owner(tenant), isPublic: true, withToken: true), status: .created)
         }
     }
 
@@ -162,9 +168,18 @@ extension API {
     private func business(_ fields: inout RequestFields) async throws -> Business {
         var named: [String: String] = [:]
         for name in ["slug", "tenant_id", "user_id"] { named[name] = fields.optionalText(name, min: 1, max: 64) }
+        // A service is one business's: the contract's own body names no other.
+        if named.isEmpty, let service: ServiceID = fields.id("service_id") { named["tenant_id"] = try await tenant(of: service)?.description }
         if named.isEmpty { fields.refuse("slug", "informe slug, tenant_id ou user_id", type: "missing") }
         try fields.check()
         return try await business(named)
+    }
+
+    private func tenant(of service: ServiceID) async throws -> TenantID? {
+        var row = try await store.rows(
+            Query("SELECT tenant_id FROM services WHERE id = ? AND removed_at IS NULL", [.id(service)], kinds: [.uuid])
+        ).first
+        return row?.id()
     }
 
     /// - Parameter isNew: something is to be made, for which it has to be open. What somebody has is theirs, whatever the business closes.
@@ -204,6 +219,8 @@ extension API {
 }
 
 extension Request {
+    fileprivate var isOfNoBusiness: Bool { ["slug", "tenant_id", "user_id"].allSatisfy { query($0) == nil } }
+
     fileprivate func business() throws(Refusal) -> [String: String] {
         var named: [String: String] = [:]
         for name in ["slug", "tenant_id", "user_id"] { named[name] = query(name) }

@@ -20,10 +20,11 @@ extension API {
             let filter = try ServiceFilter(request)
             let found = try await operations.readCalendar(of: principal.tenant) { book, _ throws(Refusal) in (filter.apply(book), book.categories) }
             let start = min((page.number - 1) * page.size, found.0.count)
+            let owner = operations.owner(principal.tenant)
             return .json {
                 $0.list("services") {
                     for service in found.0[start..<min(start + page.size, found.0.count)] {
-                        service.write(to: &$0, categoryName: service.category.flatMap { found.1[$0]?.name })
+                        service.write(to: &$0, categoryName: service.category.flatMap { found.1[$0]?.name }, of: owner)
                     }
                 }
                 $0.page(page, total: found.0.count)
@@ -59,10 +60,16 @@ extension API {
             let principal = try await principal(request, context)
             let id: ServiceID = try context.identifier(.service)
             let fields = try await request.fields()
+            let revision = try request.seenRevision
             let template = directory.business(principal.tenant)?.template
+            let before = try await self.service(id, principal.tenant).images
             let changed = try await operations.arrange(by: principal) { book, moment throws(Refusal) in
                 guard var service = book.services[id] else { throw .notFound(.service) }
                 var fields = fields
+                if let seen = fields.revision() ?? revision, seen != service.version {
+                    let category = service.category.flatMap { book.categories[$0]?.name }
+                    throw .stale("O serviço", revision: service.version, current: service.json(categoryName: category, of: book.owner))
+                }
                 template?.check(&fields, isNew: false)
                 if let name = fields.optionalText("name", min: 1, max: 255) { service.name = name }
                 if let duration = fields.optionalInteger("duration", in: 5...1440) { service.durationMinutes = Int(duration) }
@@ -71,6 +78,9 @@ extension API {
                 return service
             } put: {
                 $0.put($1)
+            }
+            for name in before where !changed.images.contains(name) {
+                if let image = MediaFiles.ID(name) { await settings.whatsapp?.media.remove(image, of: principal.tenant) }
             }
             return .json(try await shown(changed, principal.tenant))
         }
@@ -106,7 +116,7 @@ extension API {
 
     private func shown(_ service: Service, _ tenant: TenantID) async throws -> [UInt8] {
         let name = try await operations.readCalendar(of: tenant) { book, _ throws(Refusal) in service.category.flatMap { book.categories[$0]?.name } }
-        return service.json(categoryName: name)
+        return service.json(categoryName: name, of: operations.owner(tenant))
     }
 
     // MARK: Categories
@@ -137,9 +147,13 @@ extension API {
             let id: CategoryID = try context.identifier(.category)
             var fields = try await request.fields()
             let name = fields.text("name", max: 120)
+            let revision = try fields.revision() ?? request.seenRevision
             try fields.check()
             let changed = try await operations.arrange(by: principal) { book, _ throws(Refusal) in
                 guard var category = book.categories[id] else { throw .notFound(.category) }
+                if let revision, revision != category.version {
+                    throw .stale("A categoria", revision: category.version, current: category.json)
+                }
                 try Self.requireFree(name, book, but: id)
                 category.name = name
                 return category
@@ -162,9 +176,7 @@ extension API {
     }
 
     private static func json(_ category: ServiceCategory, status: HTTPResponse.Status) -> Response {
-        var writer = JSONWriter()
-        category.write(to: &writer)
-        return .json(writer.bytes, status: status)
+        .json(category.json, status: status)
     }
 
     // MARK: Figures
@@ -209,9 +221,6 @@ extension API {
 
     // MARK: Images
 
-    /// Of one service, at the most.
-    private static let maxImages = 10
-
     private func addServiceImages(to router: Router<APIContext>) {
         // Open to all, as public pages show them. An id is never used twice, so a browser may keep it.
         router.get("/api/services/:id/images/:image_id") { request, context -> Response in
@@ -228,7 +237,7 @@ extension API {
             let principal = try await principal(request, context)
             try principal.requireAdministrator()
             let id: ServiceID = try context.identifier(.service)
-            guard try await service(id, principal.tenant).images.count < Self.maxImages else { throw Self.tooManyImages }
+            guard try await service(id, principal.tenant).images.count < Service.maxImages else { throw Self.tooManyImages }
             guard let media = settings.whatsapp?.media else { throw Refusal.stopping }
             let image: MediaFiles.ID = environment.moment().id()
             let draft = try await media.begin(image, of: principal.tenant)
@@ -242,7 +251,7 @@ extension API {
             do {
                 let changed = try await operations.arrange(by: principal) { book, moment throws(Refusal) in
                     guard var service = book.services[id] else { throw .notFound(.service) }
-                    guard service.images.count < Self.maxImages else { throw Self.tooManyImages }
+                    guard service.images.count < Service.maxImages else { throw Self.tooManyImages }
                     service.images.append(image.description)
                     service.updatedAt = moment.now
                     return service
@@ -273,7 +282,7 @@ extension API {
         }
     }
 
-    private static let tooManyImages = Refusal(.conflict, "too_many_images", "Um serviço pode ter no máximo \(maxImages) imagens.")
+    private static let tooManyImages = Refusal(.conflict, "too_many_images", "Um serviço pode ter no máximo \(Service.maxImages) imagens.")
 
     /// Whose service has this image.
     private func owner(of image: MediaFiles.ID, of id: ServiceID) async throws -> TenantID? {
@@ -331,6 +340,7 @@ extension Service {
     /// Every field but the two that there must be.
     mutating func read(_ fields: inout RequestFields, _ book: CalendarBook) throws(Refusal) {
         if fields.has("description") { description = fields.optionalText("description", max: 5000) }
+        if fields.has("images") { images = readImages(&fields) }
         if fields.has("price") { price = fields.price("price") }
         if fields.has("is_active") { isActive = fields.optionalBool("is_active") ?? true }
         if fields.has("credentials") { credentials = fields.object("credentials") }
@@ -366,5 +376,16 @@ extension Service {
             }
         }
         try fields.check()
+    }
+
+    /// The contract's list: addresses elsewhere, and those of this service's own files, which stay while they are named.
+    private func readImages(_ fields: inout RequestFields) -> [String] {
+        let own = imageAddress("")
+        return (fields.optionalTexts("images", maxCount: Self.maxImages, maxLength: 2000) ?? []).compactMap { text in
+            if text.hasPrefix(own), images.contains(String(text.dropFirst(own.count))) { return String(text.dropFirst(own.count)) }
+            if text.hasPrefix("https://") || text.hasPrefix("http://"), !text.contains(where: \.isWhitespace) { return text }
+            fields.refuse("images", "cada imagem deve ser um endereço http(s), ou uma das deste serviço", type: "url")
+            return nil
+        }
     }
 }

@@ -13,7 +13,8 @@ extension API {
         }
         router.put("/api/users/business-hours") { request, context -> Response in
             let principal = try await principal(request, context)
-            return .json(try await operations.changeBookingRules(try await request.json(), by: principal))
+            let revision = try request.seenRevision
+            return .json(try await operations.changeBookingRules(try await request.json(), revision: revision, by: principal))
         }
 
         router.get("/api/staff") { request, context -> Response in
@@ -51,10 +52,14 @@ extension API {
             let principal = try await principal(request, context)
             let id: StaffID = try context.identifier(.staff)
             let fields = try await request.fields()
+            let revision = try request.seenRevision
             let user = try await staffUser(fields, principal.tenant)
             let changed = try await operations.arrange(by: principal) { book, _ throws(Refusal) in
                 guard var member = book.staff.first(where: { $0.id == id }) else { throw .notFound(.staff) }
                 var fields = fields
+                if let seen = fields.revision() ?? revision, seen != member.version {
+                    throw .stale("O profissional", revision: member.version, current: member.json)
+                }
                 if let name = fields.optionalText("name", min: 1, max: 120) { member.name = name }
                 if fields.has("user_id") { member.user = user }
                 try member.read(&fields)
@@ -114,9 +119,7 @@ extension API {
     }
 
     private static func json(_ member: StaffMember, isNew: Bool = false) -> Response {
-        var writer = JSONWriter()
-        member.write(to: &writer)
-        return .json(writer.bytes, status: isNew ? .created : .ok)
+        .json(member.json, status: isNew ? .created : .ok)
     }
 
     private func staffUser(_ fields: RequestFields, _ tenant: TenantID) async throws -> UserID? {

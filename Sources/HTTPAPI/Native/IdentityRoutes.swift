@@ -31,7 +31,7 @@ extension API {
                 isVerified: false,
                 from: origin
             )
-            if let letter = try? await directory.verificationCode(of: owner.id, in: tenant.id) { await sendLater(letter, context) }
+            if let letter = try? await directory.verificationCode(of: owner.id, in: tenant.id) { await accounts(context).sendLater(letter) }
             return .json(Self.json(try await directory.login(identifier: email, password: password, from: origin)), status: .created)
         }
         for path in ["/api/v1/auth", "/api/auth"] {

@@ -75,8 +75,11 @@ extension API {
             changes.email = fields.optionalText("email", min: 1, max: 254)
             changes.password = fields.optionalText("password", min: 1, max: 256)
             changes.isActive = fields.optionalBool("is_active")
+            let password = fields.optionalText("current_password", max: 256)
             try fields.check()
-            let user = try await directory.updateUser(by: principal, id, changes)
+            let former = try await directory.user(principal.tenant, id)?.email
+            let user = try await directory.updateUser(by: principal, id, changes, password: password, from: origin(of: request, context))
+            if let former, former != user.email { await accounts(context).sendLater(.emailChanged(from: former, user)) }
             if !user.isActive { try await operations.accountClosed(id, by: principal) }
             if changes.isActive != nil { await operations.accountChanged(principal.tenant) }
             return .json(user.json)

@@ -14,11 +14,15 @@ struct ActivityIntake {
 
     let operations: Operations
     let tenant: TenantID
-    /// Lines recorded under this key before are not recorded again.
+    /// Lines recorded under this key before are not recorded again, and what was left out then is left out again.
     let key: String?
     private var rest: [UInt8] = []
     private var line = 0
     private var batch: [(line: Int, activity: Activity)] = []
+    /// The wrong ones of its lines.
+    private var wrongInBatch: [Int] = []
+    /// All of its lines as they came.
+    private var bytesOfBatch: [UInt8] = []
     private var linesInBatch = 0
     private var accepted = 0
     private var refused = 0
@@ -56,6 +60,7 @@ struct ActivityIntake {
     private mutating func takeLine() async throws(Refusal) {
         line += 1
         linesInBatch += 1
+        if key != nil { bytesOfBatch += rest + [UInt8(ascii: "\n")] }
         if rest.last == UInt8(ascii: "\r") { rest.removeLast() }
         if !rest.isEmpty {
             do throws(Refusal) {
@@ -63,6 +68,7 @@ struct ActivityIntake {
                 batch.append((line, try Activity(json, at: ["body"], now: operations.environment.now())))
             } catch {
                 refuse(line, error.message)
+                wrongInBatch.append(line)
             }
         }
         rest.removeAll(keepingCapacity: true)
@@ -77,19 +83,24 @@ struct ActivityIntake {
     private mutating func record() async throws(Refusal) {
         defer {
             batch.removeAll(keepingCapacity: true)
+            wrongInBatch.removeAll()
+            bytesOfBatch.removeAll(keepingCapacity: true)
             linesInBatch = 0
         }
         guard !batch.isEmpty else { return }
-        let unknown = try await operations.unknownCustomers(batch.map(\.activity.customer), tenant)
-        if !unknown.isEmpty {
-            for (line, activity) in batch where unknown.contains(activity.customer) {
-                refuse(line, "body.tenant_id: não há cliente \(activity.customer)")
-            }
-            batch.removeAll { unknown.contains($0.activity.customer) }
-        }
-        guard !batch.isEmpty else { return }
         // The same lines of the same stream make the same batches.
-        accepted += try await operations.record(batch.map(\.activity), key: key.map { "\($0) \(line)" }, tenant)
+        let outcome = try await operations.record(
+            ActivityBatch(batch, left: wrongInBatch, key: key.map { "\($0) \(line)" }, digest: Operations.digest(bytesOfBatch), tenant),
+            tenant
+        )
+        accepted += outcome.recorded
+        for (line, activity) in batch where outcome.left.contains(line) {
+            refuse(
+                line,
+                outcome.isRepeat
+                    ? "foi recusada da primeira vez; envie-a de novo sob outra chave" : "body.tenant_id: não há cliente \(activity.customer)"
+            )
+        }
     }
 
     /// `{aceitas, recusadas, erros: [{linha, erro}]}`; of the lines at fault the first hundred.

@@ -1,3 +1,4 @@
+import CustomerHealth
 import HTTPTypes
 import Hummingbird
 import Identity
@@ -13,15 +14,38 @@ extension API {
             let tenant = try await kommoTenant(request, context)
             let form = try BracketForm.parse(try await request.bytes(upTo: Request.maxBodyBytes))
             let leads = KommoLead.all(in: form, try await kommoNames(of: tenant))
-            let known = try await operations.customers(leads.map(\.customer), tenant)
-            // Deliveries overtake one another; what is older than what is known says nothing.
-            let patches = leads.compactMap { $0.patch(over: known[$0.customer], now: environment.now()) }
-            let (created, updated, unchanged) = try await operations.upsertCustomers(patches, tenant)
+            // Nobody there would read a refusal, and what is refused too often is sent no more: what is wrong is left out and said.
+            var faults: [(lead: Int64, fault: Refusal.Field)] = []
+            var reports: [LeadReport] = []
+            for lead in leads {
+                let (changes, wrong) = try CustomerPatch.readable(lead.fields, at: ["leads"])
+                faults += wrong.map { (lead.id, $0) }
+                reports.append(
+                    LeadReport(
+                        lead: lead.id,
+                        customer: lead.customer,
+                        at: lead.updatedAt,
+                        isDeleted: lead.isDeleted,
+                        isElsewhere: lead.isElsewhere,
+                        changes: changes
+                    )
+                )
+            }
+            let (created, updated, unchanged) = try await operations.upsertCustomers(reports, tenant)
             return .json {
                 $0.field("recebidos", leads.count)
                 $0.field("criados", created)
                 $0.field("atualizados", updated)
-                $0.field("inalterados", unchanged + leads.count - patches.count)
+                $0.field("inalterados", unchanged)
+                $0.list("erros") { list in
+                    for (lead, fault) in faults.prefix(100) {
+                        list.object {
+                            $0.field("lead_id", lead)
+                            $0.field("campo", fault.location.last)
+                            $0.field("erro", fault.message)
+                        }
+                    }
+                }
             }
         }
         router.get("/api/v1/kommo/names") { request, context -> Response in

@@ -59,8 +59,10 @@ extension API {
                 try await intake.finish()
                 return .json { intake.write(to: &$0) }
             }
-            let activities = try Activity.list(try Request.json(try await request.bytes(upTo: Self.maxListBytes)), now: environment.now())
-            return .json(try await operations.recordActivities(activities, key: key, tenant))
+            let bytes = try await request.bytes(upTo: Self.maxListBytes)
+            let activities = try Activity.list(try Request.json(bytes), now: environment.now())
+            let digest = key == nil ? "" : Operations.digest(bytes)
+            return .json(try await operations.recordActivities(activities, key: key, digest: digest, tenant))
         }
     }
 

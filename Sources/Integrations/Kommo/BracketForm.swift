@@ -1,4 +1,5 @@
 package import Kernel
+import OrderedCollections
 package import Wire
 
 /// `leads[add][0][id]=1&leads[add][0][name]=x`, as PHP and Kommo write structures into a form (`application/x-www-form-urlencoded`).
@@ -48,9 +49,7 @@ package enum BracketForm {
 
         var json: JSON {
             guard !order.isEmpty else { return .string(value ?? "") }
-            var object = JSON.emptyObject
-            for name in order { if let member = members[name] { object = object.adding(name, member.json) } }
-            return object
+            return .object(OrderedDictionary(uniqueKeysWithValues: order.compactMap { name in members[name].map { (name, $0.json) } }))
         }
     }
 

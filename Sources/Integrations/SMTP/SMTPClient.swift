@@ -3,6 +3,7 @@ package import NIOCore
 import NIOPosix
 import NIOSSL
 import NIOTLS
+import Synchronization
 
 /// Sends mails through one server: a connection for each, which is opened when the mail is there and closed when it is gone.
 package struct SMTPClient: Sendable {
@@ -27,6 +28,7 @@ package struct SMTPClient: Sendable {
     private let configuration: Configuration
     private let group: any EventLoopGroup
     private let context: NIOSSLContext
+    private let dialogues = SMTPDialogues()
 
     /// - Throws: where the certificates cannot be read.
     package init(_ configuration: Configuration, group: any EventLoopGroup) throws {
@@ -40,6 +42,9 @@ package struct SMTPClient: Sendable {
 
     /// Whether a file has certificates that could be trusted.
     package static func hasCertificates(_ file: String) -> Bool { (try? NIOSSLCertificate.fromPEMFile(file))?.isEmpty == false }
+
+    /// Nothing is begun any more, and dialogues end in which the message has not been handed over yet: nobody who stops waits for a server that keeps silent.
+    package func stop() { dialogues.stop() }
 
     /// Sees whether the server is there, with TLS as it is to be, and lets us in. Nothing is sent.
     package func check() async -> SMTPResult { await speak([], nil) { true } }
@@ -58,7 +63,7 @@ package struct SMTPClient: Sendable {
     ) async -> SMTPResult {
         let loop = group.next()
         let promise = loop.makePromise(of: SMTPResult.self)
-        let (configuration, context) = (configuration, context)
+        let (configuration, context, dialogues) = (configuration, context, dialogues)
         let dialogue = SMTPDialogue(
             envelope,
             message: message,
@@ -69,6 +74,7 @@ package struct SMTPClient: Sendable {
         let bootstrap = ClientBootstrap(group: loop).connectTimeout(.nanoseconds(configuration.patience.inMilliseconds * 1_000_000))
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
+                    try dialogues.begins(channel)
                     if configuration.security == .tls {
                         try channel.pipeline.syncOperations.addHandler(try Self.handshake(context, configuration.host))
                     }
@@ -89,6 +95,30 @@ package struct SMTPClient: Sendable {
     }
 
     fileprivate static func reason(_ error: any Error) -> String { String(String(describing: error).prefix(200)) }
+}
+
+/// Those under way, so that they can be ended.
+private final class SMTPDialogues: Sendable {
+    struct Stopped: Error, CustomStringConvertible { let description = "o servidor está parando" }
+
+    private let state = Mutex<(isStopping: Bool, channels: [ObjectIdentifier: any Channel])>((false, [:]))
+
+    func begins(_ channel: any Channel) throws {
+        let isStopping = state.withLock { state in
+            if !state.isStopping { state.channels[ObjectIdentifier(channel)] = channel }
+            return state.isStopping
+        }
+        if isStopping { throw Stopped() }
+        channel.closeFuture.whenComplete { _ in self.state.withLock { _ = $0.channels.removeValue(forKey: ObjectIdentifier(channel)) } }
+    }
+
+    func stop() {
+        let channels = state.withLock { state in
+            state.isStopping = true
+            return state.channels.values.map { $0 }
+        }
+        for channel in channels { channel.eventLoop.execute { channel.pipeline.fireUserInboundEventTriggered(Stopped()) } }
+    }
 }
 
 /// Performs what `SMTPDialogue` says, on one connection.
@@ -132,6 +162,7 @@ private final class SMTPHandler: ChannelInboundHandler {
             isStarting = false
             perform(dialogue.secured(), context)
         }
+        if event is SMTPDialogues.Stopped, !dialogue.isAfterDot { perform(dialogue.lost("o servidor está parando"), context) }
         context.fireUserInboundEventTriggered(event)
     }
 

@@ -67,6 +67,9 @@ package actor MessageQueues {
                 change.events.append(event("jobs.failed") { $0.field("message", raw: json) })
             }
         }
+        change.facts += effects.foundNoRoom.sorted { $0.key.rawValue < $1.key.rawValue }.map {
+            .messagesFoundNoRoom(tenant: tenant, queue: $0.key.rawValue, count: $0.value)
+        }
         for (id, version) in effects.deleted {
             change.rows.append(RowImage(deleting: [.id(tenant), .id(id)], from: QueueTables.messages, version: version))
         }

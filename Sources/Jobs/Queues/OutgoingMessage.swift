@@ -20,6 +20,8 @@ package struct OutgoingMessage: Sendable, Equatable {
     package var recipient: String
     /// Of each key of a business there is one message, ever: `<appointment>:<revision>:<rule>:<channel>`. Another under the same key is not taken.
     package var key: String?
+    /// The key was made in this turn, of something that had no such revision before: nobody can have used it, and nobody has to look. Not stored.
+    package var isKeyNew = false
     /// What it is about, such as `appointment:<id>`: what is about one thing is called off together.
     package var subject: String?
     /// From 0, which comes first, to 9.
@@ -54,11 +56,21 @@ package struct OutgoingMessage: Sendable, Equatable {
 
 /// Hands messages over to a provider.
 package protocol QueueSender: Sendable {
+    /// Waits for whatever it takes an attempt, as for a connection of which there are only so many, and has it made then. By now nothing is on disk of its
+    /// being handed over: who waits here when the process ends has surely not been sent.
+    func inTurn(_ attempt: @Sendable () async -> SendOutcome?) async -> SendOutcome?
     /// Looked at just before the message is handed over, and before that is on disk: whether it is still to be sent.
     /// - Returns: `nil` when it is; else what becomes of it.
     func objection(to message: OutgoingMessage, of tenant: TenantID) async -> SendOutcome?
     /// One attempt. By now it is on disk that the message is being handed over: it is not sent a second time after a crash.
     func send(_ message: OutgoingMessage, of tenant: TenantID) async -> SendOutcome
+    /// The server ends: an attempt that has surely sent nothing yet, and would wait for somebody, ends as `postponed`.
+    func stop()
+}
+
+extension QueueSender {
+    package func inTurn(_ attempt: @Sendable () async -> SendOutcome?) async -> SendOutcome? { await attempt() }
+    package func stop() {}
 }
 
 package enum SendOutcome: Sendable, Equatable {

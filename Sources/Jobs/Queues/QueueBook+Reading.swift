@@ -71,6 +71,9 @@ extension QueueBook {
         windows[queue] = window
         for message in reading.messages where messages[message.id] == nil && !touched.contains(message.id) && message.state.isWaiting {
             if reading.duplicates.contains(message.id) {
+                openCount -= 1
+                unconfirmedIDs.remove(message.id)
+                touched.insert(message.id)
                 effects.deleted.append((message.id, message.version + 1))
             } else if let callOff = callOff(of: message) {
                 finish(message, .cancelled, why: callOff.reason, now)
@@ -83,6 +86,7 @@ extension QueueBook {
     /// As it was when the book was opened: what was in a worker's hands.
     package mutating func adopt(held message: QueueMessage, _ now: Timestamp) { keep(message, isConfirmed: true, now) }
     package mutating func adopt(_ callOff: CallOff, of subject: String) { callOffs[subject] = callOff }
+    package mutating func adopt(openCount: Int) { self.openCount = openCount }
     package mutating func adopt(beyond: Timestamp, of queue: QueueName) { windows[queue, default: Window()].beyond = beyond }
 
     /// - Parameter first: who came first under each key that was looked up.
@@ -94,11 +98,13 @@ extension QueueBook {
         unconfirmed.removeAll { ids.contains($0.id) }
         for one in answered {
             let winner = first[one.key] ?? one.id
+            let isOpen = unconfirmedIDs.remove(one.id) != nil
             if winner == one.id {
                 if let held = messages[one.id], !held.isConfirmed { keep(held.message, isConfirmed: true, now) }
             } else {
                 if let held = messages[one.id] { leave(held.message) } else if reads > 0 { touched.insert(one.id) }
                 self.keys[one.key] = winner
+                if isOpen { openCount -= 1 }
                 effects.deleted.append((one.id, 1000))
             }
         }
@@ -147,9 +153,11 @@ extension QueueBook {
             finish(message, .cancelled, why: reason, moment.now)
             return effects.changed.last
         case .retry:
-            guard message.state.isFailed, message.content.expiresAt.map({ moment.now < $0 }) ?? true else { return nil }
-            message.state = .scheduled
-            (message.attempt, message.crashCount, message.finishedAt, message.why) = (0, 0, nil, nil)
+            guard message.state.isFailed, message.content.expiresAt.map({ moment.now < $0 }) ?? true, hasRoom(for: 1, isOwn: false) else {
+                return nil
+            }
+            message.begin()
+            openCount += 1
             message.content.runAt = moment.now
             message.version += 1
             effects.changed.append(message)
@@ -166,7 +174,9 @@ extension QueueBook {
     package mutating func putAway(_ message: QueueMessage) {
         guard message.finishedAt != nil, messages[message.id] == nil, !touched.contains(message.id) else { return }
         if reads > 0 { touched.insert(message.id) }
-        guard message.content.key != nil, message.state != .forgotten else {
+        // What was withdrawn was surely not sent: its key may be used again.
+        guard message.content.key != nil, message.state != .forgotten, !message.isWithdrawn else {
+            if let key = message.content.key, keys[key] == message.id { keys[key] = nil }
             effects.deleted.append((message.id, message.version + 1))
             return
         }

@@ -11,6 +11,8 @@ package import Kernel
 //                                                ├─▶ dead          surely not sent, and never will be
 //                                                └─▶ quarantined   it may have been sent: the lease was lost, or nobody can tell
 //     scheduled, retryable, claimed ─▶ cancelled | dropped
+//     whatever it counts as ─▶ sent      its worker speaks up late: the provider has taken it
+//     sent ─▶ dead                       the provider says later that it could not be delivered
 //
 // The rows are the truth; in memory is what is due soon and a bounded part of what is due.
 //
@@ -31,6 +33,8 @@ package struct QueueBook: Sendable {
         package var controls: [(queue: QueueName, control: QueueControl)] = []
         package var callOffs: [(subject: String, callOff: CallOff)] = []
         package var callOffsEnded: [(subject: String, version: Int64)] = []
+        /// Messages that found no room, by queue: they are among those that have changed, as dead.
+        package var foundNoRoom: [QueueName: Int] = [:]
 
         var isEmpty: Bool { changed.isEmpty && deleted.isEmpty && controls.isEmpty && callOffs.isEmpty && callOffsEnded.isEmpty }
     }
@@ -111,6 +115,13 @@ package struct QueueBook: Sendable {
     private var parked: [String: Set<QueueMessageID>] = [:]
     /// Whose keys are to be looked up.
     var unconfirmed: [Unconfirmed] = []
+    /// Those of them that are not over.
+    var unconfirmedIDs: Set<QueueMessageID> = []
+    /// Messages that are not over, in memory or not.
+    package internal(set) var openCount = 0
+    /// What a provider could not deliver, by its own ids, of messages that nobody knows by these yet: the answer to our own sending may be on its way.
+    var undelivered: [String: String] = [:]
+    var undeliveredInOrder: Deque<String> = []
     /// Reads that have begun, and what was decided since the first of them did of messages that are not in memory.
     var reads = 0
     var touched: Set<QueueMessageID> = []
@@ -129,6 +140,11 @@ package struct QueueBook: Sendable {
 
     // MARK: Taking messages in
 
+    /// Whether somebody may put so many more in.
+    /// - Parameter isOwn: the business's own rules plan them, or they are about the account.
+    package func hasRoom(for count: Int, isOwn: Bool) -> Bool { openCount + count <= (isOwn ? 2 : 1) * rules.maxOpen }
+
+    /// What finds no room is dead from the beginning: shown, and there for a person to have it tried once there is.
     /// - Returns: each message's id; that of the first under its key where there was one.
     package mutating func add(_ contents: [OutgoingMessage], _ moment: Moment) -> [QueueMessageID] {
         let time = later(than: moment.now)
@@ -138,13 +154,22 @@ package struct QueueBook: Sendable {
             content.priority = min(max(content.priority, 0), 9)
             content.maxAttempts = min(max(content.maxAttempts, 1), 50)
             var message = QueueMessage(id: moment.id(), content, at: time)
-            message.version = 1
-            effects.changed.append(message)
-            if let key = content.key {
-                remember(key, message.id)
-                unconfirmed.append(Unconfirmed(id: message.id, key: key, queue: content.queue))
+            if let key = content.key { remember(key, message.id) }
+            guard hasRoom(for: 1, isOwn: true) else {
+                effects.foundNoRoom[content.queue, default: 0] += 1
+                message.note("no_room", "a empresa tem mensagens demais à espera", at: moment.now)
+                openCount += 1
+                finish(message, .dead, why: "queue_full: há \(openCount - 1) mensagens à espera", moment.now)
+                return message.id
             }
-            place(message, isConfirmed: content.key == nil, moment.now)
+            message.version = 1
+            openCount += 1
+            effects.changed.append(message)
+            if let key = content.key, !content.isKeyNew {
+                unconfirmed.append(Unconfirmed(id: message.id, key: key, queue: content.queue))
+                unconfirmedIDs.insert(message.id)
+            }
+            place(message, isConfirmed: !unconfirmedIDs.contains(message.id), moment.now)
             return message.id
         }
     }
@@ -367,6 +392,12 @@ package struct QueueBook: Sendable {
         switch outcome {
         case .sent(let providerID):
             message.providerID = providerID
+            // Its delivery may have failed faster than we were told that it was taken.
+            if let reason = providerID.flatMap({ forgetUndelivered($0) }) {
+                message.chargedAt = nil
+                finishUndelivered(message, reason, now)
+                return .settled(.dead)
+            }
             finish(message, .sent, why: nil, now)
             return .settled(.sent)
         case .dropped(let reason):
@@ -456,6 +487,8 @@ package struct QueueBook: Sendable {
 
     mutating func finish(_ message: QueueMessage, _ state: QueueMessage.State, why: String?, _ now: Timestamp) {
         var message = message
+        if message.state.isOpen { openCount -= 1 }
+        unconfirmedIDs.remove(message.id)
         message.state = state
         message.why = why.map { String($0.prefix(QueueMessage.maxReason)) }
         message.lease = nil

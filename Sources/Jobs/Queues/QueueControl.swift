@@ -16,7 +16,7 @@ package struct QueueControl: Sendable, Equatable {
     package let kind: Kind
     package let isSet: Bool
     package let by: UserID?
-    package let byName: String
+    package private(set) var byName: String
     package let reason: String?
     package let at: Timestamp
     package var version: Int64 = 0
@@ -52,6 +52,12 @@ package struct QueueControl: Sendable, Equatable {
                 .id(tenant), .text(queue.rawValue), .text(kind.rawValue), .boolean(isSet), .id(by), .text(byName), .optional(reason), .timestamp(at),
             ]
         )
+    }
+
+    package var withoutName: QueueControl {
+        var control = self
+        control.byName = "operação do servidor"
+        return control
     }
 
     /// `{kind, by, reason, at}`

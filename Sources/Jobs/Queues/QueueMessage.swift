@@ -33,6 +33,8 @@ package struct QueueMessage: Sendable, Equatable {
 
         package var isWaiting: Bool { self == .scheduled || self == .retryable }
         package var isHeld: Bool { self == .claimed || self == .sending }
+        /// Not over.
+        package var isOpen: Bool { isWaiting || isHeld }
         /// Waits for a person.
         package var isFailed: Bool { self == .dead || self == .quarantined }
     }
@@ -70,6 +72,9 @@ package struct QueueMessage: Sendable, Equatable {
     package var version: Int64 = 0
 
     static let maxErrors = 10
+    /// Why it ended that no rule asks for any longer, and that is as if it had never been once one does.
+    static let withdrawn = "withdrawn: nenhuma regra pede mais esta mensagem"
+    package var isWithdrawn: Bool { state == .cancelled && why == Self.withdrawn }
     static let maxReason = 500
 
     package init(id: QueueMessageID, _ content: OutgoingMessage, at now: Timestamp) {
@@ -81,6 +86,12 @@ package struct QueueMessage: Sendable, Equatable {
     mutating func note(_ outcome: String, _ reason: String, at now: Timestamp) {
         errors.append(Failure(at: now, attempt: attempt, outcome: outcome, reason: String(reason.prefix(Self.maxReason))))
         if errors.count > Self.maxErrors { errors.removeFirst(errors.count - Self.maxErrors) }
+    }
+
+    /// As if nothing had been tried yet.
+    mutating func begin() {
+        state = .scheduled
+        (attempt, crashCount, finishedAt, why, providerID) = (0, 0, nil, nil, nil)
     }
 
     /// What is left of one that is put away: nobody's number, nobody's words.

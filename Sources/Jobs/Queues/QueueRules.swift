@@ -13,6 +13,8 @@ package struct QueueRules: Sendable {
     package var horizon = Duration.seconds(60)
     /// Waiting messages of one queue of one business in memory, about: twice as many are the most.
     package var inMemory = 500
+    /// Messages of one business that wait or are being sent, at the most: nobody is let put more in. What its own rules plan is taken up to twice as many.
+    package var maxOpen = 100_000
     /// How long a message that was offered to workers waits for one of them.
     package var offer = Duration.seconds(5)
     /// Messages that were put off wait at least this long, and at most the other.

@@ -21,6 +21,7 @@ package enum QueueTables {
             Index("queue_messages_by_creation", on: ["tenant_id", "queue", "created_at", "id"]),
             Index("queue_messages_by_state", on: ["state", "run_at", "tenant_id", "queue"]),
             Index("queue_messages_by_finish", on: ["state", "finished_at"]),
+            Index("queue_messages_by_provider", on: ["tenant_id", "provider_id"], since: 19),
         ]
     )
 

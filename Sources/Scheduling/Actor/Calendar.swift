@@ -127,6 +127,7 @@ package actor Calendar {
     /// How much there is of what is limited.
     package var standing: (services: Int, staff: Int) { (book.services.count, book.staff.count) }
     package var zone: Zone { book.rules.zone }
+    package func isOwned(by owner: UserID?) { book.owner = owner }
 
     /// Whether one more of these may be made; counts it.
     private func admit(_ thing: Allowance.Thing) -> Refusal? {
@@ -240,7 +241,7 @@ package actor Calendar {
             change.events.append(
                 event("calendar", "client.changed") {
                     $0.key("client")
-                    client.writeSummary(at: moment.now, book.rules.zone, to: &$0)
+                    client.writeSummary(at: moment.now, book.rules.zone, of: book.owner, to: &$0)
                 }
             )
         }
@@ -250,7 +251,7 @@ package actor Calendar {
         news.appointments += changed.map { AppointmentNews(before: effects.before[$0.id], after: $0) }
         for appointment in changed.filter({ !$0.status.isBlocking }) + changed.filter(\.status.isBlocking) {
             change.rows.append(appointment.image(tenant: tenant))
-            let json = appointment.json()
+            let json = appointment.json(of: book.owner)
             tell(&change, [day(appointment.start)], "appointment.changed") { $0.field("appointment", raw: json) }
             if let former = effects.formerStarts[appointment.id], day(former) != day(appointment.start) {
                 change.events.append(
@@ -366,9 +367,14 @@ package actor Calendar {
 
     /// What there is to book, for anybody.
     package func publicCatalogue(to members: inout JSONWriter) {
+        let services = publicServices
+        // Who does none of what is on offer here is nobody's business.
+        let bookable = book.staff.filter { member in
+            member.isActive && services.contains { $0.staff.isEmpty || $0.staff.contains(member.id) }
+        }
         members.field("timezone", book.rules.zone.identifier)
         members.list("services") { list in
-            for service in publicServices {
+            for service in services {
                 list.object {
                     $0.field("id", service.id.description)
                     $0.field("name", service.name)
@@ -377,15 +383,15 @@ package actor Calendar {
                     $0.field("duration", service.durationMinutes)
                     $0.price("price", service.price)
                     $0.field("capacity", service.seats)
-                    $0.list("images") { for image in service.images { $0.string("/api/services/\(service.id)/images/\(image)") } }
+                    $0.list("images") { for image in service.images { $0.string(service.imageAddress(image)) } }
                     $0.field("minimum_notice_minutes", service.minimumNoticeMinutes ?? book.rules.minimumNoticeMinutes)
                     $0.field("maximum_advance_days", service.maximumAdvanceDays ?? book.rules.maximumAdvanceDays)
-                    $0.field("staff_ids", strings: service.staff.map(\.description))
+                    $0.field("staff_ids", strings: service.staff.filter { id in bookable.contains { $0.id == id } }.map(\.description))
                 }
             }
         }
         members.list("staff") { list in
-            for member in book.staff where member.isActive {
+            for member in bookable {
                 list.object {
                     $0.field("id", member.id.description)
                     $0.field("name", member.name)
@@ -428,7 +434,7 @@ package actor Calendar {
             $0.field("timezone", zone.identifier)
             $0.field("from", range.lowerBound.description)
             $0.field("until", range.upperBound.description)
-            $0.list("appointments") { for appointment in appointments { appointment.write(to: &$0) } }
+            $0.list("appointments") { for appointment in appointments { appointment.write(to: &$0, of: book.owner) } }
             $0.list("holds") { for hold in book.holds.values.sorted(by: { ($0.start, $0.id) < ($1.start, $1.id) }) { hold.write(to: &$0) } }
             $0.list("waitlist") { for entry in waiting.prefix(Self.maxShown) { entry.write(to: &$0) } }
         }
@@ -447,7 +453,7 @@ package actor Calendar {
             $0.field("timezone", zone.identifier)
             $0.field("from", range.lowerBound.description)
             $0.field("until", range.upperBound.description)
-            $0.list("appointments") { for appointment in appointments { appointment.write(to: &$0) } }
+            $0.list("appointments") { for appointment in appointments { appointment.write(to: &$0, of: book.owner) } }
             $0.list("holds") { for hold in holds { hold.write(to: &$0) } }
         }
         return writer.bytes

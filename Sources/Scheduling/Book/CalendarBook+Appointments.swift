@@ -1,15 +1,11 @@
 package import Kernel
 
 extension CalendarBook {
-    func present(_ id: AppointmentID, revision: Int64? = nil) throws(Refusal) -> Appointment {
+    /// - Parameter isPublic: asked by its client, who is shown no more than is theirs.
+    package func present(_ id: AppointmentID, revision: Int64? = nil, isPublic: Bool = false) throws(Refusal) -> Appointment {
         guard let appointment = appointments[id] else { throw .notFound(.appointment) }
         if let revision, revision != appointment.revision {
-            throw Refusal(
-                .conflict,
-                "stale_revision",
-                "O agendamento foi alterado por outra pessoa; recarregue e tente de novo.",
-                facts: ["revision": String(appointment.revision)]
-            )
+            throw .stale("O agendamento", revision: appointment.revision, current: appointment.json(of: owner, isPublic: isPublic))
         }
         return appointment
     }
@@ -46,7 +42,7 @@ extension CalendarBook {
         -> Appointment
     {
         timePassed(moment)
-        let appointment = try present(id, revision: revision)
+        let appointment = try present(id, revision: revision, isPublic: by == "client")
         if appointment.status == .cancelled { return appointment }
         guard appointment.status.isBlocking else { throw Self.wrongState(appointment) }
         if by == "client" { try keepToCutoff(appointment, moment.now) }
@@ -120,11 +116,17 @@ extension CalendarBook {
         package var isByClient = false
 
         package init() {}
+
+        /// Whether it is for another time, somebody else, or another length than there is.
+        package func changes(_ appointment: Appointment) -> Bool {
+            (start ?? appointment.start) != appointment.start || (durationMinutes ?? appointment.durationMinutes) != appointment.durationMinutes
+                || (staff ?? appointment.staff) != appointment.staff
+        }
     }
 
     package mutating func reschedule(_ id: AppointmentID, _ move: Move, _ moment: Moment) throws(Refusal) -> Appointment {
         timePassed(moment)
-        var appointment = try present(id, revision: move.revision)
+        var appointment = try present(id, revision: move.revision, isPublic: move.isByClient)
         guard appointment.status.isBlocking else { throw Self.wrongState(appointment) }
         if move.isByClient { try keepToCutoff(appointment, moment.now) }
         let staff: StaffID? = move.staff ?? (move.isByClient ? nil : appointment.staff)
@@ -140,6 +142,7 @@ extension CalendarBook {
         let holder = Holder.appointment(id)
         let placement: Placement
         if let reason = move.force {
+            try requireNear(start, moment.now)
             guard let resource = wish.resources.first(where: { $0 == appointment.place.resource }) ?? wish.resources.first else {
                 throw objection(wish, start, now: moment.now)
             }

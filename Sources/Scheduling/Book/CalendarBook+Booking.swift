@@ -93,6 +93,16 @@ extension CalendarBook {
             guard request.staff == nil || request.staff == hold.place.resource.staff else {
                 throw Refusal(.conflict, "hold_mismatch", "A reserva temporária é de outro profissional.")
             }
+            let minutes = Int((hold.end - hold.start).inMilliseconds / 60_000)
+            guard request.durationMinutes == nil || request.durationMinutes == minutes else {
+                var refusal = Refusal(
+                    .conflict,
+                    "hold_mismatch",
+                    "A reserva temporária é de \(minutes) minutos; agende com esta duração, ou reserve de novo com outra."
+                )
+                refusal.numbers = ["duration_minutes": minutes]
+                throw refusal
+            }
             held = hold
         }
         let placement: Placement
@@ -105,6 +115,7 @@ extension CalendarBook {
             placement = held.place
             self.end(held, lapsed: false)
         } else if request.force != nil {
+            try requireNear(request.start, moment.now)
             let wish = try wish(request.service, staff: request.staff, durationMinutes: request.durationMinutes, now: moment.now)
             guard let resource = wish.resources.first else { throw objection(wish, request.start, now: moment.now) }
             start = request.start
@@ -158,6 +169,17 @@ extension CalendarBook {
             effects.waitlist.append(entry)
         }
         return appointment
+    }
+
+    /// Over the rules' own bounds the staff may put something, but not where nobody meant to: another year typed by mistake.
+    func requireNear(_ start: Timestamp, _ now: Timestamp) throws(Refusal) {
+        guard abs(start.milliseconds - now.milliseconds) <= Int64(Self.maxForcedYears * 366) * 86_400_000 else {
+            throw .invalid(
+                "start_time",
+                message: "deve estar a no máximo \(Self.maxForcedYears) anos de hoje, também num encaixe",
+                type: "date_range"
+            )
+        }
     }
 
     mutating func put(_ appointment: Appointment, at now: Timestamp) {

@@ -20,6 +20,8 @@ package import Kernel
 // 4. Whatever is decided at `now` is decided as if everything due by then had been done at its time.
 package struct CalendarBook: Sendable {
     package let tenant: TenantID
+    /// Whose the business is, as contracts name it: `user_id` of what is shown of it.
+    package var owner: UserID?
     package var rules = BookingRules()
     package var services: [ServiceID: Service] = [:]
     package var categories: [CategoryID: ServiceCategory] = [:]
@@ -74,6 +76,8 @@ package struct CalendarBook: Sendable {
     static let maxEnded = 500
     static let endedLast = Duration.seconds(3600)
     package static let maxAlternatives = 5
+    /// How far from now something may be forced, either way: as far as rules let others book.
+    package static let maxForcedYears = 5
 
     package init(tenant: TenantID) { self.tenant = tenant }
 

@@ -113,12 +113,7 @@ extension CalendarBook {
         timePassed(moment)
         var client = try clients.present(id, at: moment.now)
         if let revision, revision != client.revision {
-            throw Refusal(
-                .conflict,
-                "stale_revision",
-                "O cliente foi alterado por outra pessoa; recarregue e tente de novo.",
-                facts: ["revision": String(client.revision)]
-            )
+            throw .stale("O cliente", revision: client.revision, current: client.json(at: moment.now, rules.zone, of: owner))
         }
         let before = client
         try change(&client.profile, &client.isActive)

@@ -3,10 +3,11 @@ package import Wire
 
 extension Client {
     /// The contract's object, with all of its fields.
-    package func write(to writer: inout JSONWriter, at now: Timestamp, _ zone: Zone) {
+    /// - Parameter owner: whose the business is.
+    package func write(to writer: inout JSONWriter, at now: Timestamp, _ zone: Zone, of owner: UserID?) {
         let metrics = ClientMetrics(tally, at: now, zone)
         writer.object {
-            writeSummary(metrics, to: &$0)
+            writeSummary(metrics, of: owner, to: &$0)
             $0.field("notes", profile.notes)
             $0.field("first_appointment_at", metrics.firstAppointmentAt?.description)
             $0.field("next_appointment_at", metrics.nextAppointmentAt?.description)
@@ -37,19 +38,20 @@ extension Client {
         }
     }
 
-    package func json(at now: Timestamp, _ zone: Zone) -> [UInt8] {
+    package func json(at now: Timestamp, _ zone: Zone, of owner: UserID?) -> [UInt8] {
         var writer = JSONWriter(capacity: 1536)
-        write(to: &writer, at: now, zone)
+        write(to: &writer, at: now, zone, of: owner)
         return writer.bytes
     }
 
     /// What is pushed, and shown where many are.
-    package func writeSummary(at now: Timestamp, _ zone: Zone, to writer: inout JSONWriter) {
-        writer.object { writeSummary(ClientMetrics(tally, at: now, zone), to: &$0) }
+    package func writeSummary(at now: Timestamp, _ zone: Zone, of owner: UserID?, to writer: inout JSONWriter) {
+        writer.object { writeSummary(ClientMetrics(tally, at: now, zone), of: owner, to: &$0) }
     }
 
-    private func writeSummary(_ metrics: ClientMetrics, to members: inout JSONWriter) {
+    private func writeSummary(_ metrics: ClientMetrics, of owner: UserID?, to members: inout JSONWriter) {
         members.field("id", id.description)
+        members.field("user_id", owner?.description)
         members.field("name", name)
         members.field("whatsapp", whatsapp)
         members.field("email", email)

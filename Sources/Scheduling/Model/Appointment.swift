@@ -163,9 +163,11 @@ package struct Appointment: Sendable {
     }
 
     /// The contract's object. `public` is what its client sees: nothing that the staff keeps to itself.
-    package func write(to writer: inout JSONWriter, isPublic: Bool = false, withToken: Bool = false) {
+    /// - Parameter owner: whose the business is.
+    package func write(to writer: inout JSONWriter, of owner: UserID?, isPublic: Bool = false, withToken: Bool = false) {
         writer.object {
             $0.field("id", id.description)
+            $0.field("user_id", owner?.description)
             $0.field("service_id", service.description)
             $0.field("service_name", serviceName)
             $0.field("staff_id", staff?.description)
@@ -202,9 +204,9 @@ package struct Appointment: Sendable {
         }
     }
 
-    package func json(isPublic: Bool = false, withToken: Bool = false) -> [UInt8] {
+    package func json(of owner: UserID?, isPublic: Bool = false, withToken: Bool = false) -> [UInt8] {
         var writer = JSONWriter(capacity: 1024)
-        write(to: &writer, isPublic: isPublic, withToken: withToken)
+        write(to: &writer, of: owner, isPublic: isPublic, withToken: withToken)
         return writer.bytes
     }
 }

@@ -64,7 +64,7 @@ package struct BookingRules: Sendable {
             $0.field("public_booking", isPublic)
             limits.write(to: &$0)
             $0.field("waitlist_offer_minutes", waitlistOfferMinutes)
-            if isStored { $0.field("feed_token", feedToken) }
+            if isStored { $0.field("feed_token", feedToken) } else { $0.field("revision", version) }
         }
     }
 

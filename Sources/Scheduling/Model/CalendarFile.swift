@@ -46,8 +46,9 @@ package enum CalendarFile {
     private static func status(_ status: Appointment.Status) -> String {
         switch status {
         case .pending: "TENTATIVE"
-        case .confirmed, .completed: "CONFIRMED"
-        case .cancelled, .noShow: "CANCELLED"
+        // Who did not come was expected: it was not called off.
+        case .confirmed, .completed, .noShow: "CONFIRMED"
+        case .cancelled: "CANCELLED"
         }
     }
 

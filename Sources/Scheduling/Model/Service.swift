@@ -13,7 +13,7 @@ package struct Service: Sendable {
     package var durationMinutes: Int
     package var price: Decimal?
     package var isActive = true
-    /// Ids of files, in the order of showing.
+    /// Ids of files, or addresses elsewhere, in the order of showing.
     package var images: [String] = []
     /// JSON as the client gave it, `nil` for nothing.
     package var credentials: String?
@@ -92,10 +92,17 @@ package struct Service: Sendable {
         )
     }
 
+    package static let maxImages = 10
+
+    /// Where an image is shown from.
+    package func imageAddress(_ image: String) -> String { image.contains("://") ? image : "/api/services/\(id)/images/\(image)" }
+
     /// The contract's object, with the rules beside its fields.
-    package func write(to writer: inout JSONWriter, categoryName: String?) {
+    /// - Parameter owner: whose the business is.
+    package func write(to writer: inout JSONWriter, categoryName: String?, of owner: UserID?) {
         writer.object {
             $0.field("id", id.description)
+            $0.field("user_id", owner?.description)
             $0.field("category_id", category?.description)
             $0.field("category_name", categoryName)
             $0.field("name", name)
@@ -103,7 +110,7 @@ package struct Service: Sendable {
             $0.field("duration", durationMinutes)
             $0.price("price", price)
             $0.field("is_active", isActive)
-            $0.list("images") { for image in images { $0.string("/api/services/\(id)/images/\(image)") } }
+            $0.list("images") { for image in images { $0.string(imageAddress(image)) } }
             $0.field("credentials", raw: credentials ?? "null")
             $0.field("promotions", raw: promotions ?? "null")
             $0.field("custom_fields", raw: customFields ?? "null")
@@ -118,14 +125,15 @@ package struct Service: Sendable {
             $0.field("public_booking", isPublic)
             limits.write(to: &$0)
             $0.field("staff_ids", strings: staff.map(\.description))
+            $0.field("revision", version)
             $0.field("created_at", createdAt.description)
             $0.field("updated_at", updatedAt.description)
         }
     }
 
-    package func json(categoryName: String?) -> [UInt8] {
+    package func json(categoryName: String?, of owner: UserID?) -> [UInt8] {
         var writer = JSONWriter(capacity: 1024)
-        write(to: &writer, categoryName: categoryName)
+        write(to: &writer, categoryName: categoryName, of: owner)
         return writer.bytes
     }
 }
@@ -160,8 +168,15 @@ package struct ServiceCategory: Sendable {
         writer.object {
             $0.field("id", id.description)
             $0.field("name", name)
+            $0.field("revision", version)
             $0.field("created_at", createdAt.description)
         }
+    }
+
+    package var json: [UInt8] {
+        var writer = JSONWriter()
+        write(to: &writer)
+        return writer.bytes
     }
 }
 

@@ -78,8 +78,15 @@ package struct StaffMember: Sendable {
             if let weekly { weekly.write(to: &$0) } else { $0.null() }
             $0.overrides("overrides", overrides)
             $0.field("capacity", capacity)
+            $0.field("revision", version)
             $0.field("created_at", createdAt.description)
         }
+    }
+
+    package var json: [UInt8] {
+        var writer = JSONWriter()
+        write(to: &writer)
+        return writer.bytes
     }
 }
 

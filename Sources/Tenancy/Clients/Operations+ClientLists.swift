@@ -21,9 +21,10 @@ extension Operations {
         let (condition, arguments) = filter.condition(of: tenant, at: now)
         let total = try await count("SELECT COUNT(*) FROM clients \(condition)", arguments, tenant)
         let found = try await clients(filter, at: now, limit: page.size, offset: (page.number - 1) * page.size, tenant)
+        let owner = owner(tenant)
         var writer = JSONWriter(capacity: 1536 * found.count + 128)
         writer.object {
-            $0.list("clients") { for client in found { client.write(to: &$0, at: now, zone) } }
+            $0.list("clients") { for client in found { client.write(to: &$0, at: now, zone, of: owner) } }
             $0.page(page, total: total)
         }
         return writer.bytes
@@ -97,6 +98,7 @@ extension Operations {
         let months = try await grouped("COALESCE(created_month, '')", listed, order: "1 DESC", tenant)
         let sources = try await grouped("COALESCE(source, '')", listed, order: "2 DESC, 1", tenant)
         let services = try await favourites(listed, tenant)
+        let owner = owner(tenant)
         var writer = JSONWriter(capacity: 4096)
         writer.object { object in
             object.field("total_clients", total)
@@ -104,7 +106,7 @@ extension Operations {
             object.field("inactive_clients", total - active)
             object.field("clients_with_appointments", booked)
             object.field("average_appointments_per_client", total == 0 ? 0 : (Double(appointments) / Double(total) * 100).rounded() / 100)
-            object.list("most_frequent_clients") { for client in most { client.writeSummary(at: now, zone, to: &$0) } }
+            object.list("most_frequent_clients") { for client in most { client.writeSummary(at: now, zone, of: owner, to: &$0) } }
             object.field("top_preferred_services") { for (name, count) in services { $0.field(name, count) } }
             // In order of time, as one reads it.
             object.field("clients_by_creation_month") { for (month, count) in months.reversed() where !month.isEmpty { $0.field(month, count) } }
@@ -270,7 +272,7 @@ extension Operations {
         var written: [UniqueID: [UInt8]] = [:]
         for row in try await rows(.appointment, SchedulingTables.appointments) {
             let appointment = Appointment(row)
-            written[appointment.id.value] = appointment.json()
+            written[appointment.id.value] = appointment.json(of: owner(tenant))
         }
         for row in try await rows(.conversation, ConversationTables.conversations) {
             let conversation = Conversation(row)
@@ -354,6 +356,7 @@ extension Operations {
             ).map(Client.init)
             found.append((reason, value, clients))
         }
+        let owner = owner(tenant)
         var writer = JSONWriter(capacity: 1024 * found.count + 128)
         writer.object { object in
             object.list("items") { list in
@@ -361,7 +364,7 @@ extension Operations {
                     list.object {
                         $0.field("reason", group.reason)
                         $0.field("value", group.reason == "whatsapp" ? "+\(group.value)" : group.value)
-                        $0.list("clients") { for client in group.clients { client.writeSummary(at: now, zone, to: &$0) } }
+                        $0.list("clients") { for client in group.clients { client.writeSummary(at: now, zone, of: owner, to: &$0) } }
                     }
                 }
             }

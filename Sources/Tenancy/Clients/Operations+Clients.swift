@@ -38,11 +38,11 @@ extension Operations {
                     again: { book, id throws(Refusal) in
                         guard let id = ClientID(id) else { throw .notFound(.client) }
                         guard let client = book.clients[id] else { throw ClientLedger.unread("client_id", id.description) }
-                        return client.json(at: environment.now(), book.rules.zone)
+                        return client.json(at: environment.now(), book.rules.zone, of: book.owner)
                     },
                     { book, moment throws(Refusal) in
                         let client = try body(&book, moment)
-                        return (client.json(at: moment.now, book.rules.zone), client.id.description)
+                        return (client.json(at: moment.now, book.rules.zone, of: book.owner), client.id.description)
                     }
                 ).committed()
             }
@@ -81,7 +81,7 @@ extension Operations {
             try await withClients(cell) { () async throws(Refusal) in
                 try await cell.readCalendar { book, now throws(Refusal) in
                     var clients = book.clients
-                    return try clients.present(id, at: now).json(at: now, book.rules.zone)
+                    return try clients.present(id, at: now).json(at: now, book.rules.zone, of: book.owner)
                 }.committed()
             }
         }
@@ -100,13 +100,13 @@ extension Operations {
             try await bringIn(clients: [id], cell)
             guard await cell.missing([id]).isEmpty else { throw .notFound(.client) }
             var subjects: [String] = []
+            var reached = Reached()
             if erases {
                 let former = try await StoredClients.merged(into: id, cell.tenant, from: store)
                 await cell.adopt(former)
-                let waiting = try await bringInWaiting(
-                    under: Set(((try await StoredClients.of([id], cell.tenant, from: store)) + former).compactMap(\.key)),
-                    cell
-                )
+                let all = try await StoredClients.of([id], cell.tenant, from: store) + former
+                for client in all { reached.add(client.whatsapp, client.email) }
+                let waiting = try await bringInWaiting(under: Set(all.compactMap(\.key)), cell)
                 subjects = waiting.map { ClientNotice.subject(of: $0) }
                 // Refused before anything is forgotten.
                 try await cell.book { book, moment throws(Refusal) in
@@ -121,16 +121,20 @@ extension Operations {
                     guard let last = some.last else { break }
                     try await cell.book { book, moment throws(Refusal) in book.blank(some, of: id, moment) }.committed()
                     subjects += some.map { ClientNotice.subject(of: $0.id) }
+                    // A number that nobody has is the appointment's alone; an address may be another's too.
+                    for appointment in some { reached.add(appointment.clientWhatsapp, nil) }
                     after = last.id
                 }
             }
             try await forgetMessages(about: subjects, cell)
+            try await forgetMessages(to: reached, cell)
             try await cell.book { book, moment throws(Refusal) in
                 if erases { book.blank([], of: id, moment) }
                 try book.removeClient(id, force: force, erases: erases, by: author, moment)
             }.committed()
             // Also what was told by this very turn.
             try await forgetMessages(about: subjects, cell)
+            if erases { await store.purge() }
         }
     }
 

@@ -169,9 +169,33 @@ extension Operations {
     /// What a queued notice is written with, as things now are.
     package func letter(_ notice: ClientNotice, _ message: OutgoingMessage, of tenant: TenantID) async throws(Refusal) -> Letter.Answer {
         try await tenants.use(tenant) { cell throws(Refusal) in
-            if case .appointment(let id, _, _) = notice.subject { try await bringIn(id, cell) }
+            if case .appointment(let id, let revision, _) = notice.subject {
+                try await bringIn(id, cell)
+                if try await wasTold(notice, id, before: revision, message.channel, cell) { return .dropped("já foi enviado") }
+            }
             return try await cell.letter(notice, message).committed()
         }
+    }
+
+    /// What follows an appointment is told once, however often it is said anew what became of that: each time is another revision, with keys of its own.
+    private func wasTold(
+        _ notice: ClientNotice,
+        _ id: AppointmentID,
+        before revision: Int64,
+        _ channel: OutgoingMessage.Channel,
+        _ cell: TenantCell
+    ) async throws(Refusal) -> Bool {
+        guard notice.event == .followUp || notice.event == .noShow, revision > 0 else { return false }
+        let keys = (max(0, revision - 200)..<revision).map { NoticeBook.key(id, $0, notice.rule, channel) }
+        let places = keys.map { _ in "?" }.joined(separator: ", ")
+        return try await !store.rows(
+            Query(
+                "SELECT id FROM queue_messages WHERE tenant_id = ? AND \"key\" IN (\(places)) AND state IN ('sending', 'sent', 'quarantined', 'forgotten') LIMIT 1",
+                [.id(cell.tenant)] + keys.map { .text($0) },
+                kinds: [.uuid],
+                tenant: cell.tenant
+            )
+        ).isEmpty
     }
 
     /// Whether WhatsApp lets a business write freely to a number, which it does for 24 hours after each message from there.

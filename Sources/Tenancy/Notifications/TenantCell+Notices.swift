@@ -22,29 +22,50 @@ extension TenantCell {
         change.rows = plan.rows
         return queues.assumeIsolated { queues in
             for subject in plan.calledOff { change.append(queues.callOff(subject: subject, reason: "o agendamento mudou", moment)) }
+            if !plan.revised.isEmpty {
+                change.append(queues.decide { book in for (message, content) in plan.revised { book.revise(message, to: content, moment) } }.1)
+            }
             if !plan.messages.isEmpty { change.append(queues.add(plan.messages, moment)) }
             return change
         }
     }
 
-    /// A part of what is to be planned again, since rules have changed.
-    func replanStep(_ moment: Moment) -> Change {
-        let (zone, calendar) = (bookingZone(), calendar)
-        let (plan, rows) = clientNotices.assumeIsolated { notices in
-            notices.step(zone, moment) { start, id, count in
-                let upcoming = calendar.assumeIsolated { calendar in
-                    (try? calendar.reading { book throws(Refusal) in
-                        book.appointments.values.filter { one in
-                            one.status.isBlocking && (one.start > start || one.start == start && id.map { $0 < one.id } ?? false)
-                        }
-                    }) ?? []
+    /// What is to be read before some of what is booked is planned again (`ClientNotices`).
+    func noticeErrand() -> ClientNotices.Errand {
+        let (moment, calendar) = (environment.moment(), calendar)
+        return clientNotices.assumeIsolated { notices in
+            notices.errand(moment) {
+                calendar.assumeIsolated { calendar in
+                    let upcoming =
+                        (try? calendar.reading { book throws(Refusal) in book.appointments.values.filter { $0.isToCome(at: moment.now) } }) ?? []
+                    return upcoming.sorted { ($0.start, $0.id) < ($1.start, $1.id) }.map(\.id)
                 }
-                return Array(upcoming.sorted { ($0.start, $0.id) < ($1.start, $1.id) }.prefix(count))
             }
         }
+    }
+
+    /// Plans with what was read, as everything is by now. Says that the read is over.
+    func noticesRead(_ errand: ClientNotices.Errand, _ findings: ClientNotices.Findings) -> Pending<Void> {
+        let (moment, zone) = (environment.moment(), bookingZone())
+        let found = calendar.assumeIsolated { calendar in
+            (try? calendar.reading { book throws(Refusal) in errand.appointments.compactMap { book.appointments[$0] } }) ?? []
+        }
+        let appointments = Dictionary(uniqueKeysWithValues: found.map { ($0.id, $0) })
+        var planned: [AppointmentID: [QueueMessage]] = [:]
+        let ended = queues.assumeIsolated { queues in
+            queues.decide { book in
+                for id in errand.appointments {
+                    planned[id] = book.asTheyAre(findings.reminders[id] ?? [], about: ClientNotice.subject(of: id), in: .reminders)
+                }
+                book.readEnded()
+            }.1
+        }
+        let known = planned
+        let (plan, rows) = clientNotices.assumeIsolated { $0.carryOut(errand, findings, appointments, planned: known, zone, moment) }
         var change = carriedOut(plan, moment)
+        change.append(ended)
         change.append(rows)
-        return change
+        return Pending(.success(()), commit(change))
     }
 
     func onNotices<T: Sendable>(_ body: @Sendable (isolated ClientNotices) throws(Refusal) -> (T, Change)) -> Pending<T> {
@@ -84,15 +105,35 @@ extension TenantCell {
 
     package func optOut(_ channel: OutgoingMessage.Channel, _ recipient: String, isOut: Bool, _ source: OptOuts.Source) -> Pending<Bool> {
         let moment = environment.moment()
-        return onNotices { notices throws(Refusal) in notices.optOut(channel, recipient, isOut: isOut, source, moment) }
+        let theirs = appointments(reachedBy: channel, moment)
+        return onNotices { notices throws(Refusal) in notices.optOut(channel, recipient, isOut: isOut, source, moment, theirs: theirs) }
+    }
+
+    /// The appointments to come of whoever is reached by a recipient in its one form.
+    func appointments(reachedBy channel: OutgoingMessage.Channel, _ moment: Moment) -> @Sendable (String) -> [AppointmentID] {
+        let calendar = calendar
+        return { canonical in
+            calendar.assumeIsolated { calendar in
+                let upcoming =
+                    (try? calendar.reading { book throws(Refusal) in book.appointments.values.filter { $0.isToCome(at: moment.now) } }) ?? []
+                let theirs = upcoming.filter { NoticeBook.recipient($0, channel).map { Recipient.canonical($0, channel) } == canonical }
+                return theirs.sorted { ($0.start, $0.id) < ($1.start, $1.id) }.map(\.id)
+            }
+        }
     }
 
     /// A customer has written a word that is meant for the server: they want no more reminders, or want them again. They are answered once.
-    static func heed(_ inbound: CustomerMessage, _ notices: ClientNotices, _ queues: MessageQueues, _ moment: Moment) -> Change {
+    static func heed(
+        _ inbound: CustomerMessage,
+        _ notices: ClientNotices,
+        _ queues: MessageQueues,
+        theirs: @Sendable (String) -> [AppointmentID],
+        _ moment: Moment
+    ) -> Change {
         guard inbound.visit == nil, !inbound.isEcho, let number = inbound.from.waIDs.first, let word = OptOuts.Word(inbound.text) else {
             return Change()
         }
-        var (isNews, change) = notices.assumeIsolated { $0.optOut(.whatsapp, number, isOut: word == .out, .whatsapp, moment) }
+        var (isNews, change) = notices.assumeIsolated { $0.optOut(.whatsapp, number, isOut: word == .out, .whatsapp, moment, theirs: theirs) }
         guard isNews else { return change }
         var writer = JSONWriter()
         writer.object {
@@ -214,4 +255,8 @@ package struct Letter: Sendable {
         }
         return template.filled(values.values)
     }
+}
+
+extension Appointment {
+    fileprivate func isToCome(at now: Timestamp) -> Bool { status.isBlocking && start > now }
 }

@@ -1,6 +1,6 @@
 package import Kernel
 package import Plans
-import Storage
+package import Storage
 
 extension Operations {
     package func usage(_ tenant: TenantID) async throws(Refusal) -> [UInt8] {
@@ -12,12 +12,20 @@ extension Operations {
         _ = try? await tenants.use(tenant) { cell throws(Refusal) in try await cell.accountChanged().committed() }
     }
 
+    /// Commits the change that whoever keeps accounts has decided, with what follows for the usage.
     package func planChanged(
         of tenant: TenantID,
+        to plan: PlanType,
         from former: PlanType,
         by name: String,
-        at time: Timestamp
+        at time: Timestamp,
+        with joint: JointChange
     ) async throws(Refusal) -> (usage: [UInt8], over: [String]) {
-        try await tenants.use(tenant) { cell throws(Refusal) in try await cell.planChanged(from: former, by: name, at: time).committed() }
+        try await tenants.use(tenant) { cell throws(Refusal) in
+            try await cell.planChanged(to: plan, from: former, by: name, at: time, with: joint).committed()
+        }
     }
+
+    /// Whose a business is, as contracts name it (`user_id`).
+    package func owner(_ tenant: TenantID) -> UserID? { tenants.owner(tenant) }
 }

@@ -11,7 +11,11 @@ import Wire
 extension TenantCell {
     /// To be called at the beginning of a turn that looks at the usage.
     func meterIsNow(_ moment: Moment) {
-        let (zone, standing) = calendar.assumeIsolated { ($0.zone, $0.standing) }
+        let owner = meter.owner
+        let (zone, standing) = calendar.assumeIsolated { calendar in
+            calendar.isOwned(by: owner)
+            return (calendar.zone, calendar.standing)
+        }
         meter.isNow(moment.now, zone: zone, services: standing.services, staff: standing.staff)
     }
 
@@ -67,14 +71,23 @@ extension TenantCell {
         return Pending(.success(()), commit(metered(&change, moment)))
     }
 
-    /// The plan is another now.
+    /// The plan is another with this change: it is told, and counts, with it or not at all.
     /// - Returns: the usage under it, and the names of what is above its limit.
-    package func planChanged(from former: PlanType, by name: String, at time: Timestamp) -> Pending<(usage: [UInt8], over: [String])> {
+    package func planChanged(
+        to plan: PlanType,
+        from former: PlanType,
+        by name: String,
+        at time: Timestamp,
+        with joint: JointChange
+    ) -> Pending<(usage: [UInt8], over: [String])> {
         let moment = environment.moment()
         meterIsNow(moment)
-        var change = Change()
-        change.events.append(meter.planChanged(from: former, by: name, at: time))
-        return Pending(.success((meter.json, meter.over)), commit(metered(&change, moment)))
+        var change = joint.change
+        if plan != former {
+            meter.planIs(plan)
+            change.events.append(meter.planChanged(from: former, by: name, at: time))
+        }
+        return Pending(.success((meter.json, meter.over)), commit(metered(&change, moment), joint.release))
     }
 }
 

@@ -17,6 +17,8 @@ struct UsageMeter {
     private let account: @Sendable (TenantID) -> AccountStanding
     private var usage: Usage
     private var zone: Zone
+    /// The plan that is being written: what the account says still is the one before.
+    private var announced: PlanType?
 
     init(
         tenant: TenantID,
@@ -64,17 +66,28 @@ struct UsageMeter {
     /// To be called first in every turn that looks at it.
     mutating func isNow(_ now: Timestamp, zone: Zone, services: Int, staff: Int) {
         let standing = account(tenant)
-        usage.planIs(standing.plan, catalogue[standing.plan])
+        if standing.plan == announced { announced = nil }
+        let plan = announced ?? standing.plan
+        usage.planIs(plan, catalogue[plan])
         usage.stands(.services, services)
         usage.stands(.staff, staff)
         usage.stands(.users, standing.users)
         guard now >= usage.period.end || zone !== self.zone else { return }
         let fresh = Period.containing(now, anchoredAt: standing.anchor, zone)
-        // Under another zone the anchor may be another day. What was used of this month stays used.
-        let isSame = now < usage.period.end && zone !== self.zone
+        // Under another zone the anchor may be another day, and it may still, or already, be the month beside. What was used of the same one stays used.
+        let isSame = zone !== self.zone && abs(fresh.first - usage.period.first) <= Period.dayOfAnotherZone
         self.zone = zone
         usage.periodIs(isSame ? fresh.known(as: usage.period.first, start: zone.start(of: usage.period.first)) : fresh)
     }
+
+    /// It is this plan from this turn on, whose change says so.
+    mutating func planIs(_ plan: PlanType) {
+        announced = plan
+        usage.planIs(plan, catalogue[plan])
+    }
+
+    /// Whose the business is.
+    var owner: UserID? { account(tenant).owner }
 
     var periodEnd: Timestamp { usage.period.end }
     var json: [UInt8] { usage.json() }

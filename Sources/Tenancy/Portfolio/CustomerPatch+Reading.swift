@@ -16,12 +16,34 @@ extension CustomerPatch {
     package init(_ json: JSON?, at location: [String]) throws(Refusal) {
         var fields = try RequestFields(json, at: location)
         let id = fields.number("client_id", in: 1...Int64.max)
+        let changes = Self.changes(&fields)
+        try fields.check()
+        self.init(id: id, changes)
+    }
+
+    /// What of it is right, for what comes from where nobody would read a refusal: a field that is wrong stays as it was.
+    /// - Returns: and what is wrong.
+    /// - Throws: a 422 if it is no object.
+    package static func readable(_ json: JSON?, at location: [String]) throws(Refusal) -> (changes: [CustomerChange], faults: [Refusal.Field]) {
+        var fields = try RequestFields(json, at: location)
+        let changes = changes(&fields)
+        return (changes, fields.faults)
+    }
+
+    /// Of the fields that are right.
+    private static func changes(_ fields: inout RequestFields) -> [CustomerChange] {
         var changes: [CustomerChange] = []
+        func say(_ name: String, _ fields: inout RequestFields, _ read: (inout RequestFields) -> CustomerChange) {
+            guard fields.has(name) else { return }
+            let faults = fields.faults.count
+            let change = read(&fields)
+            if fields.faults.count == faults { changes.append(change) }
+        }
         func text(_ name: String, _ max: Int = 500, _ change: (String?) -> CustomerChange) {
-            if fields.has(name) { changes.append(change(fields.optionalText(name, max: max))) }
+            say(name, &fields) { change($0.optionalText(name, max: max)) }
         }
         func time(_ name: String, _ change: (Timestamp?) -> CustomerChange) {
-            if fields.has(name) { changes.append(change(fields.optionalWallClock(name))) }
+            say(name, &fields) { change($0.optionalWallClock(name)) }
         }
         text("nome") { .nome($0) }
         text("slug", 120) { .slug($0) }
@@ -33,21 +55,18 @@ extension CustomerPatch {
         text("email") { .email($0) }
         text("motivos_churn", 2000) { .motivosChurn($0) }
         text("descricao_cancelamento", 4000) { .descricaoCancelamento($0) }
-        if fields.has("cnpj") { changes.append(.cnpj(Self.cnpj(&fields))) }
-        if fields.has("vendedor_id") { changes.append(.vendedorID(fields.optionalNumber("vendedor_id", in: 1...Int64.max))) }
-        if fields.has("valor") { changes.append(.valor(fields.optionalMoney("valor") ?? .zero)) }
-        if fields.has("setup_value") { changes.append(.setup(fields.optionalMoney("setup_value") ?? .zero)) }
-        if fields.has("parcelas_atrasadas") {
-            changes.append(.parcelasAtrasadas(Int(fields.optionalNumber("parcelas_atrasadas", in: 0...1200) ?? 0)))
-        }
+        say("cnpj", &fields) { .cnpj(Self.cnpj(&$0)) }
+        say("vendedor_id", &fields) { .vendedorID($0.optionalNumber("vendedor_id", in: 1...Int64.max)) }
+        say("valor", &fields) { .valor($0.optionalMoney("valor") ?? .zero) }
+        say("setup_value", &fields) { .setup($0.optionalMoney("setup_value") ?? .zero) }
+        say("parcelas_atrasadas", &fields) { .parcelasAtrasadas(Int($0.optionalNumber("parcelas_atrasadas", in: 0...1200) ?? 0)) }
         time("data_adesao") { .dataAdesao($0) }
         time("data_start_onboarding") { .inicioOnboarding($0) }
         time("data_end_onboarding") { .fimOnboarding($0) }
         time("data_cancelamento") { .dataCancelamento($0) }
         time("criado_em") { .criadoEm($0) }
         time("atualizado_em") { .atualizadoEm($0) }
-        try fields.check()
-        self.init(id: id, changes)
+        return changes
     }
 
     /// Its digits as a number, or with the usual points, stroke and hyphen.

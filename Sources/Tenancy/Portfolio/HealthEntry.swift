@@ -3,9 +3,12 @@ package import Kernel
 package import Wire
 
 extension Login {
-    /// contracts/ecosys-ms.md "GET /logins". Times are UTC.
+    /// Whoever it was, however they write their e-mail; `nil` where nobody said.
+    var user: String? { (userEmail ?? userName)?.lowercased() }
+
+    /// contracts/ecosys-ms.md "GET /logins". Times are the business's, as its days are.
     func write(to writer: inout JSONWriter) {
-        let time = at.wallClock
+        let time = (at + BusinessZone.offset).wallClock
         writer.object {
             $0.field("id", id)
             $0.field("usuario_nome", userName)

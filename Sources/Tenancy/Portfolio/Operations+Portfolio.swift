@@ -23,11 +23,24 @@ extension Operations {
     /// In turns of a few hundred, so that nobody waits for all of them. What was read before it began was checked as a whole.
     package func upsertCustomers(_ patches: [CustomerPatch], _ tenant: TenantID) async throws(Refusal) -> (created: Int, updated: Int, unchanged: Int)
     {
+        try await inBatches(patches, tenant) { cell, patches in await cell.upsertCustomers(patches) }
+    }
+
+    /// What a CRM says of its leads, in the order in which it says it.
+    package func upsertCustomers(_ reports: [LeadReport], _ tenant: TenantID) async throws(Refusal) -> (created: Int, updated: Int, unchanged: Int) {
+        try await inBatches(reports, tenant) { cell, reports in await cell.upsertCustomers(reports) }
+    }
+
+    private func inBatches<Element: Sendable>(
+        _ elements: [Element],
+        _ tenant: TenantID,
+        _ put: (TenantCell, [Element]) async -> Pending<CustomerBoard.Upserted>
+    ) async throws(Refusal) -> (created: Int, updated: Int, unchanged: Int) {
         try await withPortfolio(tenant) { cell throws(Refusal) in
             var (created, updated, unchanged) = (0, 0, 0)
-            for start in stride(from: 0, to: patches.count, by: Self.upsertBatch) {
+            for start in stride(from: 0, to: elements.count, by: Self.upsertBatch) {
                 try gate.admit()
-                let upserted = try await cell.upsertCustomers(Array(patches[start..<min(start + Self.upsertBatch, patches.count)])).committed()
+                let upserted = try await put(cell, Array(elements[start..<min(start + Self.upsertBatch, elements.count)])).committed()
                 created += upserted.created
                 updated += upserted.updated
                 unchanged += upserted.unchanged
@@ -36,28 +49,48 @@ extension Operations {
         }
     }
 
-    /// Records all of them, or none if there is a customer among them that is not known.
-    /// - Parameter key: what was recorded under it is not recorded again.
-    /// - Returns: how many were recorded; the first time's, if this is not the first.
-    package func record(_ activities: [Activity], key: String?, _ tenant: TenantID) async throws(Refusal) -> Int {
+    /// Those who were in the database that the portfolio is kept in step with, beside those who are there: how many are known, and who of them is gone.
+    package func goneFromSource(_ present: Set<Int64>, _ tenant: TenantID) async throws(Refusal) -> (known: Int, gone: [Int64]) {
+        try await withPortfolio(tenant) { cell throws(Refusal) in await cell.goneFromSource(present) }
+    }
+
+    package func removeFromSource(_ ids: [Int64], _ tenant: TenantID) async throws(Refusal) {
+        _ = try await inBatches(ids, tenant) { cell, ids in await cell.removeFromSource(ids) }
+    }
+
+    /// Records all of them, or none if there is a customer among them that is not known. What a crash cuts off goes on where it was when the same is sent again
+    /// under the same key.
+    /// - Parameters:
+    ///   - key: what was recorded under it is not recorded again.
+    ///   - digest: of the request.
+    package func record(_ activities: [Activity], key: String?, digest: String, _ tenant: TenantID) async throws(Refusal) -> Int {
         try await withPortfolio(tenant) { cell throws(Refusal) in
-            let mark = key.map { Mark.Key(tenant: tenant, scope: "atividades", key: $0) }
-            if let mark, let earlier = try await store.marks([mark])[mark] { return Int(earlier) ?? 0 }
+            let numbered = activities.enumerated().map { (line: $0, activity: $1) }
+            let batches = stride(from: 0, to: activities.count, by: Self.activityBatch).map { start in
+                ActivityBatch(
+                    Array(numbered[start..<min(start + Self.activityBatch, activities.count)]),
+                    key: key.map { "lista#\(start) \($0)" },
+                    digest: digest,
+                    tenant
+                )
+            }
+            let earlier = try await store.marks(batches.compactMap(\.once?.mark))
+            for known in earlier.values { _ = try ActivityBatch.outcome(known, digest) }
             let unknown = await cell.unknownCustomers(activities.map(\.customer))
             guard unknown.isEmpty else { throw Self.unknown(unknown, among: activities) }
-            var start = 0
-            repeat {
-                try gate.admit()
-                let end = min(start + Self.activityBatch, activities.count)
-                // The mark goes with the last of them: until then, nothing says that all of them are in.
-                let isLast = end == activities.count
-                try await cell.record(
-                    Array(activities[start..<end]),
-                    mark: isLast ? mark.map { Mark($0, at: now, result: String(activities.count)) } : nil
-                ).committed()
-                start = end
-            } while start < activities.count
+            // Once, and not for each: what has begun is to be whole.
+            try gate.admit()
+            for batch in batches { _ = try await cell.record(batch, earlier: batch.once.flatMap { earlier[$0.mark] }).committed() }
             return activities.count
+        }
+    }
+
+    /// Records those of a batch that are of customers that there are.
+    package func record(_ batch: ActivityBatch, _ tenant: TenantID) async throws(Refusal) -> ActivityBatch.Outcome {
+        try gate.admit()
+        return try await withPortfolio(tenant) { cell throws(Refusal) in
+            let earlier = try await earlier(batch.once?.mark)
+            return try await cell.record(batch, earlier: earlier).committed()
         }
     }
 
@@ -72,11 +105,6 @@ extension Operations {
                 )
             }
         )
-    }
-
-    /// Which of these customers there are not.
-    package func unknownCustomers(_ ids: [Int64], _ tenant: TenantID) async throws(Refusal) -> Set<Int64> {
-        try await withPortfolio(tenant) { cell throws(Refusal) in await cell.unknownCustomers(ids) }
     }
 
     /// Accesses deleted at a time.
@@ -114,11 +142,6 @@ extension Operations {
     }
 
     // MARK: Looking
-
-    /// Those of these that there are.
-    package func customers(_ ids: [Int64], _ tenant: TenantID) async throws(Refusal) -> [Int64: Customer] {
-        try await withPortfolio(tenant) { cell throws(Refusal) in try await cell.customers(ids).committed() }
-    }
 
     /// Everything at one moment. It is handed out when all of it is on disk.
     package func portfolio(_ tenant: TenantID) async throws(Refusal) -> PortfolioView {

@@ -18,8 +18,9 @@ extension Operations {
         }
     }
 
-    package func recordActivities(_ activities: [Activity], key: String?, _ tenant: TenantID) async throws(Refusal) -> [UInt8] {
-        let recorded = try await record(activities, key: key, tenant)
+    /// - Parameter digest: of the request; empty without a key.
+    package func recordActivities(_ activities: [Activity], key: String?, digest: String, _ tenant: TenantID) async throws(Refusal) -> [UInt8] {
+        let recorded = try await record(activities, key: key, digest: digest, tenant)
         return Self.answer {
             $0.field("aceitas", recorded)
             $0.field("recusadas", 0)
@@ -51,8 +52,8 @@ extension Operations {
             $0.field("periodo", "últimos 30 dias")
             $0.field("total_logins", logins.count)
             $0.list("logins") { list in for login in logins { login.write(to: &list) } }
-            $0.field("usuarios_unicos", Set(logins.map { $0.userEmail ?? $0.userName ?? "" }).count)
-            $0.field("dias_com_acesso", Set(logins.map { CivilDate($0.at) }).count)
+            $0.field("usuarios_unicos", Set(logins.compactMap(\.user)).count)
+            $0.field("dias_com_acesso", Set(logins.map { BusinessZone.today($0.at) }).count)
         }
     }
 
@@ -82,7 +83,8 @@ extension Operations {
             body.field("fim", to.description)
             body.list("dias") { list in
                 guard everyDay else {
-                    for (day, score) in history { Self.write(score, on: day, to: &list) }
+                    // The one before them says only how it was when they began.
+                    for (day, score) in history where day >= from { Self.write(score, on: day, to: &list) }
                     return
                 }
                 var place = 0

@@ -41,7 +41,8 @@ extension Operations {
             try principal.requireAdministrator()
             let key = fields.optionalText("idempotency_key", min: 1, max: 200)
             try fields.check()
-            return try await recordActivities(try Activity.list(data["atividades"] ?? data, now: now), key: key, tenant)
+            let activities = try Activity.list(data["atividades"] ?? data, now: now)
+            return try await recordActivities(activities, key: key, digest: key == nil ? "" : Self.digest(data), tenant)
         case "customer.list", "health.scores":
             let range = fields.adhesionRange()
             let (after, limit) = fields.page()

@@ -93,20 +93,51 @@ extension TenantCell {
     }
 
     package func upsertCustomers(_ patches: [CustomerPatch]) -> Pending<CustomerBoard.Upserted> {
+        upsert { customers, moment throws(Refusal) in try customers.upsert(patches, moment) }
+    }
+
+    package func upsertCustomers(_ reports: [LeadReport]) -> Pending<CustomerBoard.Upserted> {
+        upsert { customers, moment throws(Refusal) in try customers.upsert(reports, moment) }
+    }
+
+    package func removeFromSource(_ ids: [Int64]) -> Pending<CustomerBoard.Upserted> {
+        upsert { customers, moment throws(Refusal) in try customers.removedFromSource(ids, moment) }
+    }
+
+    package func goneFromSource(_ present: Set<Int64>) -> (known: Int, gone: [Int64]) {
+        portfolio?.customers.goneFromSource(present) ?? (0, [])
+    }
+
+    private func upsert(
+        _ body: (inout CustomerBoard, Moment) throws(Refusal) -> (CustomerBoard.Upserted, Change)
+    ) -> Pending<CustomerBoard.Upserted> {
         onPortfolio { portfolio, moment throws(Refusal) in
-            var (upserted, change) = try portfolio.customers.upsert(patches, moment)
+            var (upserted, change) = try body(&portfolio.customers, moment)
             change.append(portfolio.sales.changed(upserted.changes, moment))
             if !upserted.changes.isEmpty { hasCustomers = true }
             return (upserted, change)
         }
     }
 
-    /// - Parameter mark: remembers that it was done, together with it.
-    package func record(_ activities: [Activity], mark: Mark?) -> Pending<Void> {
+    /// Records a batch, those of customers that there are. That it was done is remembered together with it, and looked up in the same turn.
+    /// - Parameter earlier: what was stored under its key when somebody looked.
+    package func record(_ batch: ActivityBatch, earlier: String?) -> Pending<ActivityBatch.Outcome> {
         onPortfolio { portfolio, moment throws(Refusal) in
-            var change = try portfolio.customers.record(activities, moment)
-            if let mark { change.marks.append(mark) }
-            return ((), change)
+            if let once = batch.once, let known = recordedLately[once.mark] ?? earlier {
+                return (try ActivityBatch.outcome(known, once.digest), Change())
+            }
+            let known = batch.activities.filter { portfolio.customers.portfolio.place(of: $0.activity.customer) != nil }
+            let unknown = batch.activities.filter { portfolio.customers.portfolio.place(of: $0.activity.customer) == nil }
+            let outcome = ActivityBatch.Outcome(recorded: known.count, left: Set(unknown.map(\.line) + batch.left), isRepeat: false)
+            // With nothing recorded, there is nothing to be recorded twice.
+            guard !known.isEmpty else { return (outcome, Change()) }
+            var change = try portfolio.customers.record(known.map(\.activity), moment)
+            if let once = batch.once {
+                let result = ActivityBatch.text(outcome, once.digest)
+                change.marks.append(Mark(once.mark, at: moment.now, result: result))
+                recordedLately.keep(result, for: once.mark)
+            }
+            return (outcome, change)
         }
     }
 
@@ -114,13 +145,6 @@ extension TenantCell {
     package func unknownCustomers(_ ids: [Int64]) -> Set<Int64> {
         guard let portfolio else { return [] }
         return Set(ids.filter { portfolio.customers.portfolio.place(of: $0) == nil })
-    }
-
-    package func customers(_ ids: [Int64]) -> Pending<[Int64: Customer]> {
-        onPortfolio { portfolio, _ in
-            let known = ids.compactMap { portfolio.customers.portfolio.customer($0) }
-            return (Dictionary(known.map { ($0.id, $0) }) { first, _ in first }, Change())
-        }
     }
 
     func portfolioView(after customer: Int64?) -> Pending<(view: PortfolioView, start: Int)> {
@@ -152,9 +176,9 @@ extension TenantCell {
 
     package func customer(_ id: Int64) -> Pending<CustomerDetail> {
         onPortfolio { portfolio, moment throws(Refusal) in
-            let change = portfolio.timePassed(moment, limit: Self.decayBatch)
+            guard let place = portfolio.customers.portfolio.place(of: id) else { throw .notFound(.customer) }
+            let change = portfolio.customers.timePassed(for: place, moment)
             let customers = portfolio.customers.portfolio
-            guard let place = customers.place(of: id) else { throw .notFound(.customer) }
             let detail = CustomerDetail(
                 customer: customers.customers[place],
                 vitals: customers.vitals[place],

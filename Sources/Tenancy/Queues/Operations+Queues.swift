@@ -17,14 +17,20 @@ extension Operations {
 
     package func queueStatus(for principal: Principal) async throws(Refusal) -> [UInt8] {
         let stats = try await QueueStats.count(principal.tenant, at: now, in: store)
-        let stopped = queues?.stopped ?? [:]
+        let stopped = stopped(shownTo: principal)
         return try await tenants.use(principal.tenant) { cell throws(Refusal) in
             try await cell.queueStatus(stats, ofServer: stopped).committed()
         }
     }
 
+    /// Who of another business runs the server is nobody's to know.
+    private func stopped(shownTo principal: Principal) -> [QueueName: QueueControl] {
+        let stopped = queues?.stopped ?? [:]
+        return principal.tenant == queues?.operatorTenant ? stopped : stopped.mapValues(\.withoutName)
+    }
+
     package func queueWorkers(for principal: Principal) async throws(Refusal) -> [UInt8] {
-        let (busy, stopped) = (queues?.busy(of: principal.tenant) ?? [:], queues?.stopped ?? [:])
+        let (busy, stopped) = (queues?.busy(of: principal.tenant) ?? [:], stopped(shownTo: principal))
         let concurrency = queues?.settings.perTenant ?? 0
         return try await tenants.use(principal.tenant) { cell throws(Refusal) in
             try await cell.queueWorkers(busy: busy, concurrency: concurrency, ofServer: stopped).committed()
@@ -204,6 +210,7 @@ extension Operations {
                         facts: ["expires_at": expiry.description]
                     )
                 }
+                if order == .retry, found.state.isFailed, let full = await cell.noRoom() { throw full }
                 throw Refusal(
                     .conflict,
                     "invalid_state",
@@ -236,6 +243,7 @@ extension Operations {
                 }
                 let changed = try await cell.carryOut(order, on: found).committed().count
                 count += changed
+                if isRetry, changed < found.count, count == 0, let full = await cell.noRoom() { throw full }
                 if found.count < batch || changed == 0 { return count }
             }
         }

@@ -53,6 +53,13 @@ extension QueueBook {
         for (queue, at) in try await bounds("MIN(run_at)", ["AND state = 'scheduled'", "AND state = 'retryable'"]) {
             book.adopt(beyond: at, of: queue)
         }
+        let open = Query(
+            "SELECT COUNT(*) FROM queue_messages WHERE tenant_id = ? AND queue IN (\(QueueName.allCases.map { "'\($0.rawValue)'" }.joined(separator: ", "))) AND state IN ('scheduled', 'retryable', 'claimed', 'sending')",
+            [.id(tenant)],
+            kinds: [.integer],
+            tenant: tenant
+        )
+        if var row = try await store.rows(open.forDeciding).first { book.adopt(openCount: Int(row.integer())) }
         for queue in QueueName.allCases {
             for message in try await rows(store, "AND queue = ? AND state IN ('claimed', 'sending')", [.text(queue.rawValue)], tenant) {
                 book.adopt(held: message, now)

@@ -1,6 +1,7 @@
 package import Jobs
 package import Kernel
 package import Logging
+import Notifications
 package import Storage
 import Synchronization
 import Telemetry
@@ -45,8 +46,17 @@ package final class QueueDispatcher: Sendable {
         var countAt: [TenantID: Timestamp] = [:]
         /// Came by the transport, and are waiting to be begun.
         var arrived: [Arrival] = []
+        /// What sleeps until something is to be looked after (`pause`), until `stop`.
+        var pauses: [Aside: Task<Void, Never>] = [:]
         var isStopping = false
+
+        mutating func stop() {
+            isStopping = true
+            for pause in pauses.values { pause.cancel() }
+        }
     }
+
+    private enum Aside: Sendable { case tick, lookAround }
 
     private struct Arrival: Sendable {
         let ticket: QueueTicket
@@ -120,7 +130,8 @@ package final class QueueDispatcher: Sendable {
 
     /// No attempt begins from now on.
     package func stop() {
-        state.withLock { $0.isStopping = true }
+        state.withLock { $0.stop() }
+        for sender in senders.values { sender.stop() }
         bell.ring()
     }
 
@@ -142,7 +153,7 @@ package final class QueueDispatcher: Sendable {
             carrier?.cancel()
             let arrived = state.withLock { state in
                 defer { state.arrived = [] }
-                state.isStopping = true
+                state.stop()
                 return state.arrived
             }
             for arrival in arrived { arrival.done.resume() }
@@ -156,6 +167,20 @@ package final class QueueDispatcher: Sendable {
         await withDiscardingTaskGroup { group in
             group.addTask { await self.tick() }
             group.addTask { await self.lookAround() }
+        }
+    }
+
+    /// Sleeps, but not beyond `stop`.
+    private func pause(_ aside: Aside, _ duration: Duration) async {
+        let sleep = Task { _ = try? await Task.sleep(for: duration) }
+        state.withLock { state in
+            state.pauses[aside] = sleep
+            if state.isStopping { sleep.cancel() }
+        }
+        await withTaskCancellationHandler {
+            await sleep.value
+        } onCancel: {
+            sleep.cancel()
         }
     }
 
@@ -217,7 +242,7 @@ package final class QueueDispatcher: Sendable {
     /// Looks after what nobody is told of: offers that nobody took, reads that failed.
     private func tick() async {
         while !Task.isCancelled {
-            try? await Task.sleep(for: .milliseconds(250))
+            await pause(.tick, .milliseconds(250))
             if isStopping { return }
             let now = environment.now()
             let (lost, again): ([QueueTicket], [TenantID]) = state.withLock { state in
@@ -236,7 +261,7 @@ package final class QueueDispatcher: Sendable {
     private func lookAround() async {
         var putAwayAt = ContinuousClock.now + .seconds(5)
         while !Task.isCancelled, !isStopping {
-            try? await Task.sleep(for: .seconds(1))
+            await pause(.lookAround, .seconds(1))
             // Each may wait for a database that is away: nobody who stops is to wait for more than one of them.
             guard !isStopping else { return }
             await count()
@@ -319,6 +344,10 @@ package final class QueueDispatcher: Sendable {
     /// - Returns: `nil` when the message is somebody else's by now, or over.
     private func carryOut(_ message: QueueMessage, _ token: LeaseToken, _ tenant: TenantID) async -> SendOutcome? {
         guard let sender = senders[message.content.channel] else { return .refused(reason: "nenhum remetente para este canal") }
+        return await sender.inTurn { await self.carryOut(message, token, tenant, sender) }
+    }
+
+    private func carryOut(_ message: QueueMessage, _ token: LeaseToken, _ tenant: TenantID, _ sender: any QueueSender) async -> SendOutcome? {
         if let objection = await sender.objection(to: message.content, of: tenant) { return objection }
         if isStopping { return .postponed(until: environment.now(), reason: "o servidor está parando") }
         do throws(Refusal) {
@@ -349,14 +378,28 @@ package final class QueueDispatcher: Sendable {
                 let ending = try await tenants.use(tenant) { cell throws(Refusal) in
                     try await cell.ended(message, token: token, outcome).committed()
                 }
-                if ending == .superseded {
-                    logger.warning("an attempt ended after its lease was lost", metadata: ["message": "\(message.id)", "outcome": "\(outcome.name)"])
-                }
+                guard ending == .superseded else { return }
+                logger.warning("an attempt ended after its lease was lost", metadata: ["message": "\(message.id)", "outcome": "\(outcome.name)"])
+                guard case .sent(let providerID) = outcome else { return }
+                try await tenants.use(tenant) { cell throws(Refusal) in try await sentAfterAll(message.id, providerID, cell) }
                 return
             } catch {
                 logger.warning("what came of a message could not be stored yet", metadata: ["message": "\(message.id)", "reason": "\(error.code)"])
                 do { try await Task.sleep(for: .seconds(1)) } catch { return }
             }
+        }
+    }
+
+    /// By then the message counts as in doubt, or somebody has it tried again.
+    private func sentAfterAll(_ id: QueueMessageID, _ providerID: String?, _ cell: TenantCell) async throws(Refusal) {
+        while true {
+            let found = try await cell.readingQueues { () async throws(Refusal) in
+                try await store.rows(
+                    .select(from: QueueTables.messages, "WHERE tenant_id = ? AND id = ?", [.id(cell.tenant), .id(id)], tenant: cell.tenant)
+                        .forDeciding
+                ).map(QueueMessage.init)
+            }
+            if try await cell.sentAfterAll(found, providerID).committed() { return }
         }
     }
 
@@ -372,6 +415,7 @@ package final class QueueDispatcher: Sendable {
                 do throws(Refusal) { findings = try await QueueBook.read(errand, of: tenant, rules: rules, from: store) } catch { problem = error }
                 try await cell.queueReadEnded(findings).committed()
                 if let problem { throw problem }
+                try await planAgain(cell)
             }
         } catch {
             hasFailed = true
@@ -383,6 +427,16 @@ package final class QueueDispatcher: Sendable {
             return again && !hasFailed
         }
         if isAskedAgain { bell.ring(tenant, .init(ready: [], needsStore: true)) }
+    }
+
+    /// Some of what is booked, where its business's rules have changed.
+    package func planAgain(_ cell: TenantCell) async throws(Refusal) {
+        let errand = await cell.noticeErrand()
+        guard !errand.isEmpty else { return }
+        let findings = try await cell.readingQueues { () async throws(Refusal) in
+            try await ClientNotices.read(errand, of: cell.tenant, from: store)
+        }
+        try await cell.noticesRead(errand, findings).committed()
     }
 
     // MARK: Counting, and putting away

@@ -1,8 +1,24 @@
 package import Jobs
 package import Kernel
 package import Storage
+import Telemetry
 
 // The turns of the queues.
+
+extension QueueBook {
+    /// Whether so many more find no room.
+    func refusal(of count: Int, isOwn: Bool = false) -> Refusal? {
+        guard !hasRoom(for: count, isOwn: isOwn) else { return nil }
+        var refusal = Refusal(
+            .tooMany,
+            "queue_full",
+            "Há \(openCount) mensagens à espera de envio, e o máximo é \(rules.maxOpen); espere que saiam, ou cancele algumas.",
+            retryAfterSeconds: 60
+        )
+        refusal.numbers = ["limit": rules.maxOpen, "waiting": openCount]
+        return refusal
+    }
+}
 
 extension TenantCell {
     /// One turn of the machine.
@@ -15,6 +31,11 @@ extension TenantCell {
     /// - Returns: each message's id; that of the first under its key where there was one. 402 when the plan has no room for all of them, and none is put in.
     package func enqueue(_ messages: [OutgoingMessage]) -> Pending<[QueueMessageID]> {
         let moment = environment.moment()
+        let isOwn = messages.allSatisfy(\.isOfTheAccount)
+        if let full = queues.assumeIsolated({ $0.reading { $0.refusal(of: messages.count, isOwn: isOwn) } }) {
+            for message in messages { metrics.queueRefusals.add(1, LabelValues(message.queue.rawValue, "request")) }
+            return Pending(.failure(full), commit(Change()))
+        }
         do throws(Refusal) { try take(messages, moment) } catch {
             var change = Change()
             refused(error)
@@ -77,11 +98,41 @@ extension TenantCell {
                 return (book.ended(id, attempt: attempt, token: token, outcome, moment), chargedAt)
             }
         }
-        if let chargedAt, outcome.isSurelyNotSent, ending != .superseded {
+        if let chargedAt, outcome.isSurelyNotSent || ending == .settled(.dead), ending != .superseded {
             meterIsNow(moment)
             meter.giveBack(message.content.resource, takenAt: chargedAt)
         }
         return Pending(.success(ending), commit(metered(&change, moment)))
+    }
+
+    /// - Parameter stored: as it was read since `queueReadBegan`; nothing where there is no such message any more.
+    /// - Returns: `false` where it is to be read once more.
+    func sentAfterAll(_ stored: [QueueMessage], _ providerID: String?) -> Pending<Bool> {
+        onQueues { book, moment in
+            defer { book.readEnded() }
+            return stored.first.map { book.sentAfterAll($0, providerID: providerID, moment) } ?? true
+        }
+    }
+
+    /// A provider says that it could not deliver something.
+    func deliveryFailed(_ providerID: String, reason: String) -> Pending<Void> {
+        onQueues { book, _ in book.deliveryFailed(providerID, reason: reason) }
+    }
+
+    /// - Parameter stored: as they were read since `queueReadBegan`.
+    func undelivered(_ stored: [QueueMessage], reason: String) -> Pending<Void> {
+        let moment = environment.moment()
+        let (before, decided) = queues.assumeIsolated { queues in
+            queues.decide { book in
+                defer { book.readEnded() }
+                return stored.compactMap { book.undelivered($0, reason: reason, moment) }
+            }
+        }
+        var change = decided
+        // What did not arrive takes nothing of the plan.
+        meterIsNow(moment)
+        for message in before { if let chargedAt = message.chargedAt { meter.giveBack(message.content.resource, takenAt: chargedAt) } }
+        return Pending(.success(()), commit(metered(&change, moment)))
     }
 
     // MARK: Reading on
@@ -110,6 +161,9 @@ extension TenantCell {
             throw error
         }
     }
+
+    /// Whether another message finds no room.
+    func noRoom() -> Refusal? { queues.assumeIsolated { $0.reading { $0.refusal(of: 1) } } }
 
     package func carryOut(_ order: QueueBook.Order, on stored: [QueueMessage]) -> Pending<[QueueMessage]> {
         onQueues { book, moment in

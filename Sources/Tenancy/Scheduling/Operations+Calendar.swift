@@ -1,6 +1,6 @@
 package import Kernel
 package import Scheduling
-import Storage
+package import Storage
 package import Wire
 
 package import struct Foundation.Decimal
@@ -197,10 +197,23 @@ extension Operations {
         try await readCalendar(of: tenant) { book, _ throws(Refusal) in book.rules.json }
     }
 
-    package func changeBookingRules(_ json: JSON?, by principal: Principal) async throws(Refusal) -> [UInt8] {
+    /// - Parameters:
+    ///   - revision: what the caller has seen; another one is refused. `nil`: that of the body, or any.
+    ///   - joint: committed with it, all or nothing.
+    package func changeBookingRules(
+        _ json: JSON?,
+        revision: Int64? = nil,
+        by principal: Principal,
+        with joint: JointChange? = nil
+    ) async throws(Refusal) -> [UInt8] {
         try principal.requireAdministrator()
         try gate.admit()
-        return try await tenants.use(principal.tenant) { cell throws(Refusal) in try await cell.changeBookingRules(json).committed() }
+        var fields = try RequestFields(json)
+        let seen = fields.revision() ?? revision
+        try fields.check()
+        return try await tenants.use(principal.tenant) { cell throws(Refusal) in
+            try await cell.changeBookingRules(json, revision: seen, with: joint).committed()
+        }
     }
 
     package func arrange<T: Sendable>(
@@ -298,9 +311,10 @@ extension Operations {
                 tenant: tenant
             )
         )
+        let owner = owner(tenant)
         var writer = JSONWriter(capacity: 1024 * rows.count + 128)
         writer.object {
-            $0.list("appointments") { for row in rows { Appointment(row).write(to: &$0) } }
+            $0.list("appointments") { for row in rows { Appointment(row).write(to: &$0, of: owner) } }
             $0.page(page, total: total)
         }
         return writer.bytes

@@ -33,10 +33,12 @@ extension Operations {
             return JSON.emptyObject.bytes
         case "waitlist.join": return try await joinWaitlist(data, by: principal).json(withToken: true)
         case "waitlist.leave": return try await leaveWaitlist(try named("waitlist_id", .waitlistEntry), by: principal).json()
-        case "waitlist.accept": return try await acceptOffer(try named("waitlist_id", .waitlistEntry), by: principal).json(withToken: true)
+        case "waitlist.accept":
+            return try await acceptOffer(try named("waitlist_id", .waitlistEntry), by: principal).json(of: owner(principal.tenant), withToken: true)
         default:
             guard let verb = AppointmentVerb(rawValue: String(method.dropFirst("appointment.".count))) else { throw .notFound(.appointment) }
-            return try await act(verb, on: try named("appointment_id", .appointment), data, by: principal).json(withToken: true)
+            return try await act(verb, on: try named("appointment_id", .appointment), data, by: principal)
+                .json(of: owner(principal.tenant), withToken: true)
         }
     }
 
@@ -57,12 +59,15 @@ extension Operations {
         let key = try Self.idempotencyKey(body, key)
         let digest = Self.digest(body)
         let who = principal.user.description
-        guard let recurrence else { return try await book(request, key: key, who: who, digest: digest, principal.tenant).json(withToken: true) }
+        let owner = owner(principal.tenant)
+        guard let recurrence else {
+            return try await book(request, key: key, who: who, digest: digest, principal.tenant).json(of: owner, withToken: true)
+        }
         let series = try await bookSeries(request, recurrence, key: key, who: who, digest: digest, principal.tenant)
         var writer = JSONWriter(capacity: 1024 * series.made.count)
         writer.object {
             $0.field("series_id", series.made.first?.series?.description)
-            $0.list("appointments") { for appointment in series.made { appointment.write(to: &$0) } }
+            $0.list("appointments") { for appointment in series.made { appointment.write(to: &$0, of: owner) } }
             $0.field("unavailable", strings: series.unavailable)
         }
         return writer.bytes
@@ -78,8 +83,10 @@ extension Operations {
     }
 
     /// Tells one request from another (FNV-1a, 64 bits).
-    package static func digest(_ body: JSON?) -> String {
-        String((body?.bytes ?? []).reduce(0xcbf2_9ce4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }, radix: 16)
+    package static func digest(_ body: JSON?) -> String { digest(body?.bytes ?? []) }
+
+    package static func digest(_ bytes: [UInt8]) -> String {
+        String(bytes.reduce(0xcbf2_9ce4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }, radix: 16)
     }
 
     // MARK: Holds
@@ -129,18 +136,27 @@ extension Operations {
 
     // MARK: One appointment
 
-    package func act(_ verb: AppointmentVerb, on id: AppointmentID, _ body: JSON?, by principal: Principal) async throws(Refusal) -> Appointment {
+    /// - Parameter revision: what the caller has seen; another one is refused. `nil`: that of the body, or any.
+    package func act(
+        _ verb: AppointmentVerb,
+        on id: AppointmentID,
+        _ body: JSON?,
+        revision: Int64? = nil,
+        by principal: Principal
+    ) async throws(Refusal) -> Appointment {
         var fields = try RequestFields(body)
+        let revision = fields.revision() ?? revision
         switch verb {
-        case .update: return try await update(id, fields, by: principal)
-        case .cancel: return try await cancel(id, fields, by: principal)
+        case .update: return try await update(id, fields, revision, by: principal)
+        case .cancel: return try await cancel(id, fields, revision, by: principal)
         case .reschedule:
-            let move = fields.move(isRequired: true)
+            var asked = fields.move(isRequired: true)
+            asked.revision = revision
             try fields.check()
+            let move = asked
             return try await changeCalendar(by: principal, bringingIn: id) { book, moment throws(Refusal) in try book.reschedule(id, move, moment) }
         case .decline, .confirm, .complete, .noShow:
             let reason = fields.reason()
-            let revision = fields.revision()
             try fields.check()
             return try await changeCalendar(by: principal, bringingIn: id) { book, moment throws(Refusal) in
                 switch verb {
@@ -153,12 +169,16 @@ extension Operations {
         }
     }
 
-    private func cancel(_ id: AppointmentID, _ fields: RequestFields, by principal: Principal) async throws(Refusal) -> Appointment {
+    private func cancel(
+        _ id: AppointmentID,
+        _ fields: RequestFields,
+        _ revision: Int64?,
+        by principal: Principal
+    ) async throws(Refusal) -> Appointment {
         var fields = fields
         let reason = fields.reason()
         let scope = fields.optionalText("scope", max: 16) ?? "this"
         if !["this", "following"].contains(scope) { fields.refuse("scope", "deve ser this ou following", type: "enum") }
-        let revision = fields.revision()
         try fields.check()
         return try await changeCalendar(by: principal, bringingIn: id) { book, moment throws(Refusal) in
             let others = scope == "following" ? book.following(id).filter { $0 != id } : []
@@ -168,8 +188,15 @@ extension Operations {
         }
     }
 
-    private func update(_ id: AppointmentID, _ fields: RequestFields, by principal: Principal) async throws(Refusal) -> Appointment {
+    /// An object that was read and is put back with something changed is only that: what is the same in it moves nothing.
+    private func update(
+        _ id: AppointmentID,
+        _ fields: RequestFields,
+        _ revision: Int64?,
+        by principal: Principal
+    ) async throws(Refusal) -> Appointment {
         var fields = fields
+        let service: ServiceID? = fields.id("service_id")
         var details = CalendarBook.Details()
         details.clientName = fields.optionalText("client_name", min: 1, max: 255)
         details.clientWhatsapp = fields.whatsapp("client_whatsapp", isRequired: false)
@@ -182,31 +209,32 @@ extension Operations {
         if let status, Appointment.Status(rawValue: status) == nil {
             fields.refuse("status", "deve ser um destes: \(Appointment.Status.allCases.map(\.rawValue).joined(separator: ", "))", type: "enum")
         }
+        // The contract's model says it by these as well.
+        let said = [("is_cancelled", Appointment.Status.cancelled), ("is_completed", .completed), ("is_confirmed", .confirmed)]
+            .first { fields.optionalBool($0.0) == true }?.1
         let reason = fields.reason()
         try fields.check()
-        let (wanted, changes) = (status.flatMap(Appointment.Status.init(rawValue:)), details)
-        let isMove = move.start != nil || move.staff != nil || move.durationMinutes != nil
+        let (wanted, changes) = (status.flatMap(Appointment.Status.init(rawValue:)) ?? (status == nil ? said : nil), details)
         return try await changeCalendar(by: principal, bringingIn: id) { book, moment throws(Refusal) in
             // All of it or nothing.
             var trial = book
-            guard var appointment = trial.appointments[id] else { throw .notFound(.appointment) }
-            var revision = move.revision
-            if isMove {
-                appointment = try trial.reschedule(id, move, moment)
-                revision = nil
+            trial.timePassed(moment)
+            var appointment = try trial.present(id, revision: revision)
+            guard service == nil || service == appointment.service else {
+                throw .invalid("service_id", message: "não muda: cancele este agendamento e marque outro", type: "frozen_field")
             }
-            if !changes.isEmpty {
-                appointment = try trial.update(id, changes, revision: revision, moment)
-                revision = nil
-            }
+            var move = move
+            move.revision = nil
+            if move.changes(appointment) { appointment = try trial.reschedule(id, move, moment) }
+            if !changes.isEmpty { appointment = try trial.update(id, changes, moment) }
             switch wanted {
-            case nil: break
+            case nil, appointment.status?: break
             case .pending?:
-                guard appointment.status == .pending else { throw Refusal(.conflict, "invalid_state", "Um agendamento não volta a ficar pendente.") }
-            case .confirmed?: appointment = try trial.confirm(id, revision: revision, moment)
-            case .cancelled?: appointment = try trial.cancel(id, by: "staff", reason: reason, revision: revision, moment)
-            case .completed?: appointment = try trial.ended(id, as: .completed, revision: revision, moment)
-            case .noShow?: appointment = try trial.ended(id, as: .noShow, revision: revision, moment)
+                throw Refusal(.conflict, "invalid_state", "Um agendamento não volta a ficar pendente.")
+            case .confirmed?: appointment = try trial.confirm(id, moment)
+            case .cancelled?: appointment = try trial.cancel(id, by: "staff", reason: reason, moment)
+            case .completed?: appointment = try trial.ended(id, as: .completed, moment)
+            case .noShow?: appointment = try trial.ended(id, as: .noShow, moment)
             }
             book = trial
             return appointment

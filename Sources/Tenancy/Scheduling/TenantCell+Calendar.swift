@@ -1,4 +1,5 @@
 package import Kernel
+import Notifications
 package import Scheduling
 package import Storage
 package import Wire
@@ -45,15 +46,30 @@ extension TenantCell {
         }
     }
 
-    package func changeBookingRules(_ json: JSON?) -> Pending<[UInt8]> {
-        let moment = environment.moment()
-        return onCalendar { calendar in
+    /// - Parameters:
+    ///   - revision: what the caller has seen; another one is refused. `nil` for any.
+    ///   - joint: committed with it.
+    package func changeBookingRules(_ json: JSON?, revision: Int64? = nil, with joint: JointChange? = nil) -> Pending<[UInt8]> {
+        let (moment, notices) = (environment.moment(), clientNotices)
+        return onCalendar(with: joint) { calendar in
             do throws(Refusal) {
-                return Self.rearranged(
+                let zone = calendar.zone
+                var decision = Self.rearranged(
                     calendar,
-                    calendar.govern(try calendar.reading { book throws(Refusal) in try book.rules.changed(by: json) }, moment),
+                    calendar.govern(
+                        try calendar.reading { book throws(Refusal) in
+                            if let revision, revision != book.rules.version {
+                                throw .stale("O horário de atendimento", revision: book.rules.version, current: book.rules.json)
+                            }
+                            return try book.rules.changed(by: json)
+                        },
+                        moment
+                    ),
                     moment
                 )
+                // Quiet hours and days before are of the business's clock.
+                if calendar.zone.identifier != zone.identifier { decision.change.append(notices.assumeIsolated { $0.planAnew(moment) }) }
+                return decision
             } catch {
                 return (.failure(error), Change())
             }

@@ -92,6 +92,7 @@ class MailServer:
         with self._lock:
             fault = self.faults.popleft() if self.faults else None
             mail = email.message_from_bytes(envelope.content, policy=email.policy.default)
+            mail.hello = session.host_name
             mail.is_over_tls, mail.user, mail.received = session.ssl is not None, session.authenticated, time.time()
             if fault != "slow":
                 self.mails.append(mail)

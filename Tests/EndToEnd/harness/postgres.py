@@ -4,7 +4,9 @@ Connections over TCP need their password (scram-sha-256), as in production; the 
 time zone and date style are none that a program may take for granted.
 """
 
+import atexit
 import ctypes
+import functools
 import glob
 import itertools
 import os
@@ -50,21 +52,36 @@ def _account():
     return {} if os.geteuid() != 0 else {"user": SUPERUSER, "group": SUPERUSER, "extra_groups": []}
 
 
+def _folder():
+    """A new one of the server's. Not in pytest's folders: those are closed to other users, and a socket's path must be short."""
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="plantao-pg-"))
+    if os.geteuid() == 0:
+        account = pwd.getpwnam(SUPERUSER)
+        os.chown(directory, account.pw_uid, account.pw_gid)
+    return directory
+
+
+@functools.cache
+def _template():
+    directory = _folder()
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    # `--no-sync`: what is lost in a power cut is a test.
+    command = [_program("initdb"), "-D", directory / "data", "-U", SUPERUSER, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]
+    done = subprocess.run([*command, "--no-instructions"], capture_output=True, text=True, cwd="/", **_account())
+    assert done.returncode == 0, f"initdb failed: {done.stdout}\n{done.stderr}"
+    return directory / "data"
+
+
 class Cluster:
     """`settings` stand in its configuration. `tls`: it offers TLS too, with a certificate for localhost (`certificate`)."""
 
     def __init__(self, tls=False, **settings):
-        # Not in pytest's folders: those are closed to other users, and a socket's path must be short.
-        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="plantao-pg-"))
+        self.directory = _folder()
         self.data = self.directory / "data"
         self.certificate = self.directory / "server.crt"
         self.host, self.port = "127.0.0.1", free_port()
         self.process = None
-        if os.geteuid() == 0:
-            account = pwd.getpwnam(SUPERUSER)
-            os.chown(self.directory, account.pw_uid, account.pw_gid)
-        # `--no-sync`: what is lost in a power cut is a test.
-        self._run("initdb", "-D", self.data, "-U", SUPERUSER, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions")
+        self._make_data()
         (self.data / "pg_hba.conf").write_text("local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
         if tls:
             self._make_certificate()
@@ -161,9 +178,11 @@ class Cluster:
     def log_tail(self, lines=30):
         return "\n".join(self.log_path.read_text("utf-8", "replace").splitlines()[-lines:]) if self.log_path.exists() else ""
 
-    def _run(self, program, *arguments):
-        done = subprocess.run([_program(program), *arguments], capture_output=True, text=True, cwd="/", **_account())
-        assert done.returncode == 0, f"{program} failed: {done.stdout}\n{done.stderr}"
+    def _make_data(self):
+        """A copy of what `initdb` made for the first cluster of this process: that takes as long as a whole test."""
+        template = _template()
+        done = subprocess.run(["cp", "-a", "--reflink=auto", template, self.data], capture_output=True, text=True, cwd="/", **_account())
+        assert done.returncode == 0, done.stderr
 
     def _make_certificate(self):
         key = self.directory / "server.key"

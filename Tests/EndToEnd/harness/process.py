@@ -3,6 +3,7 @@
 import ctypes
 import os
 import pathlib
+import random
 import signal
 import socket
 import subprocess
@@ -24,13 +25,20 @@ APP_SECRET = "end-to-end-app-secret-5c0ffee5"
 VERIFY_TOKEN = "end-to-end-verify-token-91"
 
 PR_SET_PDEATHSIG = 1
+_random = random.SystemRandom()
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """One below those that the system gives to connections: between our look and the server's bind one of them would take it."""
+    while True:
+        port = _random.randrange(10_000, 32_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
 
 
 def run(*arguments, timeout=60.0, **environment):

@@ -1,0 +1,107 @@
+import CustomerHealth
+import Kernel
+import Storage
+import Testing
+import Wire
+
+@testable import Tenancy
+
+/// What comes twice, at once or again, at the doors of the portfolio.
+@Suite struct PortfolioTurnsTests {
+    private func house(_ customers: Int64...) async throws -> House {
+        let house = try House()
+        _ = try await house.operations.upsertCustomers(customers.map { CustomerPatch(id: $0) }, house.tenant)
+        return house
+    }
+
+    private func leads(_ id: Int64, _ house: House) async throws -> Int {
+        try await house.operations.customer(id, house.tenant).vitals.facts(at: house.clock.now).count(.lead)
+    }
+
+    private func lines(_ customers: Int64..., key: String, digest: String = "d", _ house: House) -> ActivityBatch {
+        ActivityBatch(
+            customers.enumerated().map { (line: $0 + 1, activity: Activity(customer: $1, .lead)) },
+            key: key,
+            digest: digest,
+            house.tenant
+        )
+    }
+
+    @Test func aListSentManyTimesAtOnceUnderAKeyCountsOnce() async throws {
+        let house = try await house(1)
+        let list = [Activity](repeating: Activity(customer: 1, .lead), count: 2500)
+        try await withThrowingTaskGroup(of: Int.self) { group in
+            for _ in 0..<8 { group.addTask { try await house.operations.record(list, key: "k", digest: "d", house.tenant) } }
+            for try await recorded in group { #expect(recorded == 2500) }
+        }
+        #expect(try await leads(1, house) == 2500)
+    }
+
+    @Test func aListThatACrashCutOffGoesOnWhereItWas() async throws {
+        let house = try await house(1)
+        let list = [Activity](repeating: Activity(customer: 1, .lead), count: 2500)
+        let first = ActivityBatch(
+            list.prefix(1000).enumerated().map { (line: $0, activity: $1) },
+            key: "lista#0 k",
+            digest: "d",
+            house.tenant
+        )
+        _ = try await house.operations.record(first, house.tenant)
+        #expect(try await leads(1, house) == 1000)
+        for _ in 0..<2 { #expect(try await house.operations.record(list, key: "k", digest: "d", house.tenant) == 2500) }
+        #expect(try await leads(1, house) == 2500)
+    }
+
+    @Test func anotherRequestUnderTheSameKeyIsRefused() async throws {
+        let house = try await house(1)
+        _ = try await house.operations.record([Activity(customer: 1, .lead)], key: "k", digest: "d", house.tenant)
+        do throws(Refusal) {
+            _ = try await house.operations.record([Activity(customer: 1, .saida)], key: "k", digest: "e", house.tenant)
+            Issue.record("it was taken")
+        } catch { #expect(error.fields.first?.type == "idempotency_key_reused") }
+        _ = try await house.operations.record(lines(1, key: "s 2", house), house.tenant)
+        do throws(Refusal) {
+            _ = try await house.operations.record(lines(1, key: "s 2", digest: "e", house), house.tenant)
+            Issue.record("it was taken")
+        } catch { #expect(error.fields.first?.type == "idempotency_key_reused") }
+        #expect(try await leads(1, house) == 2)
+    }
+
+    @Test func linesThatWereLeftOutAreLeftOutAgainAndSaid() async throws {
+        let house = try await house(5)
+        let first = try await house.operations.record(lines(5, 6, key: "q 2", house), house.tenant)
+        #expect(first.recorded == 1 && first.left == [2] && !first.isRepeat)
+        _ = try await house.operations.upsertCustomers([CustomerPatch(id: 6)], house.tenant)
+        let again = try await house.operations.record(lines(5, 6, key: "q 2", house), house.tenant)
+        #expect(again.recorded == 1 && again.left == [2] && again.isRepeat, "as they were the first time")
+        #expect(try await house.operations.record(lines(5, 6, key: "r 2", house), house.tenant).recorded == 2)
+    }
+
+    @Test func whoFinishesAnActionAtTheSameTimeFindsItDone() async throws {
+        let house = try await house(1)
+        let login = Activity(customer: 1, .login(userName: nil, userEmail: nil))
+        let list = [Activity](repeating: login, count: 80) + [Activity(customer: 1, .econversa(isActive: true))]
+        _ = try await house.operations.record(list, key: nil, digest: "", house.tenant)
+        let open = try await house.operations.customerActions(isOpen: true, cs: nil, limit: 10, house.tenant)
+        let id = try #require(open.first?.id)
+        var names: Set<String> = []
+        try await withThrowingTaskGroup(of: CustomerAction.self) { group in
+            for number in 0..<20 { group.addTask { try await house.operations.finishAction(id, by: "n\(number)", house.tenant) } }
+            for try await action in group { names.insert(action.doneBy ?? "") }
+        }
+        #expect(names.count == 1, "\(names)")
+        let done = try await house.operations.customerActions(isOpen: false, cs: nil, limit: 10, house.tenant)
+        #expect(done.first?.doneBy == names.first && done.first?.version == 2)
+    }
+
+    @Test func whoAsksForNobodyLosesNothingOfTheOthers() async throws {
+        let house = try await house(1)
+        _ = try await house.operations.record([Activity(customer: 1, .lead)], key: nil, digest: "", house.tenant)
+        house.clock.advance(by: .seconds(5 * 86_400))
+        await #expect(throws: Refusal.self) { _ = try await house.operations.customer(9, house.tenant) }
+        let today = BusinessZone.today(house.clock.now)
+        let detail = try await house.operations.customer(1, house.tenant)
+        let history = try await house.operations.healthHistory(of: 1, from: today + -30, to: today, house.tenant)
+        #expect(history.last?.1 == detail.vitals.current && history.last?.0 == today + -1, "it fell yesterday, and that is stored")
+    }
+}
