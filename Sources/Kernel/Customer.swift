@@ -25,6 +25,7 @@ package struct Customer: Sendable, Equatable {
     package var criadoEm: Timestamp?
     package var atualizadoEm: Timestamp?
     package var parcelasAtrasadas = 0
+    package var history = SaleHistory()
     package var version: Int64 = 0
 
     package init(id: Int64) { self.id = id }
@@ -71,6 +72,13 @@ package struct Customer: Sendable, Equatable {
         }
         if slug.last == "-" { slug.removeLast() }
         return slug
+    }
+}
+
+extension Paged<Customer> {
+    /// Where they are, the lowest id first, whenever each of them came; `nil` where they are in that order anyway.
+    package var placesByID: [Int]? {
+        zip(self, dropFirst()).allSatisfy { $0.id < $1.id } ? nil : indices.sorted { self[$0].id < self[$1].id }
     }
 }
 

@@ -13,10 +13,13 @@ package enum CustomerChange: Sendable, Equatable {
 package struct CustomerPatch: Sendable, Equatable {
     package let id: Int64
     package var changes: [CustomerChange]
+    /// The first month of which it is true; the one that runs, without.
+    package var from: YearMonth?
 
-    package init(id: Int64, _ changes: [CustomerChange] = []) {
+    package init(id: Int64, _ changes: [CustomerChange] = [], from: YearMonth? = nil) {
         self.id = id
         self.changes = changes
+        self.from = from
     }
 }
 

@@ -84,8 +84,7 @@ extension API {
         // Beyond the contract: new, expansion, contraction, churn, reactivation.
         router.get("/vendas/mrr") { request, context -> Response in
             let tenant = try await portfolioTenant(request, context)
-            let month = try request.month() ?? BusinessZone.today(environment.now()).month
-            let movements = try await operations.mrrMovements(month, tenant)
+            let (month, movements) = try await operations.mrrMovements(try request.month(), tenant)
             return .json { body in
                 body.field("month", month.description)
                 for kind in MRRMovementKind.allCases {
@@ -123,7 +122,7 @@ extension API {
             case "html":
                 var response = Response.text(statement.html)
                 response.headers[.contentType] = "text/html; charset=utf-8"
-                response.headers[.contentSecurityPolicy] = "default-src 'none'; style-src 'unsafe-inline'"
+                response.headers[.contentSecurityPolicy] = "default-src 'none'; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'"
                 return response
             default:
                 var writer = JSONWriter(capacity: 4096)
@@ -148,11 +147,11 @@ extension API {
         let tenant = try await portfolioTenant(request, context)
         let month = try request.month()
         let view = try await operations.portfolio(tenant)
-        let (sales, customers) = (view.sales, view.customers)
-        let terms = month.map { SaleTerms.View(month: $0, isHistoric: true) } ?? sales.figures.view
+        let (sales, customers, places) = (view.sales, view.customers, view.customers.placesByID)
+        let terms = month.map { SaleTerms.View(endOf: $0) } ?? sales.figures.view
         let config = sales.plan.config(of: terms.month)
-        return .list(of: customers.count) { place, writer in
-            let customer = customers[place]
+        return .list(of: customers.count) { index, writer in
+            let customer = customers[places?[index] ?? index]
             guard let its = SaleTerms(customer, terms, config, sales.book), isShown(its, terms) else { return }
             its.write(customer, sales.book, to: &writer)
         }

@@ -187,24 +187,12 @@ extension Operations {
         return try await withPortfolio(tenant) { cell throws(Refusal) in try await cell.recomputePortfolio().committed() }
     }
 
-    /// By how much what customers pay moved in a month, by kind: how many, and the sum of differences.
-    package func mrrMovements(_ month: YearMonth, _ tenant: TenantID) async throws(Refusal) -> [MRRMovementKind: (count: Int, sum: Money)] {
-        let rows = try await store.rows(
-            Query(
-                """
-                SELECT kind, COUNT(*), CAST(SUM(after_centavos - before_centavos) AS BIGINT) FROM mrr_movements
-                WHERE tenant_id = ? AND month = ? GROUP BY kind
-                """,
-                [.id(tenant), .integer(Int64(month.index))],
-                kinds: [.text, .integer, .integer],
-                tenant: tenant
-            )
-        )
-        var movements: [MRRMovementKind: (Int, Money)] = [:]
-        for var row in rows {
-            guard let kind = MRRMovementKind(rawValue: row.text()) else { continue }
-            movements[kind] = (Int(row.integer()), Money(centavos: row.integer()))
-        }
-        return movements
+    /// By how much what customers pay moved in a month, by kind: how many, and the sum of differences. Without one, in the month that runs, as far as it has come.
+    package func mrrMovements(
+        _ month: YearMonth?,
+        _ tenant: TenantID
+    ) async throws(Refusal) -> (month: YearMonth, movements: [MRRMovementKind: (count: Int, sum: Money)]) {
+        let view = try await portfolio(tenant)
+        return (month ?? view.sales.figures.view.month, view.sales.movements(in: month, view.customers))
     }
 }

@@ -77,7 +77,11 @@ extension TenantCell {
 
     package func upsertCustomers(_ patches: [CustomerPatch]) -> Pending<CustomerBoard.Upserted> {
         onPortfolio { portfolio, moment throws(Refusal) in
-            var (upserted, change) = try portfolio.customers.upsert(patches, moment)
+            try portfolio.sales.admit(patches)
+            // What is said today is said of a day that has begun.
+            var change = portfolio.sales.timePassed(portfolio.customers.portfolio.customers, moment)
+            let (upserted, more) = try portfolio.customers.upsert(patches, moment)
+            change.append(more)
             change.append(portfolio.sales.changed(upserted.changes, moment))
             if !upserted.changes.isEmpty { hasCustomers = true }
             return (upserted, change)
@@ -137,8 +141,8 @@ extension TenantCell {
     }
 
     package func putSellers(_ sellers: [Seller]) -> Pending<(created: Int, updated: Int)> {
-        onPortfolio { portfolio, moment in
-            let (created, updated, change) = portfolio.sales.put(sellers, portfolio.customers.portfolio.customers, moment)
+        onPortfolio { portfolio, moment throws(Refusal) in
+            let (created, updated, change) = try portfolio.sales.put(sellers, portfolio.customers.portfolio.customers, moment)
             return ((created, updated), change)
         }
     }
