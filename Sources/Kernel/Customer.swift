@@ -78,7 +78,14 @@ package struct Customer: Sendable, Equatable {
 extension Paged<Customer> {
     /// Where they are, the lowest id first, whenever each of them came; `nil` where they are in that order anyway.
     package var placesByID: [Int]? {
-        zip(self, dropFirst()).allSatisfy { $0.id < $1.id } ? nil : indices.sorted { self[$0].id < self[$1].id }
+        var (last, isSorted) = (Int64.min, true)
+        for place in indices {
+            let id = self[place].id
+            if id < last { isSorted = false }
+            last = id
+        }
+        if isSorted { return nil }
+        return indices.map { (id: self[$0].id, place: $0) }.sorted { $0.id < $1.id }.map(\.place)
     }
 }
 

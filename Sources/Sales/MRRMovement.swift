@@ -48,6 +48,8 @@ package struct MRRMovement: Sendable, Equatable {
         // Of whom nobody knows when they left, or who left before.
         if let gone, gone.day?.month != month { return [] }
         let isJoining = joined?.month == month
+        // Of most customers there is nothing to tell.
+        if gone == nil, !isJoining, customer.history.isEmpty { return [] }
         let valor = customer.terms(of: month).valor
         var isAway = customer.cancellation(on: before.lastDay) != nil
         var paid = isAway || isJoining ? Money.zero : customer.terms(of: before).valor

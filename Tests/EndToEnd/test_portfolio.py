@@ -177,7 +177,11 @@ def test_sales_the_tiers_and_a_month_that_is_over(office, api):
     assert before == [api.get(f"/vendas/{path}") for path in ("resumo-comissoes", "ranking", "dashboard", "clientes", "commission-config")]
 
 
-def test_a_month_that_is_over_stays_as_it_was(office, api):
+@pytest.mark.parametrize("store", ["sqlite", "postgres"])
+def test_a_month_that_is_over_stays_as_it_was(store, offices, request):
+    extra = {"DATABASE_URL": request.getfixturevalue("database").url} if store == "postgres" else {}
+    office = offices(BASIC_AUTH_USERS=CREDENTIALS, **extra)
+    api = Basic(office.server)
     today = datetime.now(timezone(timedelta(hours=-3))).date()
     last = today.replace(day=1) - timedelta(days=1)
     older = last.replace(day=1) - timedelta(days=1)
