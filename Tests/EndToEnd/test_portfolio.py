@@ -231,6 +231,22 @@ def test_extreme_customers_end_nothing(office, api):
     api.post("/clientes", strangers)
 
 
+def test_the_plan_bounds_the_portfolio(offices):
+    office = offices(BASIC_AUTH_USERS=CREDENTIALS, FIRST_PLAN="free", PLANTAO_PLANS=json.dumps({"free": {"customers": 3}}))
+    api = Basic(office.server)
+    api.post("/clientes", [{"client_id": 1}, {"client_id": 2}])
+    for restarts in (False, True):
+        if restarts:
+            office.server.kill()
+            office.server.start()
+        refused = api.call("POST", "/clientes", json=[{"client_id": 2, "nome": "Dois"}, {"client_id": 3}, {"client_id": 4}], expect=402).json()
+        assert (refused["code"], refused["resource"], refused["limit"], refused["used"]) == ("plan_limit", "customers", 3, 2)
+        assert set(api.get("/clientes")) == {"1", "2"} and api.get("/clientes")["2"]["nome"] is None, "whole or not at all"
+    api.post("/clientes", {"client_id": 3})
+    assert office.admin.get("/api/users/usage")["resources"]["customers"]["remaining"] == 0
+    api.post("/clientes", {"client_id": 3, "nome": "Três"})
+
+
 def test_what_other_systems_write_is_taken(api):
     api.post("/clientes", {"client_id": 1, "valor": 1e-07, "data_adesao": "2024-01-31", "data_cancelamento": "9999-12-31", "criado_em": "0001-01-01T00:00:00"})
     customer = api.get("/clientes")["1"]

@@ -12,7 +12,7 @@ extension TenantCell {
     /// To be called at the beginning of a turn that looks at the usage.
     func meterIsNow(_ moment: Moment) {
         let (zone, standing) = calendar.assumeIsolated { ($0.zone, $0.standing) }
-        meter.isNow(moment.now, zone: zone, services: standing.services, staff: standing.staff)
+        meter.isNow(moment.now, zone: zone, services: standing.services, staff: standing.staff, customers: customers)
     }
 
     /// The change of a turn with what follows for the usage: to be committed as one.

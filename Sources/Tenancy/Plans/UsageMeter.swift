@@ -62,12 +62,13 @@ struct UsageMeter {
     // MARK: In a turn
 
     /// To be called first in every turn that looks at it.
-    mutating func isNow(_ now: Timestamp, zone: Zone, services: Int, staff: Int) {
+    mutating func isNow(_ now: Timestamp, zone: Zone, services: Int, staff: Int, customers: Int) {
         let standing = account(tenant)
         usage.planIs(standing.plan, catalogue[standing.plan])
         usage.stands(.services, services)
         usage.stands(.staff, staff)
         usage.stands(.users, standing.users)
+        usage.stands(.customers, customers)
         guard now >= usage.period.end || zone !== self.zone else { return }
         let fresh = Period.containing(now, anchoredAt: standing.anchor, zone)
         // Under another zone the anchor may be another day. What was used of this month stays used.
@@ -83,6 +84,9 @@ struct UsageMeter {
     var over: [String] {
         PlanResource.allCases.filter { resource in usage.limits[resource].map { usage.used(resource) > $0 } ?? false }.map(\.rawValue)
     }
+
+    /// `nil` where there is no limit.
+    func left(_ resource: PlanResource) -> Int? { usage.left(resource) }
 
     func refusal(_ resource: PlanResource) -> Refusal {
         .planLimit(usage.denial(resource), plan: usage.plan, upgradeTo: catalogue.upgrade(from: usage.plan, for: resource))
@@ -104,7 +108,7 @@ struct UsageMeter {
         for (thing, count) in counts {
             switch PlanResource(thing) {
             // These are counted by what there is, when it is looked at.
-            case .services, .staff, .users: break
+            case .services, .staff, .users, .customers: break
             case .clients: clientsChanged(by: count)
             case let resource:
                 guard case .ok = usage.reserve(resource, count) else { preconditionFailure("more was made than was lent") }

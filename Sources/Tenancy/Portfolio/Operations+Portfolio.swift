@@ -24,6 +24,8 @@ extension Operations {
     package func upsertCustomers(_ patches: [CustomerPatch], _ tenant: TenantID) async throws(Refusal) -> (created: Int, updated: Int, unchanged: Int)
     {
         try await withPortfolio(tenant) { cell throws(Refusal) in
+            // All of them at once: what does not fit is refused before any of it is in.
+            try await cell.admitCustomers(patches)
             var (created, updated, unchanged) = (0, 0, 0)
             for start in stride(from: 0, to: patches.count, by: Self.upsertBatch) {
                 try gate.admit()

@@ -1,5 +1,6 @@
 package import CustomerHealth
 package import Kernel
+import Plans
 package import Sales
 package import Storage
 import Wire
@@ -75,16 +76,30 @@ extension TenantCell {
 
     func portfolioTimePassed(_ moment: Moment) -> Change { portfolio?.timePassed(moment, limit: Self.decayBatch) ?? Change() }
 
+    /// To be asked before customers become others.
+    /// - Throws: a refusal if the plan has no room for those who are new, or there are too many sellers among them.
+    package func admitCustomers(_ patches: [CustomerPatch]) throws(Refusal) {
+        guard let portfolio else { preconditionFailure("the portfolio was not brought in") }
+        try portfolio.sales.admit(patches)
+        meterIsNow(environment.moment())
+        let new = Set(patches.map(\.id)).count { portfolio.customers.portfolio.place(of: $0) == nil }
+        guard new > 0, let left = meter.left(.customers), new > left else { return }
+        let refusal = meter.refusal(.customers)
+        refused(refusal)
+        throw refusal
+    }
+
     package func upsertCustomers(_ patches: [CustomerPatch]) -> Pending<CustomerBoard.Upserted> {
-        onPortfolio { portfolio, moment throws(Refusal) in
-            try portfolio.sales.admit(patches)
+        do throws(Refusal) { try admitCustomers(patches) } catch { return settle(.failure(error)) }
+        return onPortfolio { portfolio, moment throws(Refusal) in
             // What is said today is said of a day that has begun.
             var change = portfolio.sales.timePassed(portfolio.customers.portfolio.customers, moment)
             let (upserted, more) = try portfolio.customers.upsert(patches, moment)
             change.append(more)
             change.append(portfolio.sales.changed(upserted.changes, moment))
-            if !upserted.changes.isEmpty { hasCustomers = true }
-            return (upserted, change)
+            customers = portfolio.customers.portfolio.count
+            meterIsNow(moment)
+            return (upserted, metered(&change, moment))
         }
     }
 
