@@ -358,7 +358,7 @@ let package = Package(
         ),
         .testTarget(
             name: "SalesTests",
-            dependencies: ["TestSupport", "Kernel", "Sales", "Storage", .product(name: "Logging", package: "swift-log")],
+            dependencies: ["TestSupport", "CustomerHealth", "Kernel", "Sales", "Storage", "Wire", .product(name: "Logging", package: "swift-log")],
             swiftSettings: settings
         ),
         .testTarget(name: "HTTPAPITests", dependencies: ["HTTPAPI", "Kernel"], swiftSettings: settings),

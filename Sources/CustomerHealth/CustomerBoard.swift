@@ -149,6 +149,17 @@ package struct CustomerBoard: Sendable {
         return finished(&turn, moment)
     }
 
+    /// Whom reports are of, and what they say, but for those that make nobody a customer.
+    package func patches(of reports: [LeadReport]) -> [CustomerPatch] {
+        var said: [Int64: Int64] = [:]
+        return reports.compactMap { report in
+            let id = report.customer ?? said[report.lead] ?? customer(of: report.lead)
+            said[report.lead] = id
+            guard portfolio.place(of: id) != nil || !report.isDeleted && !report.isElsewhere else { return nil }
+            return CustomerPatch(id: id, report.isDeleted ? [] : report.changes)
+        }
+    }
+
     private func customer(of lead: Int64) -> Int64 { leads[lead]?.customer ?? lead }
 
     /// Those who are in the database that the portfolio is kept in step with, as far as is known, beside those who are there.

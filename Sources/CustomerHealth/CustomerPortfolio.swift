@@ -85,6 +85,7 @@ package struct CustomerPortfolio: Sendable {
             guard after != before else { return Upsert(place: place, before: before, after: before) }
             let moves = catchUp(place, now)
             if !patch.changes.contains(where: { if case .atualizadoEm = $0 { true } else { false } }) { after.atualizadoEm = Self.wallClock(now) }
+            after.remember(before, from: patch.from, today: BusinessZone.today(now))
             share(&after)
             after.version = before.version + 1
             let category = vitals[place].category

@@ -25,6 +25,7 @@ package struct Customer: Sendable, Equatable {
     package var criadoEm: Timestamp?
     package var atualizadoEm: Timestamp?
     package var parcelasAtrasadas = 0
+    package var history = SaleHistory()
     /// A row of the database that the portfolio is kept in step with says so: once it is gone, so is the customer.
     package var isInSource = false
     package var version: Int64 = 0
@@ -75,6 +76,20 @@ package struct Customer: Sendable, Equatable {
         }
         if slug.last == UInt8(ascii: "-") { slug.removeLast() }
         return String(decoding: slug, as: UTF8.self)
+    }
+}
+
+extension Paged<Customer> {
+    /// Where they are, the lowest id first, whenever each of them came; `nil` where they are in that order anyway.
+    package var placesByID: [Int]? {
+        var (last, isSorted) = (Int64.min, true)
+        for place in indices {
+            let id = self[place].id
+            if id < last { isSorted = false }
+            last = id
+        }
+        if isSorted { return nil }
+        return indices.map { (id: self[$0].id, place: $0) }.sorted { $0.id < $1.id }.map(\.place)
     }
 }
 

@@ -46,7 +46,9 @@ package actor TenantCell {
     let healthPages = PageMemo()
     var recordedLately = RecentAnswers<Mark.Key, String>(limit: 2000)
     /// There are customers, whose scores move with time.
-    package var hasCustomers = false
+    package var hasCustomers: Bool { customers > 0 }
+    /// How many there are in the portfolio, whether or not it is in memory.
+    var customers: Int
 
     package nonisolated var unownedExecutor: UnownedSerialExecutor { turn.unownedExecutor }
 
@@ -156,7 +158,7 @@ package actor TenantCell {
         let calendar = Calendar(executor: turn, tenant: tenant, loaded: book)
         let clientNotices = ClientNotices(executor: turn, tenant: tenant, loaded: told, book.appointments.values, now: now)
         let queues = MessageQueues(executor: turn, tenant: tenant, loaded: messages)
-        let hasCustomers = try await Self.hasCustomers(tenant, surroundings.store)
+        let customers = try await Self.customers(tenant, surroundings.store)
         let cell = TenantCell(
             tenant: tenant,
             turn: turn,
@@ -167,7 +169,7 @@ package actor TenantCell {
             queues: queues,
             board: board,
             meter: meter,
-            hasCustomers: hasCustomers,
+            customers: customers,
             surroundings
         )
         // Offers may have run out while nobody was awake, and people in line may find somebody. Not now: what cannot be stored must not keep anybody
@@ -186,11 +188,11 @@ package actor TenantCell {
         queues: MessageQueues,
         board: NoticeBoard,
         meter: UsageMeter,
-        hasCustomers: Bool,
+        customers: Int,
         _ surroundings: Surroundings
     ) {
         self.meter = meter
-        self.hasCustomers = hasCustomers
+        self.customers = customers
         store = surroundings.store
         staff = surroundings.staff
         self.tenant = tenant
@@ -292,8 +294,12 @@ package actor TenantCell {
     private func turnBegins(_ name: String) -> Span? { tracer.flatMap { tracer in Trace.current.map { tracer.begin("turn \(name)", in: $0) } } }
     private func turnEnds(_ span: Span?) { if let span { tracer?.end(span) } }
 
-    private static func hasCustomers(_ tenant: TenantID, _ store: any Store) async throws(Refusal) -> Bool {
-        try await !store.rows(Query("SELECT id FROM customers WHERE tenant_id = ? LIMIT 1", [.id(tenant)], kinds: [.integer], tenant: tenant)).isEmpty
+    private static func customers(_ tenant: TenantID, _ store: any Store) async throws(Refusal) -> Int {
+        let rows = try await store.rows(
+            Query("SELECT COUNT(*) FROM customers WHERE tenant_id = ?", [.id(tenant)], kinds: [.integer], tenant: tenant).forDeciding
+        )
+        guard var row = rows.first else { return 0 }
+        return Int(row.integer())
     }
 
     func settle<T: Sendable>(_ decision: Result<(T, Change), Refusal>) -> Pending<T> {

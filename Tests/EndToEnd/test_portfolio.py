@@ -1,8 +1,10 @@
 """Customers and sales (contracts/ecosys-ms.md, contracts/vendas.md): fed and read through the contracts' own paths, live, and after a crash."""
 
 import base64
+import csv
 import gzip
 import http.client
+import io
 import json
 import sqlite3
 import threading
@@ -181,6 +183,109 @@ def test_sales_the_tiers_and_a_month_that_is_over(office, api):
     office.server.kill()
     office.server.start()
     assert before == [api.get(f"/vendas/{path}") for path in ("resumo-comissoes", "ranking", "dashboard", "clientes", "commission-config")]
+
+
+@pytest.mark.parametrize("store", ["sqlite", "postgres"])
+def test_a_month_that_is_over_stays_as_it_was(store, offices, request):
+    extra = {"DATABASE_URL": request.getfixturevalue("database").url} if store == "postgres" else {}
+    office = offices(BASIC_AUTH_USERS=CREDENTIALS, **extra)
+    api = Basic(office.server)
+    today = datetime.now(timezone(timedelta(hours=-3))).date()
+    last = today.replace(day=1) - timedelta(days=1)
+    older = last.replace(day=1) - timedelta(days=1)
+    closed, before = str(last)[:7], str(older)[:7]
+    api.post("/vendas/vendedores", [{"id": 1, "name": "Ana"}, {"id": 2, "name": "Bia"}])
+    api.post("/clientes", [{"client_id": n, "valor": 100, "setup_value": 50, "vendedor_id": 1, "data_adesao": str(older.replace(day=10))} for n in (1, 2, 3)])
+    api.post("/clientes", {"client_id": 3, "data_cancelamento": str(last)})
+
+    def said():
+        paths = ("dashboard", "resumo-comissoes", "ranking", "clientes", "clientes/churns", "extrato/1", "mrr")
+        return [api.get(f"/vendas/{path}", month=month) for path in paths for month in (closed, before)]
+
+    was = said()
+    assert api.get("/vendas/extrato/1", month=closed)["total"] == 60.0 and api.get("/vendas/mrr", month=closed)["churn"] == {"quantidade": 1, "valor": -100.0}
+    api.post("/clientes", [{"client_id": 1, "valor": 900, "parcelas_atrasadas": 2}, {"client_id": 2, "vendedor_id": 2}, {"client_id": 3, "data_cancelamento": None}])
+    assert said() == was
+    now = {c["id"]: c for c in api.get("/vendas/clientes")}
+    assert (now["1"]["mrr"], now["1"]["status"], now["2"]["sellerId"], now["3"]["status"], now["3"]["mesesAtivo"]) == (900.0, "inadimplente", "2", "ativo", 1)
+    assert api.get("/vendas/mrr")["reactivation"] == {"quantidade": 1, "valor": 100.0} and api.get("/vendas/mrr")["expansion"]["valor"] == 800.0
+    after = [api.get(f"/vendas/{path}") for path in ("dashboard", "resumo-comissoes", "clientes", "mrr")]
+    office.server.kill()
+    office.server.start()
+    assert said() == was and after == [api.get(f"/vendas/{path}") for path in ("dashboard", "resumo-comissoes", "clientes", "mrr")]
+    # A mistake is corrected by saying since when it is otherwise; a date by saying the right one.
+    api.post("/clientes", [{"client_id": 1, "valor": 200, "vale_desde": closed}, {"client_id": 2, "data_cancelamento": str(last)}])
+    assert {c["id"]: c["mrr"] for c in api.get("/vendas/clientes", month=closed)}["1"] == 200.0 and {c["id"]: c["mrr"] for c in api.get("/vendas/clientes", month=before)}["1"] == 100.0
+    api.post("/clientes", {"client_id": 2, "data_cancelamento": str(older)})
+    for month in (closed, before):
+        assert api.get("/vendas/mrr", month=month)["churn"]["quantidade"] == len(api.get("/vendas/clientes/churns", month=month)) == 1
+    names_fields(api.call("POST", "/clientes", json={"client_id": 1, "vale_desde": "ontem"}), "vale_desde")
+
+
+def test_extreme_customers_end_nothing(office, api):
+    """Anybody may register, and put in what they like."""
+    names_fields(api.call("POST", "/clientes", json={"client_id": 1, "data_adesao": "0001-02-01"}), "data_adesao")
+    names_fields(api.call("GET", "/vendas/dashboard", month="9998-11"), "month")
+    api.post("/clientes", [{"client_id": n, "valor": 10_000_000_000, "setup_value": 10_000_000_000, "data_adesao": "1970-01-01"} for n in range(1, 5001)])
+    assert api.get("/vendas/dashboard", month="2100-12")["mrrTotal"] == 5e13
+    api.put("/vendas/commission-config", {"mrr_recurrence": [100] * 120})
+    office.server.kill()
+    office.server.start()
+    assert api.get("/vendas/dashboard")["ltvTotal"] > 5000 * 1e10 * 600 and api.get("/vendas/mrr", month="1970-01")["new"]["quantidade"] == 5000
+    strangers = [{"client_id": 10_000 + n, "vendedor_id": 10_000 + n} for n in range(301)]
+    api.post("/clientes", strangers[:300])
+    is_clear_error(api.call("POST", "/clientes", json=strangers), 409)
+    api.post("/vendas/vendedores", {"id": 10_300, "name": "Cadastrado"})
+    api.post("/clientes", strangers)
+
+
+def test_the_plan_bounds_the_portfolio(offices):
+    office = offices(BASIC_AUTH_USERS=CREDENTIALS, FIRST_PLAN="free", PLANTAO_PLANS=json.dumps({"free": {"customers": 3}}))
+    api = Basic(office.server)
+    api.post("/clientes", [{"client_id": 1}, {"client_id": 2}])
+    for restarts in (False, True):
+        if restarts:
+            office.server.kill()
+            office.server.start()
+        refused = api.call("POST", "/clientes", json=[{"client_id": 2, "nome": "Dois"}, {"client_id": 3}, {"client_id": 4}], expect=402).json()
+        assert (refused["code"], refused["resource"], refused["limit"], refused["used"]) == ("plan_limit", "customers", 3, 2)
+        assert set(api.get("/clientes")) == {"1", "2"} and api.get("/clientes")["2"]["nome"] is None, "whole or not at all"
+    api.post("/clientes", {"client_id": 3})
+    assert office.admin.get("/api/users/usage")["resources"]["customers"]["remaining"] == 0
+    api.post("/clientes", {"client_id": 3, "nome": "Três"})
+
+
+def test_what_other_systems_write_is_taken(api):
+    api.post("/clientes", {"client_id": 1, "valor": 1e-07, "data_adesao": "2024-01-31", "data_cancelamento": "9999-12-31", "criado_em": "0001-01-01T00:00:00"})
+    customer = api.get("/clientes")["1"]
+    assert customer["valor"] == 0.0 and customer["data_cancelamento"] is None and customer["criado_em"][:4] != "0001"
+    first = api.get("/vendas/commission-config")
+    assert first["updated_at"] and api.put("/vendas/commission-config", {}) == first == api.put("/vendas/commission-config", {"sales_goal": 10.0})
+    for wrong in ({"setup_tier2": 33.33334}, {"mrr_tier1": 100.00001}, {"mrr_tier1": 0.00001}, {"sales_goal": 12.5}, {"mrr_recurrence": [33.33334]}):
+        names_fields(api.call("PUT", "/vendas/commission-config", json=wrong), *wrong)
+    changed = api.put("/vendas/commission-config", {"sales_goal": 12.0, "setup_tier2": 33.3333})
+    assert (changed["sales_goal"], changed["setup_tier2"]) == (12, 33.3333) and changed["updated_at"] >= first["updated_at"]
+
+
+def test_a_statement_carries_no_markup_and_no_formula(api):
+    api.post("/vendas/vendedores", {"id": 7, "name": "Ana \u0600<form action=//evil.example>"})
+    names = ["\u0600<img src=x onerror=alert(1)>", '\u0600";=HYPERLINK("http://evil.example";"x");"', "\r\n=1+1", "=\u0301cmd"]
+    today = str(datetime.now(timezone(timedelta(hours=-3))).date())
+    api.post("/clientes", [{"client_id": n, "nome": name, "valor": 100, "vendedor_id": 7, "data_adesao": today} for n, name in enumerate(names, 1)])
+    page = api.call("GET", "/vendas/extrato/7", formato="html", expect=200)
+    assert "<img" not in page.text and "<form" not in page.text and "form-action 'none'" in page.headers["content-security-policy"]
+    rows = list(csv.reader(io.StringIO(api.call("GET", "/vendas/extrato/7", formato="csv", expect=200).text, newline=""), delimiter=";"))
+    assert {len(row) for row in rows} == {7} and {row[1] for row in rows[1:-1]} == {names[0], names[1], "'" + names[2], "'" + names[3]}
+
+
+def test_sales_are_listed_by_number_whenever_they_came(office, api):
+    api.post("/clientes", [{"client_id": n, "valor": 10, "vendedor_id": 50, "vendedor": name} for n, name in ((9, "Zeca"), (3, "Alba"), (7, "Zeca"), (1, "Yara"))])
+    api.post("/clientes", {"client_id": 1, "vendedor": "Bela"})
+    before = [api.get("/vendas/clientes"), api.get("/vendas/ranking")]
+    assert [c["id"] for c in before[0]] == ["1", "3", "7", "9"] and before[1][0]["vendedor"]["name"] == "Zeca"
+    office.server.kill()
+    office.server.start()
+    assert [api.get("/vendas/clientes"), api.get("/vendas/ranking")] == before
 
 
 def test_subscribers_see_scores_tiers_and_figures_move(office, api):
@@ -427,7 +532,7 @@ def test_screens_ask_by_rpc_what_rest_answers(office, api):
     with office.desk(office.admin) as desk, office.desk(office.anybody.login("vera@example.com", "Senha#Forte9x2026")) as viewer:
         rpc = desk.rpc
         assert rpc("sales.put-sellers", {"id": 7, "name": "Amanda"}) == {"total": 1, "criados": 1, "atualizados": 0}
-        sales = [{"client_id": n, "nome": f"C{n}", "valor": 10, "vendedor_id": 7, "data_adesao": today} for n in range(1, 6)]
+        sales = [{"client_id": n, "nome": f"C{n}", "valor": 10, "vendedor_id": 7, "data_adesao": today} for n in (3, 1, 5, 2, 4)]
         assert rpc("customer.put", sales)["criados"] == 5 and rpc("customer.put", {"client_id": 6, "valor": 5, "parcelas_atrasadas": 1, "vendedor_id": 8})["criados"] == 1
         for _ in range(2):
             assert rpc("activity.record", {"atividades": acts(1, "login", 41), "idempotency_key": "k"})["aceitas"] == 41
@@ -454,6 +559,7 @@ def test_screens_ask_by_rpc_what_rest_answers(office, api):
                     break
             assert found == api.get(path), method
         assert [c["id"] for c in viewer.rpc("sales.customers", {"vendedor_id": 7, "limit": 3})["clientes"]] == ["1", "2", "3"]
+        assert [c["id"] for c in viewer.rpc("sales.customers", {"vendedor_id": 7, "after": 3, "limit": 3})["clientes"]] == ["4", "5"]
         assert viewer.rpc("sales.customers", {"lista": "inadimplentes"}) == {"clientes": api.get("/vendas/clientes/inadimplentes"), "proximo": None}
         assert rpc("sales.configure", {"sales_goal": 3})["sales_goal"] == 3 and viewer.rpc("sales.ranking")[0]["tier"] == "ouro"
         action = viewer.rpc("customer.actions")["items"][0]
@@ -547,6 +653,39 @@ def test_files_are_imported_and_what_is_refused_is_reported(office, api, tmp_pat
     assert (scores["qntd_entradas_30d"], scores["qntd_acessos_30d"]) == (2300, 3)
     wrong = run("import", "clientes", customers, "--url", office.server.url, "--user", "ana:errada")
     assert wrong.returncode == 78 and "401" in wrong.stderr
+
+
+def test_files_of_spreadsheets_are_read_as_they_are_meant(office, api, tmp_path):
+    def bring(content, *more, what="clientes", name="f.csv"):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        done = run("import", what, path, "--url", office.server.url, "--user", "ana:segredo", "--restart", *more)
+        refused = tmp_path / (name + ".recusadas")
+        return done, refused.read_text("utf-8") if refused.exists() else ""
+
+    done, _ = bring('client_id,nome,valor,descricao_cancelamento\n1,"Loja ""A""",10,"linha 1\nlinha 2"\n2,Ok,20,\n3,"São, João",30,x\n')
+    assert done.returncode == 0 and "3 accepted, 0 refused" in done.stderr, done.stderr
+    known = api.get("/clientes")
+    assert known["1"]["descricao_cancelamento"] == "linha 1\nlinha 2" and known["1"]["nome"] == 'Loja "A"' and known["3"]["nome"] == "São, João"
+    done, refused = bring("client_id;nome;valor;data_adesao\n11;A;1.234,56;31/01/2024\n12;B;1234,5;01/02/2024 10:30\n13;C;R$ 10;2024-01-31\n14;D;1.234.567;\n15;E;1.234;\n16;F;1,234.50;\n")
+    assert done.returncode == 1 and "5 accepted, 1 refused" in done.stderr and refused.startswith("6\tvalor: '1.234'"), done.stderr
+    known = api.get("/clientes")
+    assert [known[str(n)]["valor"] for n in (11, 12, 13, 14, 16)] == [1234.56, 1234.5, 10.0, 1234567.0, 1234.5]
+    assert (known["11"]["data_adesao"], known["12"]["data_adesao"]) == ("2024-01-31T00:00:00", "2024-02-01T10:30:00")
+    latin = "client_id;nome\n20;São João\n".encode("cp1252")
+    done, _ = bring(latin)
+    assert done.returncode == 78 and "not UTF-8 (line 2); nothing was sent" in done.stderr
+    done, _ = bring(latin, "--latin1")
+    assert done.returncode == 0 and api.get("/clientes")["20"]["nome"] == "São João"
+    for head, said in (("client_id;nom", "no column 'nom'"), ("nome", "'client_id' is not among them"), ("client_id;nome;nome", "there twice")):
+        done, _ = bring(f"{head}\n30;A;B\n")
+        assert done.returncode == 78 and said in done.stderr, done.stderr
+    done, _ = bring(b"client_id;nome\r31;A\r32;B\r")
+    assert done.returncode == 0 and "2 accepted" in done.stderr and api.get("/clientes")["32"]["nome"] == "B"
+    done, _ = bring('client_id,nome\n40,\u0301abc\n41,a"b\n42,"x"y\n43,"aberta\n44,z\n')
+    assert done.returncode == 78 and "the quote that begins in line 5 is never closed" in done.stderr and "43" not in api.get("/clientes")
+    done, _ = bring("tenant_id;tipo;ativo;ocorrido_em\n1;econversa;não;\n1;lead;;01/02/2024 10:30\n", what="atividades")
+    assert done.returncode == 0 and "2 accepted" in done.stderr, done.stderr
 
 
 def test_an_import_that_was_interrupted_goes_on_and_counts_nothing_twice(office, api, tmp_path):

@@ -73,7 +73,7 @@ extension API {
             case "html":
                 var response = Response.text(statement.html)
                 response.headers[.contentType] = "text/html; charset=utf-8"
-                response.headers[.contentSecurityPolicy] = "default-src 'none'; style-src 'unsafe-inline'"
+                response.headers[.contentSecurityPolicy] = "default-src 'none'; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'"
                 return response
             default:
                 var writer = JSONWriter(capacity: 4096)
@@ -97,7 +97,8 @@ extension API {
         let tenant = try await portfolioTenant(request, context)
         let month = try request.month()
         let view = try await operations.portfolio(tenant)
+        let places = view.customers.placesByID
         let list = SaleList(view, month: month, selection: selection, seller: seller)
-        return .list(of: view.customers.count) { place, writer in list.write(place, to: &writer) }
+        return .list(of: view.customers.count) { index, writer in list.write(places?[index] ?? index, to: &writer) }
     }
 }

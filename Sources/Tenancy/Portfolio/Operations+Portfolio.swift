@@ -23,20 +23,27 @@ extension Operations {
     /// In turns of a few hundred, so that nobody waits for all of them. What was read before it began was checked as a whole.
     package func upsertCustomers(_ patches: [CustomerPatch], _ tenant: TenantID) async throws(Refusal) -> (created: Int, updated: Int, unchanged: Int)
     {
-        try await inBatches(patches, tenant) { cell, patches in await cell.upsertCustomers(patches) }
+        try await inBatches(patches, tenant, admit: { cell, patches throws(Refusal) in try await cell.admitCustomers(patches) }) { cell, patches in
+            await cell.upsertCustomers(patches)
+        }
     }
 
     /// What a CRM says of its leads, in the order in which it says it.
     package func upsertCustomers(_ reports: [LeadReport], _ tenant: TenantID) async throws(Refusal) -> (created: Int, updated: Int, unchanged: Int) {
-        try await inBatches(reports, tenant) { cell, reports in await cell.upsertCustomers(reports) }
+        try await inBatches(reports, tenant, admit: { cell, reports throws(Refusal) in try await cell.admitCustomers(reports) }) { cell, reports in
+            await cell.upsertCustomers(reports)
+        }
     }
 
     private func inBatches<Element: Sendable>(
         _ elements: [Element],
         _ tenant: TenantID,
+        admit: (TenantCell, [Element]) async throws(Refusal) -> Void = { _, _ in },
         _ put: (TenantCell, [Element]) async -> Pending<CustomerBoard.Upserted>
     ) async throws(Refusal) -> (created: Int, updated: Int, unchanged: Int) {
         try await withPortfolio(tenant) { cell throws(Refusal) in
+            // All of them at once: what does not fit is refused before any of it is in.
+            try await admit(cell, elements)
             var (created, updated, unchanged) = (0, 0, 0)
             for start in stride(from: 0, to: elements.count, by: Self.upsertBatch) {
                 try gate.admit()
@@ -238,24 +245,12 @@ extension Operations {
         return try await withPortfolio(tenant) { cell throws(Refusal) in try await cell.recomputePortfolio().committed() }
     }
 
-    /// By how much what customers pay moved in a month, by kind: how many, and the sum of differences.
-    func mrrMovements(_ month: YearMonth, _ tenant: TenantID) async throws(Refusal) -> [MRRMovementKind: (count: Int, sum: Money)] {
-        let rows = try await store.rows(
-            Query(
-                """
-                SELECT kind, COUNT(*), CAST(SUM(after_centavos - before_centavos) AS BIGINT) FROM mrr_movements
-                WHERE tenant_id = ? AND month = ? GROUP BY kind
-                """,
-                [.id(tenant), .integer(Int64(month.index))],
-                kinds: [.text, .integer, .integer],
-                tenant: tenant
-            )
-        )
-        var movements: [MRRMovementKind: (Int, Money)] = [:]
-        for var row in rows {
-            guard let kind = MRRMovementKind(rawValue: row.text()) else { continue }
-            movements[kind] = (Int(row.integer()), Money(centavos: row.integer()))
-        }
-        return movements
+    /// By how much what customers pay moved in a month, by kind: how many, and the sum of differences. Without one, in the month that runs, as far as it has come.
+    func mrrMovements(
+        _ month: YearMonth?,
+        _ tenant: TenantID
+    ) async throws(Refusal) -> (month: YearMonth, movements: [MRRMovementKind: (count: Int, sum: Money)]) {
+        let view = try await portfolio(tenant)
+        return (month ?? view.sales.figures.view.month, view.sales.movements(in: month, view.customers))
     }
 }

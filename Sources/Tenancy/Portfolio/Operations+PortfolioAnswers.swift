@@ -182,8 +182,7 @@ extension Operations {
 
     /// New, expansion, contraction, churn, reactivation; of the month that runs unless told.
     package func mrr(of month: YearMonth?, _ tenant: TenantID) async throws(Refusal) -> [UInt8] {
-        let month = month ?? BusinessZone.today(now).month
-        let movements = try await mrrMovements(month, tenant)
+        let (month, movements) = try await mrrMovements(month, tenant)
         return Self.answer { body in
             body.field("month", month.description)
             for kind in MRRMovementKind.allCases {

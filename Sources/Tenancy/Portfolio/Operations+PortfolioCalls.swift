@@ -106,7 +106,7 @@ extension Operations {
             try fields.check()
             let (view, start) = try await portfolio(after: after, tenant)
             let list = SaleList(view, month: month, selection: selection ?? .todos, seller: seller)
-            return view.page("clientes", asObject: false, from: start, limit, list.write)
+            return view.page("clientes", asObject: false, places: view.customers.placesByID, from: start, limit, list.write)
         case "sales.statement":
             let seller = fields.number("vendedor_id", in: 1...Int64.max)
             try fields.check()
@@ -138,7 +138,7 @@ package struct SaleList: Sendable {
 
     /// - Parameter month: as it was at its end; `nil`: as it is.
     package init(_ view: PortfolioView, month: YearMonth?, selection: SaleSelection, seller: Int64? = nil) {
-        terms = month.map { SaleTerms.View(month: $0, isHistoric: true) } ?? view.sales.figures.view
+        terms = month.map { SaleTerms.View(endOf: $0) } ?? view.sales.figures.view
         config = view.sales.plan.config(of: terms.month)
         (customers, book) = (view.customers, view.sales.book)
         (self.selection, self.seller) = (selection, seller)
@@ -158,25 +158,28 @@ package struct SaleList: Sendable {
 
 extension PortfolioView {
     /// `{name: …, proximo}`: so many of those from a place on; `proximo` is behind which customer to go on, null at the end.
+    /// - Parameter places: in another order than that in which they came.
     func page(
         _ name: String,
         asObject isObject: Bool,
+        places: [Int]? = nil,
         from start: Int,
         _ limit: Int,
         _ member: (Int, inout JSONWriter) -> Bool
     ) -> [UInt8] {
-        var place = start
+        func place(_ index: Int) -> Int { places?[index] ?? index }
+        var index = start == 0 ? 0 : (places?.firstIndex(of: start - 1) ?? start - 1) + 1
         func write(_ writer: inout JSONWriter) {
             var left = limit
-            while left > 0, place < customers.count {
-                if member(place, &writer) { left -= 1 }
-                place += 1
+            while left > 0, index < customers.count {
+                if member(place(index), &writer) { left -= 1 }
+                index += 1
             }
         }
         return Operations.answer {
             $0.key(name)
             if isObject { $0.object(write) } else { $0.array(write) }
-            $0.field("proximo", place < customers.count ? customers[place - 1].id : nil)
+            $0.field("proximo", index < customers.count ? customers[place(index - 1)].id : nil)
         }
     }
 }
@@ -190,15 +193,6 @@ extension RequestFields {
             return nil
         }
         return date
-    }
-
-    mutating func optionalMonth(_ name: String) -> YearMonth? {
-        guard let text = optionalText(name, max: 64), !text.isEmpty else { return nil }
-        guard let month = YearMonth(text) else {
-            refuse(name, "deve ser um mês como 2024-12", type: "month_parsing")
-            return nil
-        }
-        return month
     }
 
     fileprivate mutating func adhesionRange() -> AdhesionRange {

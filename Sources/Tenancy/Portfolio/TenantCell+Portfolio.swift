@@ -1,5 +1,6 @@
 package import CustomerHealth
 package import Kernel
+import Plans
 package import Sales
 package import Storage
 import Wire
@@ -92,12 +93,32 @@ extension TenantCell {
         return portfolio?.timePassed(moment, limit: Self.decayBatch) ?? Change()
     }
 
+    /// To be asked before customers become others.
+    /// - Throws: a refusal if the plan has no room for those who are new, or there are too many sellers among them.
+    package func admitCustomers(_ patches: [CustomerPatch]) throws(Refusal) {
+        guard let portfolio else { preconditionFailure("the portfolio was not brought in") }
+        try portfolio.sales.admit(patches)
+        meterIsNow(environment.moment())
+        let new = Set(patches.map(\.id)).count { portfolio.customers.portfolio.place(of: $0) == nil }
+        guard new > 0, let left = meter.left(.customers), new > left else { return }
+        let refusal = meter.refusal(.customers)
+        refused(refusal)
+        throw refusal
+    }
+
     package func upsertCustomers(_ patches: [CustomerPatch]) -> Pending<CustomerBoard.Upserted> {
-        upsert { customers, moment throws(Refusal) in try customers.upsert(patches, moment) }
+        do throws(Refusal) { try admitCustomers(patches) } catch { return settle(.failure(error)) }
+        return upsert { customers, moment throws(Refusal) in try customers.upsert(patches, moment) }
+    }
+
+    package func admitCustomers(_ reports: [LeadReport]) throws(Refusal) {
+        guard let portfolio else { preconditionFailure("the portfolio was not brought in") }
+        try admitCustomers(portfolio.customers.patches(of: reports))
     }
 
     package func upsertCustomers(_ reports: [LeadReport]) -> Pending<CustomerBoard.Upserted> {
-        upsert { customers, moment throws(Refusal) in try customers.upsert(reports, moment) }
+        do throws(Refusal) { try admitCustomers(reports) } catch { return settle(.failure(error)) }
+        return upsert { customers, moment throws(Refusal) in try customers.upsert(reports, moment) }
     }
 
     package func removeFromSource(_ ids: [Int64]) -> Pending<CustomerBoard.Upserted> {
@@ -112,10 +133,14 @@ extension TenantCell {
         _ body: (inout CustomerBoard, Moment) throws(Refusal) -> (CustomerBoard.Upserted, Change)
     ) -> Pending<CustomerBoard.Upserted> {
         onPortfolio { portfolio, moment throws(Refusal) in
-            var (upserted, change) = try body(&portfolio.customers, moment)
+            // What is said today is said of a day that has begun.
+            var change = portfolio.sales.timePassed(portfolio.customers.portfolio.customers, moment)
+            let (upserted, more) = try body(&portfolio.customers, moment)
+            change.append(more)
             change.append(portfolio.sales.changed(upserted.changes, moment))
-            if !upserted.changes.isEmpty { hasCustomers = true }
-            return (upserted, change)
+            customers = portfolio.customers.portfolio.count
+            meterIsNow(moment)
+            return (upserted, metered(&change, moment))
         }
     }
 
@@ -190,8 +215,8 @@ extension TenantCell {
     }
 
     package func putSellers(_ sellers: [Seller]) -> Pending<(created: Int, updated: Int)> {
-        onPortfolio { portfolio, moment in
-            let (created, updated, change) = portfolio.sales.put(sellers, portfolio.customers.portfolio.customers, moment)
+        onPortfolio { portfolio, moment throws(Refusal) in
+            let (created, updated, change) = try portfolio.sales.put(sellers, portfolio.customers.portfolio.customers, moment)
             return ((created, updated), change)
         }
     }
