@@ -253,6 +253,12 @@ def test_the_plan_bounds_the_portfolio(offices):
     api.post("/clientes", {"client_id": 3})
     assert office.admin.get("/api/users/usage")["resources"]["customers"]["remaining"] == 0
     api.post("/clientes", {"client_id": 3, "nome": "Três"})
+    # Of Kommo's leads, those who are known become others, and who would be one more is refused.
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    tell = lambda event, *leads: api.call("POST", "/api/webhooks/kommo", body=urlencode([(f"leads[{event}][{n}][{k}]", v) for n, lead in enumerate(leads) for k, v in lead.items()]).encode(), headers=form)
+    assert tell("update", {"id": 3, "name": "Da Kommo"}).json()["atualizados"] == 1
+    assert tell("add", {"id": 3, "name": "Outra"}, {"id": 4}).json()["code"] == "plan_limit" and api.get("/clientes")["3"]["nome"] == "Da Kommo"
+    assert tell("delete", {"id": 9}).json()["inalterados"] == 1 and set(api.get("/clientes")) == {"1", "2", "3"}
 
 
 def test_what_other_systems_write_is_taken(api):
