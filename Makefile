@@ -5,7 +5,7 @@
 .DEFAULT_GOAL := run
 SHELL := bash
 .SHELLFLAGS := -o pipefail -c
-.PHONY: run build test test-swift test-e2e deps deps-test format lint loadtest loadtest-push loadtest-turns loadtest-bookings baseline-venv clean
+.PHONY: run build test test-swift test-e2e deps deps-test format lint loadtest loadtest-push loadtest-turns loadtest-bookings loadtest-portfolio baseline-venv clean
 
 SYSTEM_PACKAGES = libsqlite3-dev libcrypt-dev libpq-dev libhiredis-dev libssl-dev zlib1g-dev pkg-config
 # Servers that tests start for themselves, in temporary folders and on free ports, and clients that they try the doors with.
@@ -86,6 +86,10 @@ loadtest-bookings: build deps-test baseline-venv
 loadtest-turns: build deps-test baseline-venv
 	swift build -c release --product loadtest
 	$(LOADTEST) turns --baseline --rounds 3
+
+# Customers' health at full size, beside FastAPI, pandas, Postgres and Redis in the same run.
+loadtest-portfolio: build deps-test baseline-venv
+	$(BASELINE_VENV)/bin/python loadtest/baseline/portfolio.py --server .build/release/plantao
 
 format:
 	swift format -i -r --configuration .swift-format Package.swift Sources Tests loadtest

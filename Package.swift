@@ -97,6 +97,7 @@ let package = Package(
                 "Consultores", "Conversations", "CustomerHealth", "Jobs", "Kernel", "Notifications", "Plans", "Realtime", "Resilience",
                 "Sales", "Scheduling", "Storage", "Wire",
                 .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
             ],
             swiftSettings: settings
         ),
@@ -357,7 +358,7 @@ let package = Package(
         ),
         .testTarget(
             name: "SalesTests",
-            dependencies: ["TestSupport", "Kernel", "Sales", "Storage", .product(name: "Logging", package: "swift-log")],
+            dependencies: ["TestSupport", "CustomerHealth", "Kernel", "Sales", "Storage", "Wire", .product(name: "Logging", package: "swift-log")],
             swiftSettings: settings
         ),
         .testTarget(name: "HTTPAPITests", dependencies: ["HTTPAPI", "Kernel"], swiftSettings: settings),
@@ -370,8 +371,7 @@ let package = Package(
             name: "TenancyTests",
             dependencies: [
                 "TestSupport", "Consultores", "Conversations", "CustomerHealth", "Jobs", "Kernel", "Notifications", "Plans", "Realtime",
-                "Resilience", "Sales",
-                "Scheduling", "Storage", "Tenancy", "Wire",
+                "Resilience", "Sales", "Scheduling", "Storage", "Tenancy", "Wire",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
             ],

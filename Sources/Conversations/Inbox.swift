@@ -1,6 +1,6 @@
 package import Kernel
 package import Storage
-import Wire
+package import Wire
 
 /// Who was named in a note.
 package struct Mention: Sendable, Equatable {
@@ -153,7 +153,8 @@ extension ConversationDesk {
     }
 
     /// Channel `user:<id>`: what waits for this person.
-    package func inboxSnapshot(_ user: UserID) -> [UInt8] {
+    /// - Parameter others: writes what waits for them elsewhere than in conversations.
+    package func inboxSnapshot(_ user: UserID, others: (inout JSONWriter) -> Void = { _ in }) -> [UInt8] {
         var unread = Inbox.Unread()
         for attendant in pool.attendants where attendant.user == user {
             let own = self.unread(attendant.id)
@@ -165,6 +166,7 @@ extension ConversationDesk {
         writer.object {
             $0.field("unread") { self.write(unread, &$0) }
             $0.list("mentions") { list in for mention in mentions.suffix(100) { mention.write(to: &list) } }
+            others(&$0)
         }
         return writer.bytes
     }

@@ -74,20 +74,23 @@ package struct CustomerAction: Sendable, Equatable {
 }
 
 extension CustomerAction {
-    /// Somebody has done it.
-    package mutating func finished(by name: String, at now: Timestamp) {
+    /// Somebody has done it; nobody, if another took its place.
+    mutating func finished(by name: String?, at now: Timestamp) {
         doneAt = now
         doneBy = name
         version += 1
     }
 
-    package var doneEvent: Event {
+    /// `health.action {nome, acao}` or `health.action_done {acao}`: on `health`, and for those who are responsible.
+    func events(of customer: Customer?, for users: [UserID]) -> [Event] {
         var writer = JSONWriter()
         writer.object {
-            $0.field("type", "health.action_done")
+            $0.field("type", doneAt == nil ? "health.action" : "health.action_done")
+            if doneAt == nil { $0.field("nome", customer?.nome) }
             $0.key("acao")
             write(to: &$0)
         }
-        return Event(channel: CustomerBoard.channel, payload: writer.bytes)
+        let payload = writer.bytes
+        return ([CustomerBoard.channel] + users.map { "user:\($0)" }).map { Event(channel: $0, payload: payload) }
     }
 }

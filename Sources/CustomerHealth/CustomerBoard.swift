@@ -10,11 +10,15 @@ package struct CustomerBoard: Sendable {
     /// Whose the leads are that are not the customers of their own numbers.
     private var leads: [Int64: LeadLink]
     private var toldDashboard: Dashboard
+    private var actions: OpenActions
+    /// Who there is to be told what is to be done. Lent for the turn.
+    package var staff = Staff()
 
     package init(tenant: TenantID, loaded: Loaded) {
         self.tenant = tenant
         portfolio = loaded.portfolio
         lastLogin = loaded.lastLogin
+        actions = loaded.actions
         leads = loaded.leads
         toldDashboard = portfolio.dashboard
     }
@@ -24,6 +28,7 @@ package struct CustomerBoard: Sendable {
     package struct Loaded: Sendable {
         package var portfolio = CustomerPortfolio()
         var lastLogin: Int64 = 0
+        var actions = OpenActions()
         var leads: [Int64: LeadLink] = [:]
 
         package init() {}
@@ -58,6 +63,7 @@ package struct CustomerBoard: Sendable {
             after = last.id
             if customers.count < page { break }
         }
+        try await loadActions(tenant, from: store, &loaded)
         after = .min
         while true {
             let links = try await store.rows(
@@ -77,6 +83,23 @@ package struct CustomerBoard: Sendable {
         )
         if var row = ids.first { loaded.lastLogin = row.optionalInteger() ?? 0 }
         return loaded
+    }
+
+    private static func loadActions(_ tenant: TenantID, from store: any Store, _ loaded: inout Loaded) async throws(Refusal) {
+        var after = CustomerActionID(UniqueID(high: 0, low: 0))
+        while true {
+            let actions = try await store.rows(
+                .select(
+                    from: CustomerTables.actions,
+                    "WHERE tenant_id = ? AND done_at IS NULL AND id > ? ORDER BY id LIMIT ?",
+                    [.id(tenant), .id(after), .integer(Int64(page))],
+                    tenant: tenant
+                ).forDeciding
+            ).map(CustomerAction.init)
+            for action in actions { loaded.actions.add(action) }
+            guard let last = actions.last, actions.count == page else { return }
+            after = last.id
+        }
     }
 
     // MARK: Commands
@@ -124,6 +147,17 @@ package struct CustomerBoard: Sendable {
             put(patch, &turn, moment)
         }
         return finished(&turn, moment)
+    }
+
+    /// Whom reports are of, and what they say, but for those that make nobody a customer.
+    package func patches(of reports: [LeadReport]) -> [CustomerPatch] {
+        var said: [Int64: Int64] = [:]
+        return reports.compactMap { report in
+            let id = report.customer ?? said[report.lead] ?? customer(of: report.lead)
+            said[report.lead] = id
+            guard portfolio.place(of: id) != nil || !report.isDeleted && !report.isElsewhere else { return nil }
+            return CustomerPatch(id: id, report.isDeleted ? [] : report.changes)
+        }
     }
 
     private func customer(of lead: Int64) -> Int64 { leads[lead]?.customer ?? lead }
@@ -192,11 +226,9 @@ package struct CustomerBoard: Sendable {
                 }
             )
         }
-        var (change, moves, touched) = (timePassed(moment, limit: Self.dueInPassing), [CustomerPortfolio.Move](), Set<Int>())
+        var change = timePassed(moment, limit: Self.dueInPassing)
+        let (touched, moves) = portfolio.record(activities, now: moment.now)
         for activity in activities {
-            guard let (place, its) = portfolio.record(activity, now: moment.now) else { continue }
-            touched.insert(place)
-            moves += its
             if case .login(let name, let email) = activity.content {
                 lastLogin += 1
                 let login = Login(
@@ -238,7 +270,7 @@ package struct CustomerBoard: Sendable {
     /// The vitals of whoever moved or was touched, once; snapshots of the days on which they moved, and news of them. Of somebody who moved more than once, from
     /// the first to the last.
     /// - Parameter flipped: who has become active, or is so no more.
-    private mutating func kept(_ moves: [CustomerPortfolio.Move], touched: Set<Int>, flipped: Set<Int> = [], _ moment: Moment) -> Change {
+    private mutating func kept(_ moves: [CustomerPortfolio.Move], touched: [Int], flipped: Set<Int> = [], _ moment: Moment) -> Change {
         var change = Change()
         var moved: [Int: Int] = [:]
         var last: [CustomerPortfolio.Move] = []
@@ -252,7 +284,7 @@ package struct CustomerBoard: Sendable {
                 last.append(move)
             }
         }
-        for place in touched.union(moved.keys) {
+        for place in Set(touched).union(moved.keys) {
             portfolio.stored(place)
             let (customer, its) = (portfolio.customers[place], portfolio.vitals[place])
             let integrators = portfolio.everyIntegrator(of: customer.id)
@@ -264,16 +296,12 @@ package struct CustomerBoard: Sendable {
         if !shown.isEmpty || !others.isEmpty { change.events.append(scoresEvent(shown, others)) }
         for move in shown where move.from != nil && move.changesCategory { change.events.append(categoryEvent(move, moment)) }
         for move in shown where move.callsForAction {
-            let action = CustomerAction(id: moment.id(), customer: portfolio.customers[move.place], move, at: moment.now)
+            let customer = portfolio.customers[move.place]
+            if let before = actions.ofCustomer(customer.id) { change.append(finish(before.id, by: nil, moment).1) }
+            let action = CustomerAction(id: moment.id(), customer: customer, move, at: moment.now)
+            actions.add(action)
             change.rows.append(action.image(of: tenant))
-            var writer = JSONWriter()
-            writer.object {
-                $0.field("type", "health.action")
-                $0.field("nome", portfolio.customers[move.place].nome)
-                $0.key("acao")
-                action.write(to: &$0)
-            }
-            change.events.append(Event(channel: Self.channel, payload: writer.bytes))
+            change.events += action.events(of: customer, for: staff.responsible(for: action.cs))
         }
         if portfolio.dashboard != toldDashboard {
             toldDashboard = portfolio.dashboard
@@ -286,6 +314,38 @@ package struct CustomerBoard: Sendable {
             change.events.append(Event(channel: Self.channel, payload: writer.bytes))
         }
         return change
+    }
+
+    /// What was to be done is done.
+    /// - Parameter name: who has done it; `nil` where something else takes its place.
+    /// - Returns: `nil` if it is done already, or there is none.
+    package mutating func finish(_ id: CustomerActionID, by name: String?, _ moment: Moment) -> (CustomerAction?, Change) {
+        var change = Change()
+        guard var action = actions.remove(id) else { return (nil, change) }
+        action.finished(by: name, at: moment.now)
+        change.rows.append(action.image(of: tenant))
+        change.events = action.events(of: portfolio.customer(action.customer), for: staff.responsible(for: action.cs))
+        return (action, change)
+    }
+
+    /// Of what is to be done by somebody, in the snapshot of what waits for them.
+    private static let actionsShown = 100
+
+    package func openActions(of user: UserID, _ staff: Staff) -> [(nome: String?, action: CustomerAction)] {
+        actions.last(Self.actionsShown) { staff.responsible(for: $0).contains(user) }.map { (portfolio.customer($0.customer)?.nome, $0) }
+    }
+
+    /// `acoes: [{nome, acao}]`
+    package static func write(_ actions: [(nome: String?, action: CustomerAction)], to writer: inout JSONWriter) {
+        writer.list("acoes") { list in
+            for (nome, action) in actions {
+                list.object {
+                    $0.field("nome", nome)
+                    $0.key("acao")
+                    action.write(to: &$0)
+                }
+            }
+        }
     }
 
     package static let channel = "health"

@@ -26,6 +26,8 @@ package struct CustomerPortfolio: Sendable {
     package static let maxCustomers = 1_000_000
     /// A score that has only just crossed a category's limit calls for no action yet: by less than this, it may go back (in four-hundredths, 0.02).
     static let hysteresis = 8
+    /// What is brought in longer than this after it happened tells how somebody was, and calls for nothing.
+    static let historyBegins = Duration.seconds(2 * 86_400)
 
     package init() {}
 
@@ -83,6 +85,7 @@ package struct CustomerPortfolio: Sendable {
             guard after != before else { return Upsert(place: place, before: before, after: before) }
             let moves = catchUp(place, now)
             if !patch.changes.contains(where: { if case .atualizadoEm = $0 { true } else { false } }) { after.atualizadoEm = Self.wallClock(now) }
+            after.remember(before, from: patch.from, today: BusinessZone.today(now))
             share(&after)
             after.version = before.version + 1
             let category = vitals[place].category
@@ -125,10 +128,30 @@ package struct CustomerPortfolio: Sendable {
 
     // MARK: Activity
 
-    /// - Returns: where it happened and what it moved; `nil` if there is no such customer.
-    package mutating func record(_ activity: Activity, now: Timestamp) -> (place: Int, moves: [Move])? {
-        guard let place = place(of: activity.customer) else { return nil }
-        var moves = catchUp(place, now)
+    /// Those of customers that there are not are passed over.
+    /// - Returns: where they happened, and what all of them together moved.
+    package mutating func record(_ activities: [Activity], now: Timestamp) -> (places: [Int], moves: [Move]) {
+        var places: [Int] = []
+        var moves: [Move] = []
+        var isHistory: [Int: Bool] = [:]
+        for activity in activities {
+            guard let place = place(of: activity.customer) else { continue }
+            let isLate = activity.at.map { now - $0 > Self.historyBegins } ?? false
+            if let before = isHistory[place] {
+                if before, !isLate { isHistory[place] = false }
+            } else {
+                // What time has brought until now was so without any of it.
+                moves += catchUp(place, now)
+                isHistory[place] = isLate
+                places.append(place)
+            }
+            note(activity, at: place, now)
+        }
+        moves += places.compactMap { look($0, now, isHistory: isHistory[$0] ?? false) }
+        return (places, moves)
+    }
+
+    private mutating func note(_ activity: Activity, at place: Int, _ now: Timestamp) {
         let at = min(activity.at ?? now, now)
         switch activity.content {
         case .econversa(let isActive): vitals[place].switchedEConversa(isActive, at: at)
@@ -140,8 +163,6 @@ package struct CustomerPortfolio: Sendable {
         case .login, .entrada, .saida, .lead:
             if let kind = activity.content.counted { vitals[place].happened(kind, at: activity.at ?? now, now: now) }
         }
-        if let move = look(place, now) { moves.append(move) }
-        return (place, moves)
     }
 
     // MARK: Time
@@ -174,7 +195,7 @@ package struct CustomerPortfolio: Sendable {
     }
 
     /// Brings one customer's score up to date.
-    private mutating func look(_ place: Int, _ now: Timestamp) -> Move? {
+    private mutating func look(_ place: Int, _ now: Timestamp, isHistory: Bool = false) -> Move? {
         let score = vitals[place].score(at: now)
         let next = vitals[place].nextDecay(after: now)
         if next < vitals[place].lookAt {
@@ -194,8 +215,8 @@ package struct CustomerPortfolio: Sendable {
             dashboard.add(customers[place], score.category)
         }
         vitals[place].scored(score, at: now)
-        let calls = hadScore && callsForAction(place, score)
-        if calls || !hadScore { vitals[place].actedOn = score.category }
+        let calls = hadScore && !isHistory && callsForAction(place, score)
+        if calls || !hadScore || isHistory { vitals[place].actedOn = score.category }
         return Move(
             place: place,
             from: hadScore ? before : nil,

@@ -20,7 +20,7 @@ package enum CustomerTables {
             .optional("email", .text), .optional("data_adesao", .timestamp), .optional("data_start_onboarding", .timestamp),
             .optional("data_end_onboarding", .timestamp), .optional("data_cancelamento", .timestamp), .optional("motivos_churn", .text),
             .optional("descricao_cancelamento", .text), .optional("criado_em", .timestamp), .optional("atualizado_em", .timestamp),
-            Column("parcelas_atrasadas", .integer), Column("in_source", .boolean, since: 23),
+            Column("parcelas_atrasadas", .integer), Column("sale_history", .json, since: 22), Column("in_source", .boolean, since: 23),
         ]
     )
 
@@ -54,7 +54,10 @@ package enum CustomerTables {
             Column("tenant_id", .uuid), Column("id", .integer), Column("customer_id", .integer), .optional("user_name", .text),
             .optional("user_email", .text), Column("at", .timestamp),
         ],
-        indexes: [Index("customer_logins_by_customer", on: ["tenant_id", "customer_id", "at"])]
+        indexes: [
+            Index("customer_logins_by_customer", on: ["tenant_id", "customer_id", "at"]),
+            Index("customer_logins_by_time", on: ["tenant_id", "at"], since: 21),
+        ]
     )
 
     /// The score at the end of each day on which it moved. On the days between two rows it was what the earlier one says.
@@ -78,10 +81,21 @@ package enum CustomerTables {
             .optional("previous_category", .integer), Column("total", .integer), Column("created_at", .timestamp), .optional("done_at", .timestamp),
             .optional("done_by", .text),
         ],
-        indexes: [Index("customer_actions_by_customer", on: ["tenant_id", "customer_id", "created_at"])]
+        indexes: [
+            Index("customer_actions_by_customer", on: ["tenant_id", "customer_id", "created_at"]),
+            Index("customer_actions_open", on: ["tenant_id", "done_at", "id"], since: 21),
+        ]
     )
 
-    package static let all = [customers, leads, vitals, logins, snapshots, actions]
+    /// What a business's Kommo calls things.
+    package static let kommoNames = Table(
+        "kommo_names",
+        since: 21,
+        key: ["tenant_id"],
+        columns: [Column("tenant_id", .uuid), Column("names", .json), Column("updated_at", .timestamp)]
+    )
+
+    package static let all = [customers, leads, vitals, logins, snapshots, actions, kommoNames]
 }
 
 extension Money {
@@ -117,6 +131,7 @@ extension Customer {
         criadoEm = row.optionalTimestamp()
         atualizadoEm = row.optionalTimestamp()
         parcelasAtrasadas = Int(row.integer())
+        history = SaleHistory(stored: row.optionalText())
         isInSource = row.optionalBoolean() ?? false
         version = row.integer()
     }
@@ -130,8 +145,78 @@ extension Customer {
                 .numeric(setup.decimal), .optional(vendedor), .optional(vendedorID), .optional(cs), .optional(status), .optional(pipeline),
                 .optional(email), .optional(dataAdesao), .optional(inicioOnboarding), .optional(fimOnboarding), .optional(dataCancelamento),
                 .optional(motivosChurn), .optional(descricaoCancelamento), .optional(criadoEm), .optional(atualizadoEm),
-                .integer(Int64(parcelasAtrasadas)), .boolean(isInSource),
+                .integer(Int64(parcelasAtrasadas)), history.stored.map { .json($0) } ?? .null, .boolean(isInSource),
             ]
+        )
+    }
+}
+
+extension SaleHistory {
+    /// `{periods: [[month, valor, setup, vendedor_id, vendedor, parcelas]], absences: [[from, back]], steps: [[month, before, after]], churned}`: months since January of
+    /// the year 0, days since 1970-01-01, amounts in centavos. `nil` where there is nothing to remember.
+    var stored: String? {
+        if isEmpty { return nil }
+        var writer = JSONWriter()
+        writer.object {
+            $0.list("periods") { list in
+                for period in periods {
+                    list.array {
+                        $0.int(Int64(period.through.index))
+                        $0.int(period.terms.valor.centavos)
+                        $0.int(period.terms.setup.centavos)
+                        if let id = period.terms.vendedorID { $0.int(id) } else { $0.raw("null") }
+                        if let name = period.terms.vendedor { $0.string(name) } else { $0.raw("null") }
+                        $0.int(Int64(period.terms.parcelasAtrasadas))
+                    }
+                }
+            }
+            $0.list("absences") { list in
+                for absence in absences {
+                    list.array {
+                        $0.int(Int64(absence.from.days))
+                        $0.int(Int64(absence.back.days))
+                    }
+                }
+            }
+            $0.list("steps") { list in
+                for step in steps {
+                    list.array {
+                        $0.int(Int64(step.month.index))
+                        $0.int(step.before.centavos)
+                        $0.int(step.after.centavos)
+                    }
+                }
+            }
+            $0.field("churned", churnedOn.map { Int64($0.days) })
+        }
+        return String(decoding: writer.bytes, as: UTF8.self)
+    }
+
+    init(stored text: String?) {
+        guard let json = text.flatMap({ try? JSON.parse($0) }) else {
+            self.init()
+            return
+        }
+        func rows(_ name: String, _ count: Int) -> [[JSON]] { (json[name]?.array ?? []).compactMap(\.array).filter { $0.count == count } }
+        func month(_ json: JSON) -> YearMonth { YearMonth(index: Int32(clamping: json.int ?? 0)) }
+        func day(_ json: JSON) -> CivilDate { CivilDate(days: Int32(clamping: json.int ?? 0)) }
+        func money(_ json: JSON) -> Money { Money(centavos: json.int ?? 0) }
+        self.init(
+            periods: rows("periods", 6).map {
+                Period(
+                    through: month($0[0]),
+                    terms: Terms(
+                        valor: money($0[1]),
+                        setup: money($0[2]),
+                        vendedor: $0[4].string,
+                        vendedorID: $0[3].int,
+                        parcelasAtrasadas: Int($0[5].int ?? 0)
+                    )
+                )
+            },
+            absences: rows("absences", 2).map { Absence(from: day($0[0]), back: day($0[1])) },
+            steps: rows("steps", 3).map { Step(month: month($0[0]), before: money($0[1]), after: money($0[2])) },
+            churnedOn: json["churned"]?.int.map { CivilDate(days: Int32(clamping: $0)) }
         )
     }
 }
@@ -231,6 +316,10 @@ extension Login {
         userName = row.optionalText()
         userEmail = row.optionalText()
         at = row.timestamp()
+    }
+
+    package static func deletion(_ id: Int64, of tenant: TenantID) -> RowImage {
+        RowImage(deleting: [.id(tenant), .integer(id)], from: CustomerTables.logins, version: 2)
     }
 
     func image(of tenant: TenantID) -> RowImage {

@@ -1,4 +1,5 @@
 package import Kernel
+import Wire
 
 /// What a customer has done, as far as the score needs it: of each kind, when it last happened, and how often on each of the last 31 days. No activity itself is
 /// kept, and all of it lies in one piece of some 450 bytes, however many there were.
@@ -99,15 +100,18 @@ package struct CustomerVitals: Sendable, Equatable {
     package func score(at now: Timestamp) -> HealthScore { HealthScore(facts(at: now)) }
 
     private func counts(on today: Int32) -> SIMD4<Int32> {
-        var counts = SIMD4<Int32>.zero
         let first = max(today - Int32(Self.windowDays), day - 31)
-        guard first <= day else { return counts }
-        for day in first...day {
-            let lane = Int(day & 31)
-            counts &+= SIMD4(Int32(logins[lane]), Int32(entradas[lane]), Int32(saidas[lane]), Int32(leads[lane]))
+        guard first <= day else { return .zero }
+        // All there are but those that are too old: mostly one day.
+        var counts = SIMD4(Self.sum(logins), Self.sum(entradas), Self.sum(saidas), Self.sum(leads))
+        for old in (day - 31)..<first {
+            let lane = Int(old & 31)
+            counts &-= SIMD4(Int32(logins[lane]), Int32(entradas[lane]), Int32(saidas[lane]), Int32(leads[lane]))
         }
         return counts
     }
+
+    private static func sum(_ days: SIMD32<UInt16>) -> Int32 { SIMD32<Int32>(truncatingIfNeeded: days).wrappedSum() }
 
     package func lastOne(_ kind: ActivityKind) -> Timestamp? {
         last[kind.rawValue] == Self.unknown ? nil : Timestamp(milliseconds: last[kind.rawValue])
@@ -186,23 +190,36 @@ package struct CustomerVitals: Sendable, Equatable {
 
     /// `[day, [day offset, logins, entradas, saídas, leads], …]`, the days with something on them.
     package var storedDays: String {
-        var text = "[\(day)"
-        for offset in Int32(0)...31 {
-            let lane = Int((day - offset) & 31)
-            guard logins[lane] | entradas[lane] | saidas[lane] | leads[lane] != 0 else { continue }
-            text += ",[\(offset),\(logins[lane]),\(entradas[lane]),\(saidas[lane]),\(leads[lane])]"
+        var writer = JSONWriter(capacity: 512)
+        writer.array { list in
+            list.int(day)
+            for offset in Int32(0)...31 {
+                let lane = Int((day - offset) & 31)
+                let counts = (logins[lane], entradas[lane], saidas[lane], leads[lane])
+                guard counts.0 | counts.1 | counts.2 | counts.3 != 0 else { continue }
+                list.array {
+                    $0.int(offset)
+                    $0.int(counts.0)
+                    $0.int(counts.1)
+                    $0.int(counts.2)
+                    $0.int(counts.3)
+                }
+            }
         }
-        return text + "]"
+        return String(decoding: writer.bytes, as: UTF8.self)
     }
 
     /// `[day, score, score of the day before, …]`; -1 where there was none.
     package var storedScores: String {
-        var text = "[\(scoreDay)"
-        for offset in Int32(0)...31 {
-            let score = scores[Int((scoreDay - offset) & 31)]
-            text += score == Self.noScore ? ",-1" : ",\(score)"
+        var writer = JSONWriter(capacity: 256)
+        writer.array { list in
+            list.int(scoreDay)
+            for offset in Int32(0)...31 {
+                let score = scores[Int((scoreDay - offset) & 31)]
+                list.int(score == Self.noScore ? -1 : Int32(score))
+            }
         }
-        return text + "]"
+        return String(decoding: writer.bytes, as: UTF8.self)
     }
 
     package init(

@@ -82,13 +82,14 @@ package struct API: Sendable {
         package init() {}
     }
 
-    /// Kommo's webhooks.
+    /// Kommo's webhooks, as they are configured for one business; every business may make a token of its own beside it.
     package struct Kommo: Sendable {
+        package var owner: TenantID?
         /// Stands in the address that Kommo is given. Unset: with a credential of the portfolio only.
-        package var token: (value: String, tenant: TenantID)?
-        /// Without a token, who is told what anybody sends; `nil` in production.
-        package var openTo: TenantID?
-        package var names = KommoLead.Names()
+        package var token: String?
+        /// Without a token, anybody may tell: not in production.
+        package var isOpen = false
+        package var names = KommoNames()
 
         package init() {}
     }
@@ -178,6 +179,7 @@ package struct API: Sendable {
         addDesk(to: router)
         addEcoSys(to: router)
         addPortfolio(to: router)
+        addKommo(to: router)
         addVendas(to: router)
         addStorage(to: router)
         addNotices(to: router)

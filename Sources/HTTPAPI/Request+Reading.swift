@@ -99,6 +99,9 @@ extension Request {
         guard let month = YearMonth(text) else {
             throw .invalid([.init(["query", name], "deve ser um mês como 2024-12", type: "month_parsing")])
         }
+        guard CivilDate.sane.contains(month.firstDay) else {
+            throw .invalid([.init(["query", name], "deve ser um mês de 1970-01 a 2100-12", type: "month_range")])
+        }
         return month
     }
 

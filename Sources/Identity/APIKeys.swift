@@ -7,7 +7,7 @@ package import Wire
 package enum APIKeyKind {}
 package typealias APIKeyID = Identifier<APIKeyKind>
 
-/// What a key opens, of the endpoints of contracts/consultores.md.
+/// What a key opens: of the endpoints of contracts/consultores.md, and of those of customers and sales.
 package enum APIKeyScope: String, Sendable, CaseIterable {
     case readConsultores = "consultores:read"
     case writeConsultores = "consultores:write"
@@ -16,6 +16,15 @@ package enum APIKeyScope: String, Sendable, CaseIterable {
     case readProtocolos = "protocolos:read"
     /// Also `gerar-protocolo`.
     case writeProtocolos = "protocolos:write"
+    /// Customers and sales (contracts/ecosys-ms.md, contracts/vendas.md), where the key may also be the password of HTTP Basic.
+    case readPortfolio = "portfolio:read"
+    /// Also reads.
+    case writePortfolio = "portfolio:write"
+    /// Kommo's webhooks, as the `token` of their address.
+    case tellKommo = "kommo:webhook"
+
+    /// Those of contracts/consultores.md: what a key opens of which nothing else was said.
+    package static let ofConsultores: Set<APIKeyScope> = [.readConsultores, .writeConsultores, .takeTurns, .readProtocolos, .writeProtocolos]
 }
 
 /// A key with which another program speaks for a business (contracts/consultores.md "Segurança"). Of the key itself only a hash is kept: a key is 256 random bits, so

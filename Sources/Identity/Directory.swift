@@ -211,6 +211,8 @@ package actor Directory {
     package nonisolated func people(of id: TenantID) -> (active: Int, owners: [String], owner: UserID?) {
         committed.withLock { $0.people[id] }.map { ($0.active, $0.owners, $0.owner) } ?? (0, [], nil)
     }
+    /// Whom of a business other systems may mean by a name.
+    package nonisolated func staff(of id: TenantID) -> Staff { committed.withLock { $0.people[id]?.staff } ?? Staff() }
     package nonisolated func isVerified(_ user: UserID) -> Bool { !committed.withLock { $0.unverified.contains(user) } }
 
     /// Whose number it is. While the first business has not named its number, every number that is nobody's is its: of the first, and not of one that

@@ -33,6 +33,7 @@ struct Roster: Sendable {
         var owners: [String] = []
         /// The first of them.
         var owner: UserID?
+        var staff = Staff()
     }
 
     init(tenants: [Tenant], users: [User], sessions: [LoginSession], codes: [EmailCode] = []) {
@@ -58,7 +59,9 @@ struct Roster: Sendable {
         let before = users[user.id]
         place(user)
         if let before, before.email != user.email { usersByEmail[before.email] = nil }
-        if before?.email != user.email || before?.role != user.role || before?.isActive != user.isActive { recount(user.tenant) }
+        if before?.email != user.email || before?.name != user.name || before?.role != user.role || before?.isActive != user.isActive {
+            recount(user.tenant)
+        }
     }
 
     private mutating func place(_ user: User) {
@@ -71,7 +74,9 @@ struct Roster: Sendable {
     private mutating func recount(_ tenant: TenantID) {
         let active = users(of: tenant).filter(\.isActive)
         let owners = active.filter { $0.role == .owner }
-        people[tenant] = People(active: active.count, owners: owners.map(\.email), owner: owners.first?.id)
+        var staff = Staff()
+        for user in active { staff.add(user.id, name: user.name, email: user.email, isOwner: user.role == .owner) }
+        people[tenant] = People(active: active.count, owners: owners.map(\.email), owner: owners.first?.id, staff: staff)
     }
 
     private mutating func index(_ session: LoginSession) {

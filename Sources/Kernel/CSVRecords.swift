@@ -12,12 +12,18 @@ package struct CSVRecords {
         package let description: String
     }
 
-    package static func read(_ text: String) throws(Failure) -> [Record] {
+    /// Whichever of `;` and `,` is the more frequent in a line of columns' names.
+    package static func separator(in head: some Sequence<UInt8>) -> UInt8 {
+        var balance = 0
+        for byte in head { balance += byte == UInt8(ascii: ";") ? 1 : byte == UInt8(ascii: ",") ? -1 : 0 }
+        return UInt8(ascii: balance > 0 ? ";" : ",")
+    }
+
+    /// - Parameter known: what stands between fields, where the first line does not say.
+    package static func read(_ text: String, separator known: UInt8? = nil) throws(Failure) -> [Record] {
         var bytes = Array(text.utf8)[...]
         if bytes.starts(with: [0xef, 0xbb, 0xbf]) { bytes = bytes.dropFirst(3) }
-        let head = bytes.prefix { $0 != UInt8(ascii: "\n") }
-        func count(_ character: Unicode.Scalar) -> Int { head.count { $0 == UInt8(ascii: character) } }
-        let separator = UInt8(ascii: count(";") > count(",") ? ";" : ",")
+        let separator = known ?? Self.separator(in: bytes.prefix { $0 != UInt8(ascii: "\n") })
         var records: [Record] = []
         var fields: [String] = []
         var field: [UInt8] = []

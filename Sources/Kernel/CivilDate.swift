@@ -9,6 +9,9 @@ package struct CivilDate: Hashable, Comparable, Sendable, CustomStringConvertibl
         days = Int32(clamping: (time + offset).milliseconds.flooredQuotientAndRemainder(by: 86_400_000).0)
     }
 
+    /// What dates of businesses lie between. What other systems say beyond means something else, such as "never".
+    package static let sane = CivilDate("1970-01-01")!...CivilDate("2100-12-31")!
+
     /// Reads `2026-03-01`; `nil` for anything else, such as 30 February.
     package init?(_ text: some StringProtocol) {
         guard text.utf8.count == 10, let time = Timestamp(rfc3339: text + "T00:00:00") else { return nil }

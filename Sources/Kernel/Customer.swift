@@ -25,6 +25,7 @@ package struct Customer: Sendable, Equatable {
     package var criadoEm: Timestamp?
     package var atualizadoEm: Timestamp?
     package var parcelasAtrasadas = 0
+    package var history = SaleHistory()
     /// A row of the database that the portfolio is kept in step with says so: once it is gone, so is the customer.
     package var isInSource = false
     package var version: Int64 = 0
@@ -55,24 +56,40 @@ package struct Customer: Sendable, Equatable {
     package var shownSlug: String { slug ?? Self.slug(nome ?? "") }
 
     private static func slug(_ name: String) -> String {
-        var slug = ""
-        for scalar in name.lowercased().unicodeScalars {
-            let plain: Character? =
+        var slug: [UInt8] = []
+        slug.reserveCapacity(name.utf8.count)
+        for scalar in name.unicodeScalars {
+            let plain: UInt8? =
                 switch scalar {
-                case "a"..."z", "0"..."9": Character(scalar)
-                case "á", "à", "â", "ã", "ä": "a"
-                case "é", "è", "ê", "ë": "e"
-                case "í", "ì", "î", "ï": "i"
-                case "ó", "ò", "ô", "õ", "ö": "o"
-                case "ú", "ù", "û", "ü": "u"
-                case "ç": "c"
-                case "ñ": "n"
+                case "a"..."z", "0"..."9": UInt8(scalar.value)
+                case "A"..."Z": UInt8(scalar.value + 32)
+                case "á", "à", "â", "ã", "ä", "Á", "À", "Â", "Ã", "Ä": UInt8(ascii: "a")
+                case "é", "è", "ê", "ë", "É", "È", "Ê", "Ë": UInt8(ascii: "e")
+                case "í", "ì", "î", "ï", "Í", "Ì", "Î", "Ï": UInt8(ascii: "i")
+                case "ó", "ò", "ô", "õ", "ö", "Ó", "Ò", "Ô", "Õ", "Ö": UInt8(ascii: "o")
+                case "ú", "ù", "û", "ü", "Ú", "Ù", "Û", "Ü": UInt8(ascii: "u")
+                case "ç", "Ç": UInt8(ascii: "c")
+                case "ñ", "Ñ": UInt8(ascii: "n")
                 default: nil
                 }
-            if let plain { slug.append(plain) } else if !slug.isEmpty, slug.last != "-" { slug.append("-") }
+            if let plain { slug.append(plain) } else if let last = slug.last, last != UInt8(ascii: "-") { slug.append(UInt8(ascii: "-")) }
         }
-        if slug.last == "-" { slug.removeLast() }
-        return slug
+        if slug.last == UInt8(ascii: "-") { slug.removeLast() }
+        return String(decoding: slug, as: UTF8.self)
+    }
+}
+
+extension Paged<Customer> {
+    /// Where they are, the lowest id first, whenever each of them came; `nil` where they are in that order anyway.
+    package var placesByID: [Int]? {
+        var (last, isSorted) = (Int64.min, true)
+        for place in indices {
+            let id = self[place].id
+            if id < last { isSorted = false }
+            last = id
+        }
+        if isSorted { return nil }
+        return indices.map { (id: self[$0].id, place: $0) }.sorted { $0.id < $1.id }.map(\.place)
     }
 }
 

@@ -16,11 +16,14 @@ package struct CustomerPatch: Sendable, Equatable {
     package var changes: [CustomerChange]
     /// When this was so: it says nothing of who is known to have changed since. `nil` for what holds whatever is known.
     package var asOf: Timestamp?
+    /// The first month of which it is true; the one that runs, without.
+    package var from: YearMonth?
 
-    package init(id: Int64, _ changes: [CustomerChange] = [], asOf: Timestamp? = nil) {
+    package init(id: Int64, _ changes: [CustomerChange] = [], asOf: Timestamp? = nil, from: YearMonth? = nil) {
         self.id = id
         self.changes = changes
         self.asOf = asOf
+        self.from = from
     }
 }
 

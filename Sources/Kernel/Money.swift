@@ -69,6 +69,9 @@ package struct Money: Hashable, Comparable, Sendable, CustomStringConvertible {
         return Money(centavos: centavos < 0 ? -value : value)
     }
 
+    /// What so many months of it come to.
+    package func over(months: Int) -> MoneySum { MoneySum(centavos: Int128(centavos) * Int128(months)) }
+
     /// The nth part, rounded half away from zero; zero of nobody.
     package func divided(by count: Int) -> Money {
         guard count > 0 else { return .zero }
@@ -78,7 +81,9 @@ package struct Money: Hashable, Comparable, Sendable, CustomStringConvertible {
     }
 
     /// `1500.0`, `299.9`, `0.05`: the shortest decimal, with at least one digit behind the point, as Python writes floats.
-    package var description: String {
+    package var description: String { Self.described(centavos) }
+
+    fileprivate static func described(_ centavos: some SignedInteger) -> String {
         let (whole, cents) = centavos.magnitude.quotientAndRemainder(dividingBy: 100)
         let fraction = cents % 10 == 0 ? "\(cents / 10)" : (cents < 10 ? "0\(cents)" : "\(cents)")
         return "\(centavos < 0 ? "-" : "")\(whole).\(fraction)"
@@ -98,6 +103,21 @@ package struct Money: Hashable, Comparable, Sendable, CustomStringConvertible {
     }
 }
 
+/// A sum of amounts times months, which may be larger than any amount.
+package struct MoneySum: Hashable, Sendable, CustomStringConvertible {
+    package var centavos: Int128
+
+    package init(centavos: Int128) { self.centavos = centavos }
+    package init(_ amount: Money) { centavos = Int128(amount.centavos) }
+    package static let zero = MoneySum(centavos: 0)
+
+    package static func += (a: inout MoneySum, b: MoneySum) { a.centavos += b.centavos }
+    package static func -= (a: inout MoneySum, b: MoneySum) { a.centavos -= b.centavos }
+
+    /// As `Money` writes it.
+    package var description: String { Money.described(centavos) }
+}
+
 /// A percentage, exact to four decimals.
 package struct Percentage: Hashable, Comparable, Sendable, CustomStringConvertible {
     /// 10 % is 100 000.
@@ -107,10 +127,17 @@ package struct Percentage: Hashable, Comparable, Sendable, CustomStringConvertib
     package init(_ percent: Int64) { tenThousandths = percent * 10_000 }
     package static let zero = Percentage(0)
 
-    /// Reads `12.5`. `nil` for anything but 0 to 100.
+    /// Reads `12.5`. `nil` for anything but 0 to 100, and for what has more than four decimals.
     package init?(decimal text: some StringProtocol) {
-        guard let (value, isNegative) = Money.scaled(text, digits: 4), !isNegative || value == 0, value <= 1_000_000 else { return nil }
-        tenThousandths = value
+        guard Money.scaled(text, digits: 4) != nil, let value = Double(String(text)) else { return nil }
+        self.init(percent: value)
+    }
+
+    /// `nil` likewise. What binary fractions leave behind, as in 0.1 + 0.2, is no decimal.
+    package init?(percent: Double) {
+        let exact = percent * 10_000
+        guard exact >= 0, exact <= 1_000_000, abs(exact - exact.rounded()) < 1e-6 else { return nil }
+        tenThousandths = Int64(exact.rounded())
     }
 
     package static func < (a: Percentage, b: Percentage) -> Bool { a.tenThousandths < b.tenThousandths }

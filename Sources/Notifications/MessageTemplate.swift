@@ -60,7 +60,7 @@ package struct MessageTemplate: Sendable, Equatable {
         return Filled(
             subject: subject?.filled(values).split(whereSeparator: \.isNewline).joined(separator: " ") ?? "",
             text: text,
-            html: html?.filled(values, escaping: Self.escaped) ?? Self.paragraphs(text, links: links(values)),
+            html: html?.filled(values, escaping: HTMLText.escaped) ?? Self.paragraphs(text, links: links(values)),
             approved: approved.map { approved in
                 // WhatsApp refuses a parameter that is empty, has more than one line, or more than four spaces in a row.
                 let parameters = approved.parameters.map { variable in
@@ -70,21 +70,6 @@ package struct MessageTemplate: Sendable, Equatable {
                 return (approved.name, approved.language, parameters)
             }
         )
-    }
-
-    package static func escaped(_ text: String) -> String {
-        var result = ""
-        for scalar in text.unicodeScalars {
-            switch scalar {
-            case "&": result += "&amp;"
-            case "<": result += "&lt;"
-            case ">": result += "&gt;"
-            case "\"": result += "&quot;"
-            case "'": result += "&#39;"
-            default: result.unicodeScalars.append(scalar)
-            }
-        }
-        return result
     }
 
     /// What may be clicked: the server's own addresses, and what the business wrote into its template. A client's name is somebody else's words, whatever it looks like.
@@ -101,11 +86,11 @@ package struct MessageTemplate: Sendable, Equatable {
             line.split(separator: " ", omittingEmptySubsequences: false).map { word in
                 // The full stop that ends a sentence is no part of an address.
                 let address = String(word.reversed().drop { ".,;:!?)".contains($0) }.reversed())
-                let rest = escaped(String(word.dropFirst(address.count)))
+                let rest = HTMLText.escaped(String(word.dropFirst(address.count)))
                 guard address.hasPrefix("https://") || address.hasPrefix("http://"), links.contains(address) || links.contains(String(word)) else {
-                    return escaped(String(word))
+                    return HTMLText.escaped(String(word))
                 }
-                return "<a href=\"\(escaped(address))\">\(escaped(address))</a>\(rest)"
+                return "<a href=\"\(HTMLText.escaped(address))\">\(HTMLText.escaped(address))</a>\(rest)"
             }.joined(separator: " ")
         }.joined(separator: "<br>\n")
         return "<!DOCTYPE html>\n<html lang=\"pt-BR\"><body style=\"font-family: sans-serif; line-height: 1.5\">\n\(body)\n</body></html>\n"

@@ -24,13 +24,16 @@ package struct PlanCatalogue: Sendable, Hashable {
 
     package static let standard = PlanCatalogue(plans: [
         .free: PlanLimits([
-            .services: 10, .staff: 2, .users: 2, .clients: 200, .appointments: 100, .whatsappMessages: 200, .emails: 500,
+            .services: 10, .staff: 2, .users: 2, .clients: 200, .customers: 1000, .appointments: 100, .whatsappMessages: 200,
+            .emails: 500,
         ]),
         .starter: PlanLimits([
-            .services: 30, .staff: 5, .users: 5, .clients: 2000, .appointments: 500, .whatsappMessages: 2000, .emails: 5000,
+            .services: 30, .staff: 5, .users: 5, .clients: 2000, .customers: 10_000, .appointments: 500, .whatsappMessages: 2000,
+            .emails: 5000,
         ]),
         .pro: PlanLimits([
-            .services: 200, .staff: 25, .users: 25, .clients: 20_000, .appointments: 5000, .whatsappMessages: 20_000, .emails: 50_000,
+            .services: 200, .staff: 25, .users: 25, .clients: 20_000, .customers: 100_000, .appointments: 5000,
+            .whatsappMessages: 20_000, .emails: 50_000,
         ]),
         .enterprise: PlanLimits(),
     ])

@@ -1,6 +1,8 @@
 /// What a plan limits.
 package enum PlanResource: String, Sendable, Hashable, CaseIterable {
     case services, staff, users, clients
+    /// Companies in the portfolio.
+    case customers
     case appointments
     case whatsappMessages = "whatsapp_messages"
     case emails
@@ -9,7 +11,7 @@ package enum PlanResource: String, Sendable, Hashable, CaseIterable {
     package var isMetered: Bool {
         switch self {
         case .appointments, .whatsappMessages, .emails: true
-        case .services, .staff, .users, .clients: false
+        case .services, .staff, .users, .clients, .customers: false
         }
     }
 
@@ -20,6 +22,7 @@ package enum PlanResource: String, Sendable, Hashable, CaseIterable {
         case .staff: "profissionais"
         case .users: "usuários"
         case .clients: "clientes"
+        case .customers: "clientes da carteira"
         case .appointments: "agendamentos por período"
         case .whatsappMessages: "mensagens de WhatsApp por período"
         case .emails: "e-mails por período"

@@ -1,6 +1,7 @@
 import ArgumentParser
 import AsyncHTTPClient
 import Foundation
+import Kernel
 import NIOCore
 import NIOHTTP1
 import Storage
@@ -16,7 +17,7 @@ struct ImportCustomers: AsyncParsableCommand {
     @OptionGroup var options: ImportOptions
 
     func run() async throws {
-        try await options.run(path: "/clientes", batch: 500) { importer, lines in try await importer.sendList(lines) }
+        try await options.run(path: "/clientes", .customers, batch: 500) { importer, lines in try await importer.sendList(lines) }
     }
 }
 
@@ -30,28 +31,29 @@ struct ImportActivities: AsyncParsableCommand {
     @OptionGroup var options: ImportOptions
 
     func run() async throws {
-        try await options.run(path: "/atividades", batch: 1000) { importer, lines in try await importer.sendStream(lines) }
+        try await options.run(path: "/atividades", .activities, batch: 1000) { importer, lines in try await importer.sendStream(lines) }
     }
 }
 
 struct ImportOptions: ParsableArguments {
     static let discussion = """
-        A CSV file names its columns in the first line, as the API names its fields; `,` or `;` stands between them. Lines that the server refuses are left out, and \
-        written with the reason to FILE.recusadas. How far it came stands in FILE.progresso: run it again after an interruption, and it goes on from there; what \
-        was sent twice counts once. Exits with 1 when lines were refused.
+        A CSV file names its columns in the first line, as the API names its fields, and has no others; `,` or `;` stands between them. Amounts may be written as \
+        1.234,56 and days as 31/01/2024. Lines that the server refuses are left out, and written with the reason to FILE.recusadas. How far it came stands in \
+        FILE.progresso: run it again after an interruption, and it goes on from there; what was sent twice counts once. Exits with 1 when lines were refused.
         """
 
     @Argument(help: "The file.") var file: String
     @Option(help: "Where the server is.") var url = "http://127.0.0.1:8080"
     @Option(help: "user:password of HTTP Basic. Default: the first of BASIC_AUTH_USERS.") var user: String?
     @Flag(help: "Begin again, whatever was sent before.") var restart = false
+    @Flag(help: "The file is Windows-1252 or ISO-8859-1, and not UTF-8.") var latin1 = false
 
-    func run(path: String, batch: Int, send: (PortfolioImporter, [PortfolioImporter.Line]) async throws -> Void) async throws {
+    func run(path: String, _ table: ImportTable, batch: Int, send: (PortfolioImporter, [PortfolioImporter.Line]) async throws -> Void) async throws {
         var refused = 0
         try await StartupError.reported {
             let given = user ?? ProcessInfo.processInfo.environment["BASIC_AUTH_USERS"]?.split(separator: ",").first.map(String.init)
             guard let given, given.contains(":") else { throw StartupError("--user user:password is needed, or BASIC_AUTH_USERS.") }
-            let importer = try PortfolioImporter(file: file, url: url, path: path, user: given, restart: restart)
+            let importer = try PortfolioImporter(self, path: path, table, user: given)
             do {
                 try await importer.run(batch: batch, send: send)
                 try await importer.close()
@@ -84,31 +86,34 @@ final class PortfolioImporter {
     private(set) var progress: Progress
     private let file: String
     private let path: String
+    private let table: ImportTable
+    private let isLatin1: Bool
     private let base: String
     private let authorization: String
     private let size: Int
     private let http = HTTPClient(eventLoopGroupProvider: .singleton)
-    private var reader: LineReader
+    private let reader: RecordReader
     private var columns: [String]?
-    private var separator: Character = ","
     private var read = 0
-    private var bytes = 0
 
     private var progressPath: String { file + ".progresso" }
     private var refusedPath: String { file + ".recusadas" }
 
-    init(file: String, url: String, path: String, user: String, restart: Bool) throws {
-        guard let reader = LineReader(path: file), let attributes = try? FileManager.default.attributesOfItem(atPath: file),
+    init(_ options: ImportOptions, path: String, _ table: ImportTable, user: String) throws {
+        let (file, url) = (options.file, options.url)
+        guard let reader = RecordReader(path: file), let attributes = try? FileManager.default.attributesOfItem(atPath: file),
             let size = attributes[.size] as? Int
         else { throw StartupError("'\(file)' cannot be read.") }
         self.file = file
         self.path = path
+        self.table = table
+        isLatin1 = options.latin1
         self.reader = reader
         self.size = size
         base = url.hasSuffix("/") ? String(url.dropLast()) : url
         authorization = "Basic " + Data(user.utf8).base64EncodedString()
         progress = Progress(id: UUID().uuidString, size: size)
-        if restart {
+        if options.restart {
             try? FileManager.default.removeItem(atPath: progressPath)
         } else if let data = FileManager.default.contents(atPath: progressPath), let kept = try? JSONDecoder().decode(Progress.self, from: data) {
             guard kept.size == size else {
@@ -122,21 +127,21 @@ final class PortfolioImporter {
     func close() async throws { try await http.shutdown() }
 
     func run(batch: Int, send: (PortfolioImporter, [Line]) async throws -> Void) async throws {
-        try readColumns()
         let start = progress.lines
+        // Before anything of it is sent.
+        if start == 0, !isLatin1 { try checkEncoding() }
+        try readColumns()
         if start > 0 { Transfer.say("going on behind line \(start)", isLast: true) }
         var lines: [Line] = []
         var inBatch = 0
-        while let text = try reader.next() {
-            read += 1
-            bytes += text.utf8.count + 1
-            guard read > start else { continue }
+        while let record = try reader.next() {
+            read = record.lastLine
+            guard record.line > start else { continue }
             inBatch += 1
+            let text = text(record)
             if !text.allSatisfy(\.isWhitespace) {
-                if let json = parse(text) {
-                    lines.append(Line(number: read, json: json))
-                } else {
-                    try refuse(read, "não é um objeto JSON nem uma linha com as colunas da primeira")
+                do { lines.append(Line(number: record.line, json: try parse(text))) } catch let error as ImportTable.Unreadable {
+                    try refuse(record.line, error.reason)
                 }
             }
             guard inBatch == batch else { continue }
@@ -153,64 +158,52 @@ final class PortfolioImporter {
         if !lines.isEmpty { try await send(self, lines) }
         progress.lines = read
         try JSONEncoder().encode(progress).write(to: URL(fileURLWithPath: progressPath), options: .atomic)
-        Transfer.say("\(bytes * 100 / max(size, 1)) %  \(progress.accepted) accepted, \(progress.refused) refused")
+        Transfer.say("\(reader.bytesRead * 100 / max(size, 1)) %  \(progress.accepted) accepted, \(progress.refused) refused")
     }
 
     // MARK: Reading
 
+    private func checkEncoding() throws {
+        guard let reader = RecordReader(path: file) else { return }
+        while let record = try reader.next() {
+            guard String(validating: record.bytes, as: UTF8.self) == nil else { continue }
+            throw StartupError(
+                "'\(file)' is not UTF-8 (line \(record.line)); nothing was sent. Save it as CSV UTF-8, or say --latin1 if it is Windows-1252 or ISO-8859-1."
+            )
+        }
+    }
+
+    private func text(_ record: RecordReader.Record) -> String {
+        guard isLatin1 else { return String(decoding: record.bytes, as: UTF8.self) }
+        let data = Data(record.bytes)
+        return String(data: data, encoding: .windowsCP1252) ?? String(data: data, encoding: .isoLatin1) ?? ""
+    }
+
     /// The first line of a CSV file; one of NDJSON begins with a brace, and is no such thing.
     private func readColumns() throws {
-        guard let first = LineReader(path: file), let line = try first.next() else { return }
-        let text = line.hasPrefix("\u{feff}") ? String(line.dropFirst()) : line
-        guard !text.hasPrefix("{") else { return }
-        separator = text.contains(";") ? ";" : ","
-        columns = fields(text).map { $0.lowercased().filter { $0 != " " } }
-        _ = try reader.next()
-        read = 1
-        bytes = line.utf8.count + 1
+        guard !reader.beginsWithBrace, let record = try reader.nextOfColumns() else { return }
+        read = record.lastLine
+        let columns = try fields(text(record)).map { $0.lowercased().filter { $0 != " " } }
+        if let fault = table.fault(in: columns) { throw StartupError("'\(file)': \(fault) Nothing was sent.") }
+        self.columns = columns
     }
 
-    private func parse(_ text: String) -> JSON? {
+    private func parse(_ text: String) throws -> JSON {
         guard let columns else {
-            let json = try? JSON.parse(text)
-            return json?.object == nil ? nil : json
+            guard let json = try? JSON.parse(text), json.object != nil else { throw ImportTable.Unreadable("não é um objeto JSON") }
+            return json
         }
-        let values = fields(text)
-        guard values.count == columns.count else { return nil }
-        var object = JSON.emptyObject
-        for (name, value) in zip(columns, values) where !value.isEmpty {
-            switch (name, value.lowercased()) {
-            case ("ativo", "true"), ("ativo", "1"), ("ativo", "sim"): object = object.adding(name, true)
-            case ("ativo", "false"), ("ativo", "0"), ("ativo", "não"): object = object.adding(name, false)
-            default: object = object.adding(name, .string(value))
-            }
+        let values = try fields(text)
+        guard values.count == columns.count else {
+            throw ImportTable.Unreadable("tem \(values.count) campos, e a primeira linha nomeia \(columns.count) colunas")
         }
-        return object
+        return try table.object(columns, values)
     }
 
-    /// RFC 4180, of one line.
-    private func fields(_ line: String) -> [String] {
-        var fields: [String] = []
-        var field = ""
-        var isQuoted = false
-        var characters = (line.hasSuffix("\r") ? line.dropLast() : line[...])
-        while let character = characters.popFirst() {
-            if isQuoted {
-                if character == "\"" {
-                    if characters.first == "\"" { field.append(characters.removeFirst()) } else { isQuoted = false }
-                } else {
-                    field.append(character)
-                }
-            } else if character == "\"", field.isEmpty {
-                isQuoted = true
-            } else if character == separator {
-                fields.append(field)
-                field = ""
-            } else {
-                field.append(character)
-            }
+    private func fields(_ text: String) throws -> [String] {
+        do { return try CSVRecords.read(text, separator: reader.separator).first?.fields ?? [] } catch {
+            throw ImportTable.Unreadable("não pode ser lida como CSV")
         }
-        return fields + [field]
     }
 
     // MARK: Sending

@@ -144,6 +144,7 @@ struct Server {
                 tellsPipedrive: { $0 == toldToPipedrive },
                 plans: settings.plans,
                 account: { directory.account($0) },
+                staff: { directory.staff(of: $0) },
                 queueBell: queueBell,
                 queueRules: settings.queues.rules
             ),
@@ -252,9 +253,10 @@ struct Server {
         apiSettings.unsubscribing = UnsubscribeLinks(secret: secret)
         apiSettings.pipedrive = pipedrive?.door(tenants, gate, environment)
         if let tenant = await directory.tenants.first {
+            apiSettings.kommo.owner = tenant.id
             apiSettings.kommo.names = settings.kommoNames
-            apiSettings.kommo.token = settings.kommoToken.map { ($0, tenant.id) }
-            apiSettings.kommo.openTo = settings.isProduction ? nil : tenant.id
+            apiSettings.kommo.token = settings.kommoToken
+            apiSettings.kommo.isOpen = !settings.isProduction
         }
         if !settings.basicUsers.isEmpty, let tenant = await directory.tenants.first {
             apiSettings.basic = BasicCredentials(users: settings.basicUsers, tenant: tenant.id)
@@ -314,6 +316,7 @@ struct Server {
             gate: gate,
             directory: directory,
             apiKeys: apiKeys,
+            customerLoginsAreKept: settings.customerLoginsAreKept,
             environment: environment,
             logger: logger
         )

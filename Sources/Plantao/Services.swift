@@ -20,6 +20,8 @@ struct Housekeeping: Service {
     let gate: Gate
     let directory: Directory
     let apiKeys: APIKeys
+    /// How long each single access of a business's customers is kept.
+    let customerLoginsAreKept: Duration
     let environment: Environment
     let logger: Logger
 
@@ -45,8 +47,19 @@ struct Housekeeping: Service {
                             logger.warning("expired logins could not be deleted", metadata: ["reason": "\(error.code)"])
                         }
                     }
+                    // Hourly, for the first time when it is not busy starting any more.
+                    if ticks % 36_000 == 600 { group.addTask { await forgetLogins() } }
                     try? await Task.sleep(for: .milliseconds(100))
                 }
+            }
+        }
+    }
+
+    private func forgetLogins() async {
+        let time = environment.now() - customerLoginsAreKept
+        for tenant in await directory.tenants where !Task.isCancelled {
+            do throws(Refusal) { _ = try await operations.forgetLogins(before: time, of: tenant.id) } catch {
+                logger.warning("old accesses of customers could not be deleted", metadata: ["tenant": "\(tenant.id)", "reason": "\(error.code)"])
             }
         }
     }

@@ -49,7 +49,8 @@ struct Settings {
     var kommoToken: String?
     /// A Postgres with Kommo's customers, to be kept in step with.
     var kommoDatabase: KommoSync.Configuration?
-    var kommoNames: KommoLead.Names
+    var kommoNames: KommoNames
+    var customerLoginsAreKept: Duration
     var allowedOrigins: Set<String>
     var allowedHosts: AllowedHosts
     var strictTransportSeconds: Int
@@ -176,10 +177,12 @@ struct Settings {
         }
         kommoToken = reader.text("KOMMO_WEBHOOK_TOKEN")
         kommoDatabase = try Self.kommoDatabase(reader)
-        kommoNames = KommoLead.Names()
+        kommoNames = KommoNames()
         kommoNames.pipelines = try reader.names("KOMMO_PIPELINES")
         kommoNames.statuses = try reader.names("KOMMO_STATUSES")
         kommoNames.users = try reader.names("KOMMO_USERS")
+        // As many days as `GET /logins` tells of, at the least.
+        customerLoginsAreKept = .seconds(try reader.integer("CUSTOMER_LOGINS_KEEP_DAYS", default: 90, in: 31...3650) * 86_400)
         allowedOrigins = Set(try reader.list("ALLOWED_ORIGINS") ?? ["http://localhost:3000"])
         for origin in allowedOrigins where !BrowserPolicy.isOrigin(origin) {
             throw StartupError(

@@ -29,10 +29,10 @@ package struct CommissionConfig: Sendable, Equatable {
     package var setup = [Percentage(15), Percentage(25), Percentage(40)]
     /// Of the first month of commission, the second, and so on; past its end nothing.
     package var recurrence = [30, 20, 10, 10, 10, 10, 10].map { Percentage($0) }
-    /// `nil`: nobody has ever changed it.
-    package var updatedAt: Timestamp?
+    /// Since when it is as it is; of the contract's defaults, since the business is here.
+    package var updatedAt: Timestamp
 
-    package init() {}
+    package init(since updatedAt: Timestamp = Timestamp(milliseconds: 0)) { self.updatedAt = updatedAt }
 
     package func tier(sales: Int) -> Tier {
         if sales >= salesGoal { .ouro } else if sales >= Self.silverFrom { .prata } else { .bronze }
@@ -51,7 +51,7 @@ package struct CommissionConfig: Sendable, Equatable {
             for tier in Tier.allCases { $0.field("mrr_tier\(tier.rawValue + 1)", raw: mrr[tier.rawValue].description) }
             for tier in Tier.allCases { $0.field("setup_tier\(tier.rawValue + 1)", raw: setup[tier.rawValue].description) }
             $0.list("mrr_recurrence") { list in for percentage in recurrence { list.raw(percentage.description) } }
-            $0.field("updated_at", updatedAt?.wallClock)
+            $0.field("updated_at", updatedAt.wallClock)
         }
     }
 
@@ -71,7 +71,7 @@ package struct CommissionChanges: Sendable {
 
     package init() {}
 
-    package func applied(to config: CommissionConfig, at now: Timestamp) -> CommissionConfig {
+    package func applied(to config: CommissionConfig) -> CommissionConfig {
         var config = config
         if let salesGoal { config.salesGoal = salesGoal }
         for tier in 0..<3 {
@@ -79,7 +79,6 @@ package struct CommissionChanges: Sendable {
             if let percentage = setup[tier] { config.setup[tier] = percentage }
         }
         if let recurrence { config.recurrence = recurrence }
-        config.updatedAt = now
         return config
     }
 }
@@ -88,14 +87,15 @@ package struct CommissionChanges: Sendable {
 package struct CommissionPlan: Sendable, Equatable {
     /// By month, ascending. Before the first, the contract's defaults hold.
     package private(set) var versions: [(from: YearMonth, config: CommissionConfig)] = []
+    private let defaults: CommissionConfig
 
-    package init() {}
+    package init(since: Timestamp = Timestamp(milliseconds: 0)) { defaults = CommissionConfig(since: since) }
 
     package static func == (a: Self, b: Self) -> Bool {
         a.versions.map(\.from) == b.versions.map(\.from) && a.versions.map(\.config) == b.versions.map(\.config)
     }
 
-    package func config(of month: YearMonth) -> CommissionConfig { versions.last { $0.from <= month }?.config ?? CommissionConfig() }
+    package func config(of month: YearMonth) -> CommissionConfig { versions.last { $0.from <= month }?.config ?? defaults }
 
     /// Holds from `month` on.
     package mutating func put(_ config: CommissionConfig, from month: YearMonth) {

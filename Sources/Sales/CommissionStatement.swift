@@ -47,10 +47,10 @@ package struct CommissionStatement: Sendable, Equatable {
                     )
                 )
             }
-            if terms.status != .cancelado { add(.recorrente, customer.valor, terms.percentage) }
-            if terms.isNew {
-                add(.vendaMRR, customer.valor, figures.config.mrrShare(tier))
-                add(.vendaSetup, customer.setup, figures.config.setupShare(tier))
+            if terms.status != .cancelado { add(.recorrente, terms.valor, terms.percentage) }
+            if terms.isSale {
+                add(.vendaMRR, terms.valor, figures.config.mrrShare(tier))
+                add(.vendaSetup, terms.setup, figures.config.setupShare(tier))
             }
         }
         self.lines = lines.sorted { ($0.reason.rawValue, $0.customer) < ($1.reason.rawValue, $1.customer) }
@@ -62,17 +62,11 @@ package struct CommissionStatement: Sendable, Equatable {
         for line in lines {
             text +=
                 [
-                    String(line.customer), Self.field(line.name), Self.field(line.reason.rawValue), String(line.month), line.base.brazilian,
+                    String(line.customer), CSVField.quoted(line.name), CSVField.quoted(line.reason.rawValue), String(line.month), line.base.brazilian,
                     line.percentage.description.replacing(".", with: ","), line.amount.brazilian,
                 ].joined(separator: ";") + "\r\n"
         }
         return text + ";;;;;TOTAL;\(total.brazilian)\r\n"
-    }
-
-    /// What begins like a formula is not to be computed by a spreadsheet (OWASP "CSV Injection").
-    private static func field(_ text: String) -> String {
-        let safe = text.first.map { "=+-@\t\r".contains($0) } == true ? "'" + text : text
-        return "\"" + safe.replacing("\"", with: "\"\"") + "\""
     }
 
     /// A page to print.
@@ -80,7 +74,7 @@ package struct CommissionStatement: Sendable, Equatable {
         var rows = ""
         for line in lines {
             rows += """
-                <tr><td>\(line.customer)</td><td>\(Self.escaped(line.name))</td><td>\(line.reason.rawValue)</td><td class="n">\(line.month)</td>\
+                <tr><td>\(line.customer)</td><td>\(HTMLText.escaped(line.name))</td><td>\(line.reason.rawValue)</td><td class="n">\(line.month)</td>\
                 <td class="n">\(line.base.brazilian)</td><td class="n">\(line.percentage.description.replacing(".", with: ","))%</td>\
                 <td class="n">\(line.amount.brazilian)</td></tr>
 
@@ -88,11 +82,11 @@ package struct CommissionStatement: Sendable, Equatable {
         }
         return """
             <!DOCTYPE html>
-            <html lang="pt-BR"><head><meta charset="utf-8"><title>Comissões de \(Self.escaped(seller.name)), \(month)</title>
+            <html lang="pt-BR"><head><meta charset="utf-8"><title>Comissões de \(HTMLText.escaped(seller.name)), \(month)</title>
             <style>body{font:14px sans-serif;margin:2em}table{border-collapse:collapse;width:100%}th,td{border-bottom:1px solid #ccc;padding:4px 8px;text-align:left}\
             .n{text-align:right}tfoot td{font-weight:bold}@media print{body{margin:0}}</style></head>
             <body><h1>Demonstrativo de comissões</h1>
-            <p>\(Self.escaped(seller.name))\(seller.email.map { " · " + Self.escaped($0) } ?? "") · \(month) · tier \(tier.name)</p>
+            <p>\(HTMLText.escaped(seller.name))\(seller.email.map { " · " + HTMLText.escaped($0) } ?? "") · \(month) · tier \(tier.name)</p>
             <table><thead><tr><th>Cliente</th><th>Nome</th><th>Motivo</th><th class="n">Mês</th><th class="n">Base (R$)</th><th class="n">%</th>\
             <th class="n">Comissão (R$)</th></tr></thead>
             <tbody>
@@ -101,9 +95,5 @@ package struct CommissionStatement: Sendable, Equatable {
             <p>Cada linha é arredondada ao centavo, meio centavo para cima.</p></body></html>
 
             """
-    }
-
-    private static func escaped(_ text: String) -> String {
-        text.replacing("&", with: "&amp;").replacing("<", with: "&lt;").replacing(">", with: "&gt;").replacing("\"", with: "&quot;")
     }
 }

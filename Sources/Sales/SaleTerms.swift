@@ -29,23 +29,26 @@ package struct SellerBook: Sendable, Equatable {
         for seller in sellers.sorted(by: { $0.id < $1.id }) { put(seller) }
     }
 
+    /// Of several of one name, whoever has the lowest id is meant by it.
     package mutating func put(_ seller: Seller) {
-        if let before = sellers[seller.id], byName[before.name.lowercased()] == seller.id { byName[before.name.lowercased()] = nil }
+        let gone = sellers[seller.id].map { $0.name.lowercased() }
         sellers[seller.id] = seller
-        if let other = byName[seller.name.lowercased()], other < seller.id { return }
-        byName[seller.name.lowercased()] = seller.id
+        if let gone, byName[gone] == seller.id { byName[gone] = sellers.values.filter { $0.name.lowercased() == gone }.map(\.id).min() }
+        let name = seller.name.lowercased()
+        byName[name] = min(byName[name] ?? seller.id, seller.id)
     }
 
     /// Whose customer somebody is: by the id, else by the name that the CRM has, else nobody's in particular.
-    package func seller(of customer: Customer) -> Int64 {
-        customer.vendedorID ?? customer.vendedor.flatMap { byName[$0.lowercased()] } ?? Seller.oldSalesID
+    package func seller(of terms: SaleHistory.Terms) -> Int64 {
+        terms.vendedorID ?? terms.vendedor.flatMap { byName[$0.lowercased()] } ?? Seller.oldSalesID
     }
+    package func seller(of customer: Customer) -> Int64 { seller(of: customer.terms) }
 
-    /// - Parameter customer: one of theirs, for the name of somebody who was never registered.
-    package func named(_ id: Int64, by customer: Customer? = nil) -> Seller {
+    /// - Parameter name: what a customer of theirs calls somebody who was never registered.
+    package func named(_ id: Int64, called name: String? = nil) -> Seller {
         if let seller = sellers[id] { return seller }
         if id == Seller.oldSalesID { return .oldSales }
-        return Seller(id: id, name: customer?.vendedor ?? "Vendedor \(id)", email: nil, isActive: false)
+        return Seller(id: id, name: name ?? "Vendedor \(id)", email: nil, isActive: false)
     }
 
     /// Those who are shown whether or not they have customers.
@@ -58,49 +61,92 @@ package enum SaleStatus: String, Sendable {
 
 /// A customer as the commissions of one month see it (contracts/vendas.md "Clientes", "Cálculo de Comissão Recorrente").
 ///
-///     mesesAtivo         = calendar months from adhesion to the month, or to the cancellation
+///     mesesAtivo         = calendar months from adhesion to the month, or to the cancellation, less those of which they were away
 ///     mesesComissao      = mesesAtivo − parcelasAtrasadas, at least 0
 ///     percentualComissao = mrr_recurrence[mesesComissao − 1]; 0 where there is none
 ///     valorComissao      = mrr × percentualComissao / 100, rounded to the centavo, half of one away from zero
 package struct SaleTerms: Sendable, Equatable {
     package let seller: Int64
+    /// What the CRM calls the seller.
+    package let sellerName: String?
+    package let valor: Money
+    package let setup: Money
+    package let overdue: Int
     package let status: SaleStatus
+    /// `nil` also where nobody knows when.
+    package let cancelledOn: CivilDate?
     package let monthsActive: Int
     package let commissionMonths: Int
     package let percentage: Percentage
     package let commission: Money
     /// Joined within the month.
     package let isNew: Bool
+    /// Joined within the month and did not cancel within it: what tiers count, and what is paid for. A sale that is undone before its month is over is none.
+    package var isSale: Bool { isNew && status != .cancelado }
     /// Cancelled within the month.
     package let isChurn: Bool
 
-    /// When a month is looked at as it was, or now.
+    /// A month as it was at its end, or the one that runs as it is today.
     package struct View: Sendable, Equatable {
         /// The month that commissions are of.
         package let month: YearMonth
         /// As it was at the month's end; else as everything is now.
         package let isHistoric: Bool
+        /// What is dated later has not happened.
+        package let day: CivilDate
 
-        package init(month: YearMonth, isHistoric: Bool) {
+        package init(endOf month: YearMonth) {
             self.month = month
-            self.isHistoric = isHistoric
+            isHistoric = true
+            day = month.lastDay
+        }
+
+        package init(today: CivilDate) {
+            month = today.month
+            isHistoric = false
+            day = today
         }
     }
 
     /// `nil` for whom no commission is computed: who pays nothing, or had not joined yet.
     package init?(_ customer: Customer, _ view: View, _ config: CommissionConfig, _ sellers: SellerBook) {
-        guard customer.valor > .zero else { return nil }
+        let terms = customer.terms(of: view.month)
+        guard terms.valor > .zero else { return nil }
         let joined = customer.dayOfAdhesion
-        if view.isHistoric { guard let joined, joined <= view.month.lastDay else { return nil } }
-        let cancelled = customer.dayOfCancellation.flatMap { !view.isHistoric || $0 <= view.month.lastDay ? $0 : nil }
-        let end = cancelled.map { min($0.month, view.month) } ?? view.month
-        seller = sellers.seller(of: customer)
-        status = cancelled != nil ? .cancelado : customer.parcelasAtrasadas > 0 ? .inadimplente : .ativo
-        monthsActive = joined.map { max(0, end - $0.month) } ?? 0
-        commissionMonths = max(0, monthsActive - customer.parcelasAtrasadas)
+        guard joined.map({ $0 <= view.day }) ?? !view.isHistoric else { return nil }
+        let cancellation = customer.cancellation(on: view.day)
+        let end = cancellation.map { min($0.day?.month ?? view.month, view.month) } ?? view.month
+        seller = sellers.seller(of: terms)
+        sellerName = terms.vendedor
+        valor = terms.valor
+        setup = terms.setup
+        overdue = terms.parcelasAtrasadas
+        status = cancellation != nil ? .cancelado : overdue > 0 ? .inadimplente : .ativo
+        cancelledOn = cancellation?.day
+        monthsActive =
+            joined.map { joined in
+                let away = customer.history.absences.reduce(0) { $0 + max(0, min($1.back.month, end) - max($1.from.month, joined.month)) }
+                return max(0, end - joined.month - away)
+            } ?? 0
+        commissionMonths = max(0, monthsActive - overdue)
         percentage = config.recurrence(month: commissionMonths)
-        commission = customer.valor.share(percentage)
+        commission = valor.share(percentage)
         isNew = joined?.month == view.month
-        isChurn = cancelled?.month == view.month
+        isChurn = cancelledOn?.month == view.month
+    }
+}
+
+/// Which customers are shown of all whose commissions are computed (contracts/vendas.md "Clientes").
+package enum SaleSelection: String, Sendable {
+    case todos, inadimplentes, novos, churns
+
+    package func contains(_ terms: SaleTerms, _ view: SaleTerms.View) -> Bool {
+        switch self {
+        case .todos: true
+        case .inadimplentes: terms.status == .inadimplente
+        // With a month, all who had joined by its end; without, those of the month that runs (DESIGN §8).
+        case .novos: terms.isNew || view.isHistoric
+        case .churns: terms.isChurn
+        }
     }
 }

@@ -9,28 +9,39 @@ package struct SalesBoard: Sendable {
     package private(set) var plan: CommissionPlan
     package private(set) var figures: SalesFigures
     private var planVersions: [YearMonth: Int64]
+    /// Whom customers name as their seller by an id, and how many do.
+    private var spoken: [Int64: Int]
+    /// The next day on which something that is dated ahead comes true; not after the earliest there is.
+    private var dated: CivilDate?
     private var told: Told
+
+    /// Of one business, at the most: those registered, and those of whom only customers' records know.
+    package static let maxSellers = 1000
+    package static let maxStrangers = 300
 
     /// What subscribers know.
     private struct Told: Equatable {
         var ranking: [Int64] = []
         var lines: [SalesFigures.Line] = []
         var tiers: [Int64: Tier] = [:]
+        var config = CommissionConfig()
     }
 
     /// - Parameter customers: all there are.
     package init(tenant: TenantID, loaded: Loaded, customers: Paged<Customer>, now: Timestamp) {
         self.tenant = tenant
         book = SellerBook(loaded.sellers)
-        plan = CommissionPlan()
+        plan = CommissionPlan(since: tenant.value.time)
         planVersions = [:]
+        spoken = [:]
         for entry in loaded.configs {
             plan.put(entry.config, from: entry.month)
             planVersions[entry.month] = entry.version
         }
-        let month = BusinessZone.today(now).month
-        figures = SalesFigures(customers, .init(month: month, isHistoric: false), plan.config(of: month), book)
+        let today = BusinessZone.today(now)
+        figures = SalesFigures(customers, .init(today: today), plan.config(of: today.month), book)
         told = Told()
+        note(customers)
         told = known()
     }
 
@@ -62,25 +73,71 @@ package struct SalesBoard: Sendable {
 
     // MARK: Commands
 
+    /// To be asked before customers become others, within the same turn.
+    /// - Throws: a refusal if they name more sellers whom nobody registered than are kept.
+    package func admit(_ patches: [CustomerPatch]) throws(Refusal) {
+        var named = Set<Int64>()
+        for patch in patches {
+            for case .vendedorID(let id?) in patch.changes where spoken[id] == nil && book.sellers[id] == nil { named.insert(id) }
+        }
+        guard !named.isEmpty, spoken.keys.count(where: { book.sellers[$0] == nil }) + named.count > Self.maxStrangers else { return }
+        throw Refusal(
+            .conflict,
+            "too_many_sellers",
+            "Os clientes citam mais de \(Self.maxStrangers) vendedores não cadastrados; cadastre-os antes (POST /vendas/vendedores)."
+        )
+    }
+
     /// Customers have become others.
     package mutating func changed(_ changes: [(before: Customer?, after: Customer)], _ moment: Moment) -> Change {
         var change = Change()
         let today = BusinessZone.today(moment.now)
         for (before, after) in changes {
-            if let before { figures.remove(before, book) }
+            if let before {
+                figures.remove(before, book)
+                speak(before, -1)
+            }
             figures.add(after, book)
-            for movement in MRRMovement.between(before, after, today: today) {
-                let id: Identifier<MRRMovement> = moment.id()
-                change.rows.append(movement.image(id.value, seller: book.seller(of: after), tenant: tenant, at: moment.now))
-                if movement.month == figures.view.month { change.events.append(event(of: movement, after)) }
+            speak(after, 1)
+            note(after)
+            for movement in MRRMovement.between(before, after, today: today) where movement.month == figures.view.month {
+                change.events.append(event(of: movement, after))
             }
         }
         change.append(news())
         return change
     }
 
+    private mutating func speak(_ customer: Customer, _ sign: Int) {
+        guard let id = customer.vendedorID else { return }
+        let count = (spoken[id] ?? 0) + sign
+        spoken[id] = count == 0 ? nil : count
+    }
+
+    private mutating func note(_ customer: Customer) {
+        for day in [customer.dayOfAdhesion, customer.dayOfCancellation].compactMap({ $0 }) where day > figures.view.day {
+            dated = min(dated ?? day, day)
+        }
+    }
+
+    private mutating func note(_ customers: Paged<Customer>) {
+        (spoken, dated) = ([:], nil)
+        for customer in customers {
+            speak(customer, 1)
+            note(customer)
+        }
+    }
+
     /// - Returns: how many there are now.
-    package mutating func put(_ sellers: [Seller], _ customers: Paged<Customer>, _ moment: Moment) -> (created: Int, updated: Int, Change) {
+    /// - Throws: a refusal if that were more than are kept.
+    package mutating func put(
+        _ sellers: [Seller],
+        _ customers: Paged<Customer>,
+        _ moment: Moment
+    ) throws(Refusal) -> (created: Int, updated: Int, Change) {
+        guard Set(sellers.map(\.id)).union(book.sellers.keys).count <= Self.maxSellers else {
+            throw Refusal(.conflict, "too_many_sellers", "Já há o máximo de \(Self.maxSellers) vendedores.")
+        }
         var change = Change()
         var (created, updated) = (0, 0)
         for var seller in sellers {
@@ -104,7 +161,10 @@ package struct SalesBoard: Sendable {
     /// Holds from this month on: what is over keeps what it was computed with.
     package mutating func configure(_ changes: CommissionChanges, _ customers: Paged<Customer>, _ moment: Moment) -> (CommissionConfig, Change) {
         let month = BusinessZone.today(moment.now).month
-        let config = changes.applied(to: plan.config(of: month), at: moment.now)
+        let before = plan.config(of: month)
+        var config = changes.applied(to: before)
+        guard config != before else { return (before, Change()) }
+        config.updatedAt = moment.now
         plan.put(config, from: month)
         let version = (planVersions[month] ?? 0) + 1
         planVersions[month] = version
@@ -128,12 +188,17 @@ package struct SalesBoard: Sendable {
         return (config, change)
     }
 
-    /// A new month has begun, perhaps.
+    /// A new day has begun, perhaps: of a new month, or one that something is dated.
     package mutating func timePassed(_ customers: Paged<Customer>, _ moment: Moment) -> Change {
-        guard BusinessZone.today(moment.now).month != figures.view.month else { return Change() }
+        let (today, shown) = (BusinessZone.today(moment.now), figures.view)
+        guard today != shown.day else { return Change() }
+        if today.month == shown.month, today > shown.day, dated.map({ today < $0 }) ?? true {
+            figures.dayBegan(today)
+            return Change()
+        }
         rebuild(customers, moment.now)
         // Tiers begin anew, which nobody has reached or lost.
-        told.tiers = known().tiers
+        if today.month != shown.month { told.tiers = known().tiers }
         return news()
     }
 
@@ -144,19 +209,36 @@ package struct SalesBoard: Sendable {
     }
 
     private mutating func rebuild(_ customers: Paged<Customer>, _ now: Timestamp) {
-        let month = BusinessZone.today(now).month
-        figures = SalesFigures(customers, .init(month: month, isHistoric: false), plan.config(of: month), book)
+        let today = BusinessZone.today(now)
+        figures = SalesFigures(customers, .init(today: today), plan.config(of: today.month), book)
+        note(customers)
     }
 
-    /// When the month ends.
-    package var nextDue: Timestamp { BusinessZone.start(of: YearMonth(index: figures.view.month.index + 1).firstDay) }
+    /// When the month ends, or something comes true before.
+    package var nextDue: Timestamp {
+        let next = YearMonth(index: figures.view.month.index + 1).firstDay
+        return BusinessZone.start(of: min(dated ?? next, next))
+    }
 
     // MARK: Looking
 
     /// The figures of a month as they were at its end; without one, as they are.
     package func figures(of month: YearMonth?, _ customers: Paged<Customer>) -> SalesFigures {
         guard let month else { return figures }
-        return SalesFigures(customers, .init(month: month, isHistoric: true), plan.config(of: month), book)
+        return SalesFigures(customers, .init(endOf: month), plan.config(of: month), book)
+    }
+
+    /// By how much what customers pay moved in a month, by kind: how many, and the sum of differences. Of the one that runs, as far as it has come, without.
+    package func movements(in month: YearMonth?, _ customers: Paged<Customer>) -> [MRRMovementKind: (count: Int, sum: Money)] {
+        let view = month.map { SaleTerms.View(endOf: $0) } ?? figures.view
+        var movements: [MRRMovementKind: (count: Int, sum: Money)] = [:]
+        for customer in customers {
+            for movement in MRRMovement.of(customer, view) {
+                movements[movement.kind, default: (0, .zero)].count += 1
+                movements[movement.kind, default: (0, .zero)].sum += movement.after - movement.before
+            }
+        }
+        return movements
     }
 
     // MARK: Events
@@ -168,7 +250,8 @@ package struct SalesBoard: Sendable {
         return Told(
             ranking: ranking.map(\.seller.id),
             lines: ranking,
-            tiers: Dictionary(uniqueKeysWithValues: ranking.map { ($0.seller.id, $0.figures.tier(figures.config)) })
+            tiers: Dictionary(uniqueKeysWithValues: ranking.map { ($0.seller.id, $0.figures.tier(figures.config)) }),
+            config: figures.config
         )
     }
 
@@ -193,7 +276,9 @@ package struct SalesBoard: Sendable {
             }
             change.events.append(Event(channel: Self.channel, payload: writer.bytes))
         }
-        if now.lines != told.lines {
+        if now.lines != told.lines || now.config != told.config {
+            let known = Dictionary(uniqueKeysWithValues: told.lines.map { ($0.seller.id, $0) })
+            let gone = Set(told.ranking).subtracting(now.ranking)
             var writer = JSONWriter(capacity: 4096)
             writer.object {
                 $0.field("type", "sales.ranking")
@@ -208,8 +293,13 @@ package struct SalesBoard: Sendable {
                         }
                     }
                 }
-                $0.key("ranking")
-                figures.writeRanking(book, to: &$0)
+                // Of many sellers few become others with one change.
+                $0.list("vendedores") { list in
+                    for (index, line) in now.lines.enumerated() where now.config != told.config || known[line.seller.id] != line {
+                        figures.write(line, position: index + 1, to: &list)
+                    }
+                }
+                $0.list("sairam") { list in for id in gone.sorted() { list.int(id) } }
             }
             change.events.append(Event(channel: Self.channel, payload: writer.bytes))
         }
@@ -225,7 +315,7 @@ package struct SalesBoard: Sendable {
     }
 
     private func event(of movement: MRRMovement, _ customer: Customer) -> Event {
-        let seller = book.named(book.seller(of: customer), by: customer)
+        let seller = book.named(book.seller(of: customer), called: customer.vendedor)
         var writer = JSONWriter()
         writer.object {
             $0.field("type", movement.kind == .new ? "sales.sale" : movement.kind == .churn ? "sales.churn" : "sales.movement")

@@ -17,33 +17,34 @@ package struct SellerFigures: Sendable, Equatable {
     package var tierMRR = [Money.zero, .zero, .zero]
     package var tierSetup = [Money.zero, .zero, .zero]
     /// Σ (mrr × mesesComissao + setup), of all customers.
-    package var lifetime = Money.zero
+    package var lifetime = MoneySum.zero
     package var allSetup = Money.zero
 
     package init() {}
 
-    package mutating func count(_ customer: Customer, _ terms: SaleTerms, _ config: CommissionConfig, _ sign: Int) {
+    package mutating func count(_ terms: SaleTerms, _ config: CommissionConfig, _ sign: Int) {
         customers += sign
         switch terms.status {
         case .ativo:
             ativos += sign
-            mrr += customer.valor * sign
-            setup += customer.setup * sign
+            mrr += terms.valor * sign
+            setup += terms.setup * sign
         case .inadimplente: inadimplentes += sign
         case .cancelado: cancelados += sign
         }
         if terms.status != .cancelado { recurring += terms.commission * sign }
-        if terms.isNew {
+        if terms.isSale {
             news += sign
             for tier in Tier.allCases {
-                tierMRR[tier.rawValue] += customer.valor.share(config.mrrShare(tier)) * sign
-                tierSetup[tier.rawValue] += customer.setup.share(config.setupShare(tier)) * sign
+                tierMRR[tier.rawValue] += terms.valor.share(config.mrrShare(tier)) * sign
+                tierSetup[tier.rawValue] += terms.setup.share(config.setupShare(tier)) * sign
             }
         }
         if terms.isChurn { churns += sign }
         months += terms.monthsActive * sign
-        lifetime += (customer.valor * terms.commissionMonths + customer.setup) * sign
-        allSetup += customer.setup * sign
+        lifetime += terms.valor.over(months: terms.commissionMonths * sign)
+        lifetime += MoneySum(terms.setup * sign)
+        allSetup += terms.setup * sign
     }
 
     package func tier(_ config: CommissionConfig) -> Tier { config.tier(sales: news) }
@@ -57,11 +58,11 @@ package struct SellerFigures: Sendable, Equatable {
 
 /// All sellers' figures of one month.
 package struct SalesFigures: Sendable, Equatable {
-    package let view: SaleTerms.View
+    package private(set) var view: SaleTerms.View
     package let config: CommissionConfig
     package private(set) var sellers: [Int64: SellerFigures] = [:]
-    /// What sellers are called whom nobody registered.
-    private var strangers: [Int64: Seller] = [:]
+    /// What customers call those sellers whom nobody registered.
+    private var strangers: [Int64: SpokenNames] = [:]
 
     package init(_ view: SaleTerms.View, _ config: CommissionConfig) {
         self.view = view
@@ -79,12 +80,16 @@ package struct SalesFigures: Sendable, Equatable {
 
     private mutating func count(_ customer: Customer, _ book: SellerBook, _ sign: Int) {
         guard let terms = SaleTerms(customer, view, config, book) else { return }
-        sellers[terms.seller, default: SellerFigures()].count(customer, terms, config, sign)
+        sellers[terms.seller, default: SellerFigures()].count(terms, config, sign)
         if sellers[terms.seller]?.customers == 0 { sellers[terms.seller] = nil }
-        if sign > 0, book.sellers[terms.seller] == nil { strangers[terms.seller] = book.named(terms.seller, by: customer) }
+        if terms.seller != Seller.oldSalesID, book.sellers[terms.seller] == nil, let name = terms.sellerName {
+            strangers[terms.seller, default: SpokenNames()].count(name, sign)
+            if strangers[terms.seller]?.isEmpty == true { strangers[terms.seller] = nil }
+        }
     }
 
-    package static func == (a: Self, b: Self) -> Bool { a.view == b.view && a.config == b.config && a.sellers == b.sellers }
+    /// A day has begun on which nothing that is dated comes true.
+    package mutating func dayBegan(_ day: CivilDate) { view = SaleTerms.View(today: day) }
 
     // MARK: What is shown
 
@@ -97,7 +102,7 @@ package struct SalesFigures: Sendable, Equatable {
     package func lines(_ book: SellerBook) -> [Line] {
         var ids = Set(book.active.map(\.id))
         ids.formUnion(sellers.keys)
-        return ids.sorted().map { Line(seller: book.sellers[$0] ?? strangers[$0] ?? book.named($0), figures: sellers[$0] ?? SellerFigures()) }
+        return ids.sorted().map { Line(seller: book.named($0, called: strangers[$0]?.first), figures: sellers[$0] ?? SellerFigures()) }
     }
 
     /// By what their active customers pay, then by sales, then by id.
@@ -128,4 +133,25 @@ package struct SalesFigures: Sendable, Equatable {
         }
         return (all, all.recurring + tier, all.recurring, tier)
     }
+}
+
+/// What people call somebody, each name with how many say so.
+struct SpokenNames: Sendable, Equatable {
+    private var counts: [String: Int] = [:]
+    /// The one that most say; of several the first by the alphabet.
+    private(set) var first: String?
+
+    var isEmpty: Bool { counts.isEmpty }
+
+    mutating func count(_ name: String, _ sign: Int) {
+        let count = (counts[name] ?? 0) + sign
+        counts[name] = count == 0 ? nil : count
+        if sign > 0 {
+            if first.map({ isBefore(name, $0) }) ?? true { first = name }
+        } else if name == first {
+            first = counts.keys.min(by: isBefore)
+        }
+    }
+
+    private func isBefore(_ a: String, _ b: String) -> Bool { (counts[b] ?? 0, a) < (counts[a] ?? 0, b) }
 }

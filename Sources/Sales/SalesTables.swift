@@ -20,7 +20,8 @@ package enum SalesTables {
         columns: [Column("tenant_id", .uuid), Column("month", .integer), Column("config", .json), Column("updated_at", .timestamp)]
     )
 
-    /// By how much what a customer pays a month became more or less.
+    /// By how much what a customer pays a month became more or less, as it was once noted when it happened. Nothing is added: it follows from the customers
+    /// (`MRRMovement.of`). What there is stays, for a store that came through every version is a new one's equal.
     package static let movements = Table(
         "mrr_movements",
         since: 12,
@@ -66,13 +67,12 @@ extension CommissionConfig {
     }
 
     init(stored text: String, updatedAt: Timestamp) {
-        self.init()
+        self.init(since: updatedAt)
         guard let json = try? JSON.parse(text) else { return }
         func percentages(_ name: String) -> [Percentage]? { json[name]?.array?.compactMap(\.int).map { Percentage(tenThousandths: $0) } }
         salesGoal = json["sales_goal"]?.int.map(Int.init) ?? salesGoal
         if let list = percentages("mrr"), list.count == 3 { mrr = list }
         if let list = percentages("setup"), list.count == 3 { setup = list }
         recurrence = percentages("recurrence") ?? recurrence
-        self.updatedAt = updatedAt
     }
 }

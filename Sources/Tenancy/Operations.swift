@@ -246,7 +246,7 @@ package struct Operations: Sendable {
     ) async throws(Refusal) {
         try await tenants.use(principal.tenant) { cell throws(Refusal) in
             for case .conversation(let id) in channels { try await bringIn(id, cell) }
-            if channels.contains(.health) || channels.contains(.sales) { try await cell.bringPortfolio() }
+            if await cell.needsPortfolio(channels) { try await cell.bringPortfolio() }
             for case .calendarDay(let day) in channels { try await bringIn(day, cell) }
             if channels.contains(.jobs) { try await queues?.count(cell) }
             try await cell.subscribe(to: channels, for: Visit(principal), needsSnapshot: needsSnapshot, register: register)
@@ -262,7 +262,7 @@ package struct Operations: Sendable {
     /// The RPC methods that there are.
     package static let methods: Set<String> = Set(AgentCommand.verbs.map { "conversation.\($0)" }).union([
         "conversation.resend", "conversation.typing", "consultor.connection", "consultor.wrapped-up", "notice.post", "echo",
-    ]).union(calendarMethods).union(ClientCalls.methods).union(QueueCommand.verbs.map { "queue.\($0)" })
+    ]).union(calendarMethods).union(ClientCalls.methods).union(PortfolioCalls.methods).union(QueueCommand.verbs.map { "queue.\($0)" })
         .union(notificationVerbs.map { "notification.\($0)" }).union(accountMethods)
 
     /// A remote procedure call: the twin of a REST call, with `conversation_id` among its fields. `nil` when there is no such method.
@@ -275,6 +275,7 @@ package struct Operations: Sendable {
         guard Self.accountMethods.contains(method) && method != "account.upgrade-plan" || mayChange(principal) else { throw .emailUnverified }
         if Self.accountMethods.contains(method) { return try await accounts?(method, data, principal) }
         if ClientCalls.methods.contains(method) { return try await callClients(method, data, by: principal) }
+        if PortfolioCalls.methods.contains(method) { return try await callPortfolio(method, data, by: principal) }
         if method == "notice.post" {
             let (text, key) = try Notice.fields(data)
             return try await postNotice(text, clientMessageID: key, by: principal).json

@@ -67,7 +67,8 @@ package struct RequestFields {
 
     package mutating func optionalInteger(_ name: String, in range: ClosedRange<Int64>) -> Int64? {
         guard let value = value(name) else { return nil }
-        guard let number = value.int else {
+        // 12.0 is a whole number, as JavaScript and pydantic have it.
+        guard let number = Self.whole(value) else {
             refuse(name, "deve ser um número inteiro", type: "int_type")
             return nil
         }
@@ -80,6 +81,14 @@ package struct RequestFields {
             return nil
         }
         return number
+    }
+
+    private static func whole(_ value: JSON) -> Int64? {
+        switch value {
+        case .int(let number): number
+        case .double(let number): Int64(exactly: number)
+        default: nil
+        }
     }
 
     package mutating func optionalBool(_ name: String) -> Bool? {
@@ -153,6 +162,8 @@ package struct RequestFields {
     private mutating func decimal(_ name: String) -> String? {
         switch value(name) {
         case .int(let number)?: return String(number)
+        // Written with an exponent, it is smaller than any centavo or larger than any amount.
+        case .double(let number)? where number.magnitude < 1e-4: return "0"
         case .double(let number)?: return number.description
         case .string(let text)?: return text
         case nil: return nil
@@ -170,22 +181,58 @@ package struct RequestFields {
     }
 
     package mutating func optionalPercentage(_ name: String) -> Percentage? {
-        guard let text = decimal(name) else { return nil }
-        guard let percentage = Percentage(decimal: text) else {
-            refuse(name, "deve ser um percentual de 0 a 100", type: "decimal_range")
+        guard let value = value(name) else { return nil }
+        guard let percentage = Self.percentage(value) else {
+            refuse(name, "deve ser um percentual de 0 a 100, com até quatro casas decimais", type: "decimal_range")
             return nil
         }
         return percentage
     }
 
-    /// A date, or a date and time without regard to the zone. An empty one is none.
+    package mutating func optionalPercentages(_ name: String, maxCount: Int) -> [Percentage]? {
+        guard let value = value(name) else { return nil }
+        let percentages = value.array?.map(Self.percentage)
+        guard let percentages, !percentages.contains(nil), percentages.count <= maxCount else {
+            refuse(name, "deve ser uma lista de até \(maxCount) percentuais de 0 a 100, com até quatro casas decimais", type: "list_type")
+            return nil
+        }
+        return percentages.compactMap { $0 }
+    }
+
+    private static func percentage(_ value: JSON) -> Percentage? {
+        switch value {
+        case .int(let number): Percentage(percent: Double(number))
+        case .double(let number): Percentage(percent: number)
+        case .string(let text): Percentage(decimal: text)
+        default: nil
+        }
+    }
+
+    /// What other systems write where there is no date.
+    private static let noDates: Set<String> = ["", "0000-00-00", "0001-01-01", "9999-12-31"]
+
+    /// A date, or a date and time without regard to the zone. An empty one is none, and so are the first and the last day there are.
     package mutating func optionalWallClock(_ name: String) -> Timestamp? {
-        guard let text = optionalText(name, max: 64), !text.isEmpty else { return nil }
+        guard let text = optionalText(name, max: 64), !Self.noDates.contains(String(text.prefix(10))) else { return nil }
         guard let time = Timestamp(wallClock: text) else {
             refuse(name, "deve ser uma data como 2024-03-15 ou 2024-03-15T10:30:00", type: "datetime_parsing")
             return nil
         }
+        guard CivilDate.sane.contains(CivilDate(time)) else {
+            refuse(name, "deve ser uma data de 1970 a 2100", type: "datetime_range")
+            return nil
+        }
         return time
+    }
+
+    /// `2024-12`; an empty one is none.
+    package mutating func optionalMonth(_ name: String) -> YearMonth? {
+        guard let text = optionalText(name, max: 64), !text.isEmpty else { return nil }
+        guard let month = YearMonth(text), CivilDate.sane.contains(month.firstDay) else {
+            refuse(name, "deve ser um mês como 2024-12", type: "month_parsing")
+            return nil
+        }
+        return month
     }
 
     // MARK: Required. When they are wrong they stand in for themselves until `check`.

@@ -39,14 +39,16 @@ package actor TenantCell {
     private let isConnected: @Sendable (TenantID, UserID) -> Bool
     private let consulting: (any Consulting)?
     let store: any Store
+    let staff: @Sendable (TenantID) -> Staff
     /// Customers and sales, once somebody has asked for them.
     var portfolio: Portfolio?
     var portfolioLoading: Task<Result<Portfolio, Refusal>, Never>?
     let healthPages = PageMemo()
     var recordedLately = RecentAnswers<Mark.Key, String>(limit: 2000)
-    var finishedLately = RecentAnswers<CustomerActionID, CustomerAction>(limit: 1000)
     /// There are customers, whose scores move with time.
-    package var hasCustomers = false
+    package var hasCustomers: Bool { customers > 0 }
+    /// How many there are in the portfolio, whether or not it is in memory.
+    var customers: Int
 
     package nonisolated var unownedExecutor: UnownedSerialExecutor { turn.unownedExecutor }
 
@@ -68,6 +70,8 @@ package actor TenantCell {
         package let tellsPipedrive: @Sendable (TenantID) -> Bool
         package let plans: PlanCatalogue
         package let account: @Sendable (TenantID) -> AccountStanding
+        /// Who is told what concerns a customer.
+        package let staff: @Sendable (TenantID) -> Staff
         /// Tells the workers of the queues that there is something for them.
         package let queueBell: QueueBell
         package let queueRules: QueueRules
@@ -86,6 +90,7 @@ package actor TenantCell {
             tellsPipedrive: @escaping @Sendable (TenantID) -> Bool = { _ in false },
             plans: PlanCatalogue = .standard,
             account: @escaping @Sendable (TenantID) -> AccountStanding = { _ in .unlimited },
+            staff: @escaping @Sendable (TenantID) -> Staff = { _ in Staff() },
             queueBell: QueueBell = QueueBell(),
             queueRules: QueueRules = QueueRules()
         ) {
@@ -95,6 +100,7 @@ package actor TenantCell {
             self.slug = slug
             self.plans = plans
             self.account = account
+            self.staff = staff
             self.gate = gate
             self.store = store
             self.environment = environment
@@ -156,7 +162,7 @@ package actor TenantCell {
         let calendar = Calendar(executor: turn, tenant: tenant, slug: await surroundings.slug(tenant), loaded: book, now: now)
         let clientNotices = ClientNotices(executor: turn, tenant: tenant, loaded: told, book.appointments.values, now: now)
         let queues = MessageQueues(executor: turn, tenant: tenant, loaded: messages)
-        let hasCustomers = try await Self.hasCustomers(tenant, surroundings.store)
+        let customers = try await Self.customers(tenant, surroundings.store)
         let cell = TenantCell(
             tenant: tenant,
             turn: turn,
@@ -167,7 +173,7 @@ package actor TenantCell {
             queues: queues,
             board: board,
             meter: meter,
-            hasCustomers: hasCustomers,
+            customers: customers,
             surroundings
         )
         // Offers may have run out while nobody was awake, and people in line may find somebody. Not now: what cannot be stored must not keep anybody
@@ -186,12 +192,13 @@ package actor TenantCell {
         queues: MessageQueues,
         board: NoticeBoard,
         meter: UsageMeter,
-        hasCustomers: Bool,
+        customers: Int,
         _ surroundings: Surroundings
     ) {
         self.meter = meter
-        self.hasCustomers = hasCustomers
+        self.customers = customers
         store = surroundings.store
+        staff = surroundings.staff
         self.tenant = tenant
         self.turn = turn
         self.queue = queue
@@ -291,8 +298,12 @@ package actor TenantCell {
     private func turnBegins(_ name: String) -> Span? { tracer.flatMap { tracer in Trace.current.map { tracer.begin("turn \(name)", in: $0) } } }
     private func turnEnds(_ span: Span?) { if let span { tracer?.end(span) } }
 
-    private static func hasCustomers(_ tenant: TenantID, _ store: any Store) async throws(Refusal) -> Bool {
-        try await !store.rows(Query("SELECT id FROM customers WHERE tenant_id = ? LIMIT 1", [.id(tenant)], kinds: [.integer], tenant: tenant)).isEmpty
+    private static func customers(_ tenant: TenantID, _ store: any Store) async throws(Refusal) -> Int {
+        let rows = try await store.rows(
+            Query("SELECT COUNT(*) FROM customers WHERE tenant_id = ?", [.id(tenant)], kinds: [.integer], tenant: tenant).forDeciding
+        )
+        guard var row = rows.first else { return 0 }
+        return Int(row.integer())
     }
 
     func settle<T: Sendable>(_ decision: Result<(T, Change), Refusal>) -> Pending<T> {
@@ -665,7 +676,9 @@ package actor TenantCell {
         case .breakers: return BreakerReport.json(of: tenant, breakers)
         case .desk: return desk.assumeIsolated { $0.deskSnapshot() }
         case .supervision: return desk.assumeIsolated { $0.supervisionSnapshot() }
-        case .user(let id): return desk.assumeIsolated { $0.inboxSnapshot(id) }
+        case .user(let id):
+            let actions = portfolio?.customers.openActions(of: id, staff(tenant)) ?? []
+            return desk.assumeIsolated { $0.inboxSnapshot(id) { CustomerBoard.write(actions, to: &$0) } }
         case .calendar:
             let moment = environment.moment()
             return calendar.assumeIsolated { $0.snapshot(moment) }

@@ -1,9 +1,13 @@
 """Customers and sales (contracts/ecosys-ms.md, contracts/vendas.md): fed and read through the contracts' own paths, live, and after a crash."""
 
 import base64
+import csv
 import gzip
+import http.client
+import io
 import json
 import sqlite3
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from urllib.parse import unquote, urlencode, urlsplit
@@ -12,6 +16,7 @@ import pytest
 
 from harness.api import Api, is_clear_error, names_fields
 from harness.contract import Contract
+from harness.desk import ReplyError
 from harness.golden import Socket
 from harness.process import run
 from harness.waiting import eventually
@@ -160,6 +165,9 @@ def test_sales_the_tiers_and_a_month_that_is_over(office, api):
     # What is changed holds from this month on.
     config = api.put("/vendas/commission-config", {"sales_goal": 6, "mrr_tier3": 25.0, "mrr_recurrence": [50.0]})
     assert config["mrr_tier1"] == 5.0 and config["mrr_recurrence"] == [50.0] and api.get("/vendas/commission-config") == config
+    assert api.put("/vendas/commission-config", {"sales_goal": None}) == config, "nothing given, nothing changed"
+    for share in (100.00001, -0.00001):
+        names_fields(api.call("PUT", "/vendas/commission-config", json={"mrr_tier1": share}), "mrr_tier1")
     names_fields(api.call("PUT", "/vendas/commission-config", json={"sales_goal": 0, "setup_tier1": 101, "mrr_recurrence": [1, "x"]}), "sales_goal", "setup_tier1", "mrr_recurrence")
     assert api.get("/vendas/ranking")[0]["tier"] == "ouro" and api.get("/vendas/clientes/vendedor/8")[0]["valorComissao"] == 166.67
     assert api.get("/vendas/commission-config", month=str(last)[:7])["sales_goal"] == 10
@@ -175,6 +183,115 @@ def test_sales_the_tiers_and_a_month_that_is_over(office, api):
     office.server.kill()
     office.server.start()
     assert before == [api.get(f"/vendas/{path}") for path in ("resumo-comissoes", "ranking", "dashboard", "clientes", "commission-config")]
+
+
+@pytest.mark.parametrize("store", ["sqlite", "postgres"])
+def test_a_month_that_is_over_stays_as_it_was(store, offices, request):
+    extra = {"DATABASE_URL": request.getfixturevalue("database").url} if store == "postgres" else {}
+    office = offices(BASIC_AUTH_USERS=CREDENTIALS, **extra)
+    api = Basic(office.server)
+    today = datetime.now(timezone(timedelta(hours=-3))).date()
+    last = today.replace(day=1) - timedelta(days=1)
+    older = last.replace(day=1) - timedelta(days=1)
+    closed, before = str(last)[:7], str(older)[:7]
+    api.post("/vendas/vendedores", [{"id": 1, "name": "Ana"}, {"id": 2, "name": "Bia"}])
+    api.post("/clientes", [{"client_id": n, "valor": 100, "setup_value": 50, "vendedor_id": 1, "data_adesao": str(older.replace(day=10))} for n in (1, 2, 3)])
+    api.post("/clientes", {"client_id": 3, "data_cancelamento": str(last)})
+
+    def said():
+        paths = ("dashboard", "resumo-comissoes", "ranking", "clientes", "clientes/churns", "extrato/1", "mrr")
+        return [api.get(f"/vendas/{path}", month=month) for path in paths for month in (closed, before)]
+
+    was = said()
+    assert api.get("/vendas/extrato/1", month=closed)["total"] == 60.0 and api.get("/vendas/mrr", month=closed)["churn"] == {"quantidade": 1, "valor": -100.0}
+    api.post("/clientes", [{"client_id": 1, "valor": 900, "parcelas_atrasadas": 2}, {"client_id": 2, "vendedor_id": 2}, {"client_id": 3, "data_cancelamento": None}])
+    assert said() == was
+    now = {c["id"]: c for c in api.get("/vendas/clientes")}
+    assert (now["1"]["mrr"], now["1"]["status"], now["2"]["sellerId"], now["3"]["status"], now["3"]["mesesAtivo"]) == (900.0, "inadimplente", "2", "ativo", 1)
+    assert api.get("/vendas/mrr")["reactivation"] == {"quantidade": 1, "valor": 100.0} and api.get("/vendas/mrr")["expansion"]["valor"] == 800.0
+    after = [api.get(f"/vendas/{path}") for path in ("dashboard", "resumo-comissoes", "clientes", "mrr")]
+    office.server.kill()
+    office.server.start()
+    assert said() == was and after == [api.get(f"/vendas/{path}") for path in ("dashboard", "resumo-comissoes", "clientes", "mrr")]
+    # A mistake is corrected by saying since when it is otherwise; a date by saying the right one.
+    api.post("/clientes", [{"client_id": 1, "valor": 200, "vale_desde": closed}, {"client_id": 2, "data_cancelamento": str(last)}])
+    assert {c["id"]: c["mrr"] for c in api.get("/vendas/clientes", month=closed)}["1"] == 200.0 and {c["id"]: c["mrr"] for c in api.get("/vendas/clientes", month=before)}["1"] == 100.0
+    api.post("/clientes", {"client_id": 2, "data_cancelamento": str(older)})
+    for month in (closed, before):
+        assert api.get("/vendas/mrr", month=month)["churn"]["quantidade"] == len(api.get("/vendas/clientes/churns", month=month)) == 1
+    names_fields(api.call("POST", "/clientes", json={"client_id": 1, "vale_desde": "ontem"}), "vale_desde")
+
+
+def test_extreme_customers_end_nothing(office, api):
+    """Anybody may register, and put in what they like."""
+    names_fields(api.call("POST", "/clientes", json={"client_id": 1, "data_adesao": "0001-02-01"}), "data_adesao")
+    names_fields(api.call("GET", "/vendas/dashboard", month="9998-11"), "month")
+    api.post("/clientes", [{"client_id": n, "valor": 10_000_000_000, "setup_value": 10_000_000_000, "data_adesao": "1970-01-01"} for n in range(1, 5001)])
+    assert api.get("/vendas/dashboard", month="2100-12")["mrrTotal"] == 5e13
+    api.put("/vendas/commission-config", {"mrr_recurrence": [100] * 120})
+    office.server.kill()
+    office.server.start()
+    assert api.get("/vendas/dashboard")["ltvTotal"] > 5000 * 1e10 * 600 and api.get("/vendas/mrr", month="1970-01")["new"]["quantidade"] == 5000
+    strangers = [{"client_id": 10_000 + n, "vendedor_id": 10_000 + n} for n in range(301)]
+    api.post("/clientes", strangers[:300])
+    is_clear_error(api.call("POST", "/clientes", json=strangers), 409)
+    api.post("/vendas/vendedores", {"id": 10_300, "name": "Cadastrado"})
+    api.post("/clientes", strangers)
+
+
+def test_the_plan_bounds_the_portfolio(offices):
+    office = offices(BASIC_AUTH_USERS=CREDENTIALS, FIRST_PLAN="free", PLANTAO_PLANS=json.dumps({"free": {"customers": 3}}))
+    api = Basic(office.server)
+    api.post("/clientes", [{"client_id": 1}, {"client_id": 2}])
+    for restarts in (False, True):
+        if restarts:
+            office.server.kill()
+            office.server.start()
+        refused = api.call("POST", "/clientes", json=[{"client_id": 2, "nome": "Dois"}, {"client_id": 3}, {"client_id": 4}], expect=402).json()
+        assert (refused["code"], refused["resource"], refused["limit"], refused["used"]) == ("plan_limit", "customers", 3, 2)
+        assert set(api.get("/clientes")) == {"1", "2"} and api.get("/clientes")["2"]["nome"] is None, "whole or not at all"
+    api.post("/clientes", {"client_id": 3})
+    assert office.admin.get("/api/users/usage")["resources"]["customers"]["remaining"] == 0
+    api.post("/clientes", {"client_id": 3, "nome": "Três"})
+    # Of Kommo's leads, those who are known become others, and who would be one more is refused.
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    tell = lambda event, *leads: api.call("POST", "/api/webhooks/kommo", body=urlencode([(f"leads[{event}][{n}][{k}]", v) for n, lead in enumerate(leads) for k, v in lead.items()]).encode(), headers=form)
+    assert tell("update", {"id": 3, "name": "Da Kommo"}).json()["atualizados"] == 1
+    assert tell("add", {"id": 3, "name": "Outra"}, {"id": 4}).json()["code"] == "plan_limit" and api.get("/clientes")["3"]["nome"] == "Da Kommo"
+    assert tell("delete", {"id": 9}).json()["inalterados"] == 1 and set(api.get("/clientes")) == {"1", "2", "3"}
+
+
+def test_what_other_systems_write_is_taken(api):
+    api.post("/clientes", {"client_id": 1, "valor": 1e-07, "data_adesao": "2024-01-31", "data_cancelamento": "9999-12-31", "criado_em": "0001-01-01T00:00:00"})
+    customer = api.get("/clientes")["1"]
+    assert customer["valor"] == 0.0 and customer["data_cancelamento"] is None and customer["criado_em"][:4] != "0001"
+    first = api.get("/vendas/commission-config")
+    assert first["updated_at"] and api.put("/vendas/commission-config", {}) == first == api.put("/vendas/commission-config", {"sales_goal": 10.0})
+    for wrong in ({"setup_tier2": 33.33334}, {"mrr_tier1": 100.00001}, {"mrr_tier1": 0.00001}, {"sales_goal": 12.5}, {"mrr_recurrence": [33.33334]}):
+        names_fields(api.call("PUT", "/vendas/commission-config", json=wrong), *wrong)
+    changed = api.put("/vendas/commission-config", {"sales_goal": 12.0, "setup_tier2": 33.3333})
+    assert (changed["sales_goal"], changed["setup_tier2"]) == (12, 33.3333) and changed["updated_at"] >= first["updated_at"]
+
+
+def test_a_statement_carries_no_markup_and_no_formula(api):
+    api.post("/vendas/vendedores", {"id": 7, "name": "Ana \u0600<form action=//evil.example>"})
+    names = ["\u0600<img src=x onerror=alert(1)>", '\u0600";=HYPERLINK("http://evil.example";"x");"', "\r\n=1+1", "=\u0301cmd"]
+    today = str(datetime.now(timezone(timedelta(hours=-3))).date())
+    api.post("/clientes", [{"client_id": n, "nome": name, "valor": 100, "vendedor_id": 7, "data_adesao": today} for n, name in enumerate(names, 1)])
+    page = api.call("GET", "/vendas/extrato/7", formato="html", expect=200)
+    assert "<img" not in page.text and "<form" not in page.text and "form-action 'none'" in page.headers["content-security-policy"]
+    rows = list(csv.reader(io.StringIO(api.call("GET", "/vendas/extrato/7", formato="csv", expect=200).text, newline=""), delimiter=";"))
+    assert {len(row) for row in rows} == {7} and {row[1] for row in rows[1:-1]} == {names[0], names[1], "'" + names[2], "'" + names[3]}
+
+
+def test_sales_are_listed_by_number_whenever_they_came(office, api):
+    api.post("/clientes", [{"client_id": n, "valor": 10, "vendedor_id": 50, "vendedor": name} for n, name in ((9, "Zeca"), (3, "Alba"), (7, "Zeca"), (1, "Yara"))])
+    api.post("/clientes", {"client_id": 1, "vendedor": "Bela"})
+    before = [api.get("/vendas/clientes"), api.get("/vendas/ranking")]
+    assert [c["id"] for c in before[0]] == ["1", "3", "7", "9"] and before[1][0]["vendedor"]["name"] == "Zeca"
+    office.server.kill()
+    office.server.start()
+    assert [api.get("/vendas/clientes"), api.get("/vendas/ranking")] == before
 
 
 def test_subscribers_see_scores_tiers_and_figures_move(office, api):
@@ -280,6 +397,9 @@ def test_who_guesses_passwords_is_slowed_down(office, api):
     reply = api.call("GET", "/clientes", expect=429)
     assert reply.json()["code"] == "login_locked" and int(reply.headers["retry-after"]) > 0, "whether or not it is right now"
     assert Basic(office.server, "bia:com:dois").get("/clientes") == {}
+    key = office.admin.post("/api/v1/api-keys", {"name": "BI", "scopes": ["portfolio:read"]}, expect=201)["key"]
+    assert Basic(office.server, f"ana:{key}").get("/clientes") == {}, "nobody guesses a key"
+    is_clear_error(Basic(office.server, f"ana:{key}x").call("GET", "/clientes"), 429)
 
 
 def test_a_key_holds_when_the_same_comes_at_once_or_again_or_something_else_does(office, api):
@@ -373,6 +493,156 @@ def test_a_history_begins_where_it_is_asked_to_and_coded_bodies_are_refused(offi
     is_clear_error(api.call("POST", "/clientes", body=packed, headers={"Content-Encoding": "gzip"}), 415)
 
 
+def test_each_business_has_credentials_of_its_own(office, api):
+    other = office.anybody.register("dona@example.com", "Senha#Forte9x2026", business_name="Outra")
+    api.post("/clientes", {"client_id": 1, "nome": "Da primeira"})
+    key = lambda name, *scopes: other.post("/api/v1/api-keys", {"name": name, "scopes": list(scopes)}, expect=201)
+    writes, reads, kommo = key("ERP", "portfolio:write"), key("BI", "portfolio:read"), key("Kommo", "kommo:webhook")
+    plain = other.post("/api/v1/api-keys", {"name": "Robô"}, expect=201)
+    assert "portfolio:read" not in plain["scopes"], "what was not asked for is not given"
+    erp, bi = Basic(office.server, f"erp:{writes['key']}"), Basic(office.server, f"quem-quer:que-seja:{reads['key']}")
+    is_clear_error(bi.call("GET", "/clientes"), 401)
+    bi = Basic(office.server, f"bi:{reads['key']}")
+    assert erp.post("/clientes", {"client_id": 7, "nome": "Da outra"})["criados"] == 1
+    assert list(bi.get("/clientes")) == ["7"] and list(api.get("/clientes")) == ["1"]
+    assert [c["nome"] for c in Api(office.server, api_key=reads["key"]).get("/clientes").values()] == ["Da outra"]
+    is_clear_error(bi.call("POST", "/clientes", json={"client_id": 8}), 403)
+    is_clear_error(bi.call("PUT", "/vendas/commission-config", json={"sales_goal": 3}), 403)
+    assert is_clear_error(Basic(office.server, f"x:{plain['key']}").call("GET", "/dashboard"), 403)["scope"] == "portfolio:read"
+    assert is_clear_error(Api(office.server, api_key=reads["key"]).call("GET", "/consultores"), 403)["scope"] == "consultores:read"
+    # Kommo: a token in the address, and what its numbers stand for.
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    lead = lambda n: f"leads[add][0][id]={n}&leads[add][0][name]=Loja&leads[add][0][pipeline_id]=77&leads[add][0][responsible_user_id]=5"
+    assert other.get("/api/v1/kommo/names") == {"pipelines": {}, "statuses": {}, "users": {}}
+    names = other.put("/api/v1/kommo/names", {"pipelines": {"77": "Churns & Cancelamentos"}, "users": {"5": "Maria"}})
+    assert names == {"pipelines": {"77": "Churns & Cancelamentos"}, "statuses": {}, "users": {"5": "Maria"}}
+    names_fields(other.call("PUT", "/api/v1/kommo/names", json={"pipelines": {"x": "y"}, "users": ["a"], "statuses": {"1": 2}}), "pipelines", "users", "statuses")
+    office.server.kill()
+    office.server.start()
+    assert other.put("/api/v1/kommo/names", {"users": None}) == {"pipelines": {"77": "Churns & Cancelamentos"}, "statuses": {}, "users": {}}
+    other.put("/api/v1/kommo/names", {"users": {"5": "Maria"}})
+    told = office.anybody.call("POST", "/api/webhooks/kommo", body=lead(9), headers=form, token=kommo["key"], expect=200).json()
+    assert told["criados"] == 1 and bi.get("/clientes")["9"]["pipeline"] == "Churns & Cancelamentos" and bi.get("/clientes")["9"]["cs"] == "Maria"
+    for token in (writes["key"], "nada"):
+        is_clear_error(office.anybody.call("POST", "/api/webhooks/kommo", body=lead(10), headers=form, token=token), 403 if token != "nada" else 401)
+    # Without any it is the first business's, as it was.
+    office.anybody.call("POST", "/api/webhooks/kommo", body=lead(11), headers=form, expect=200)
+    assert list(api.get("/clientes")) == ["1", "11"] and list(bi.get("/clientes")) == ["7", "9"]
+    other.call("DELETE", f"/api/v1/api-keys/{reads['id']}", expect=204)
+    assert bi.call("GET", "/clientes", expect=401).json()["detail"] == "Acesso negado."
+
+
+def test_screens_ask_by_rpc_what_rest_answers(office, api):
+    today = str(datetime.now(timezone(timedelta(hours=-3))).date())
+    office.admin.create_user("vera@example.com", "Vera", "viewer", "Senha#Forte9x2026")
+    with office.desk(office.admin) as desk, office.desk(office.anybody.login("vera@example.com", "Senha#Forte9x2026")) as viewer:
+        rpc = desk.rpc
+        assert rpc("sales.put-sellers", {"id": 7, "name": "Amanda"}) == {"total": 1, "criados": 1, "atualizados": 0}
+        sales = [{"client_id": n, "nome": f"C{n}", "valor": 10, "vendedor_id": 7, "data_adesao": today} for n in (3, 1, 5, 2, 4)]
+        assert rpc("customer.put", sales)["criados"] == 5 and rpc("customer.put", {"client_id": 6, "valor": 5, "parcelas_atrasadas": 1, "vendedor_id": 8})["criados"] == 1
+        for _ in range(2):
+            assert rpc("activity.record", {"atividades": acts(1, "login", 41), "idempotency_key": "k"})["aceitas"] == 41
+        with pytest.raises(ReplyError):
+            rpc("activity.record", {"atividades": acts(1, "login", 40), "idempotency_key": "k"})
+        assert rpc("activity.record", acts(1, "econversa")[0])["aceitas"] == 1
+        for method, path, data in [
+            ("health.dashboard", "/dashboard", {}), ("sales.sellers", "/vendas/vendedores", {}), ("sales.summary", "/vendas/resumo-comissoes", {}),
+            ("sales.ranking", "/vendas/ranking", {"month": today[:7]}), ("sales.dashboard", "/vendas/dashboard", {}), ("sales.mrr", "/vendas/mrr", {}),
+            ("sales.config", "/vendas/commission-config", {}), ("customer.get", "/clientes/1", {"client_id": 1}), ("customer.logins", "/logins", {"tenant_id": 1}),
+            ("customer.history", "/clientes/1/health", {"client_id": 1, "completo": True}), ("customer.actions", "/clientes/acoes", {"estado": "todas"}),
+            ("sales.statement", "/vendas/extrato/7", {"vendedor_id": "7"}), ("health.dashboard", "/dashboard", {"data_adesao_inicio": today}),
+        ]:
+            query = {name: str(value).lower() for name, value in data.items() if name not in ("client_id", "vendedor_id")}
+            assert viewer.rpc(method, data) == api.get(path, **query), method
+        # In pages, which together are the whole.
+        for method, name, path in [("customer.list", "clientes", "/clientes"), ("health.scores", "scores", "/health-scores")]:
+            found, after = {}, None
+            while True:
+                page = viewer.rpc(method, {"after": after, "limit": 2})
+                assert len(page[name]) <= 2 and not found.keys() & page[name].keys()
+                found |= page[name]
+                if (after := page["proximo"]) is None:
+                    break
+            assert found == api.get(path), method
+        assert [c["id"] for c in viewer.rpc("sales.customers", {"vendedor_id": 7, "limit": 3})["clientes"]] == ["1", "2", "3"]
+        assert [c["id"] for c in viewer.rpc("sales.customers", {"vendedor_id": 7, "after": 3, "limit": 3})["clientes"]] == ["4", "5"]
+        assert viewer.rpc("sales.customers", {"lista": "inadimplentes"}) == {"clientes": api.get("/vendas/clientes/inadimplentes"), "proximo": None}
+        assert rpc("sales.configure", {"sales_goal": 3})["sales_goal"] == 3 and viewer.rpc("sales.ranking")[0]["tier"] == "ouro"
+        action = viewer.rpc("customer.actions")["items"][0]
+        for method, data in [("customer.put", {"client_id": 9}), ("activity.record", acts(1, "lead")[0]), ("sales.configure", {"sales_goal": 1}), ("customer.finish-action", {"id": action["id"]})]:
+            with pytest.raises(ReplyError) as refused:
+                viewer.rpc(method, data)
+            assert refused.value.code == 403
+        assert rpc("customer.finish-action", {"id": action["id"]})["concluida_por"]
+        for method, data, code in [
+            ("customer.get", {"client_id": 99}, 404), ("customer.get", {}, 422), ("health.scores", {"limit": 501}, 422), ("sales.ranking", {"month": "2024-13"}, 422),
+            ("customer.list", {"after": 99}, 404), ("sales.customers", {"lista": "x"}, 422), ("activity.record", {"atividades": acts(99, "lead")}, 422),
+        ]:
+            with pytest.raises(ReplyError) as refused:
+                rpc(method, data)
+            assert refused.value.code == code, method
+
+
+def test_what_is_to_be_done_waits_for_whoever_is_responsible(office, api):
+    maria, owner = office.hire("Maria"), office.admin
+    name = maria.user["name"]
+    api.post("/clientes", [{"client_id": 1, "nome": "Um", "cs": name.upper()}, {"client_id": 2, "nome": "Dois", "cs": "Ninguém daqui"}, {"client_id": 3, "cs": name}])
+    hers, owners_own = f"user:{maria.user['id']}", f"user:{owner.user['id']}"
+    with office.desk(maria, hers) as desk, office.desk(owner, owners_own) as owners:
+        waiting = lambda desk, inbox: sorted((item["acao"]["client_id"], item["nome"]) for item in desk.picture(inbox).actions.values())
+        for id in (1, 2):
+            api.post("/atividades", acts(id, "login", 41) + acts(id, "econversa"))
+        # What is brought in from long ago is nobody's to act upon.
+        api.post("/atividades", acts(3, "login", 41, ocorrido_em=ago(days=3)) + acts(3, "econversa", ocorrido_em=ago(days=3)))
+        assert api.get("/health-scores")["3"]["categoria"] == "Normal"
+        desk.wait("hers", lambda: waiting(desk, hers) == [(1, "Um")])
+        owners.wait("the owner's, who answers for whom nobody does", lambda: waiting(owners, owners_own) == [(2, "Dois")])
+    office.server.kill()
+    office.server.start()
+    with office.desk(maria, hers) as desk:
+        assert waiting(desk, hers) == [(1, "Um")]
+        # A newer one takes the place of the one before.
+        api.post("/atividades", acts(1, "integrador", nome="ERP") + acts(1, "integrador", nome="Site") + acts(1, "lead", 31) + acts(1, "entrada", 51) + acts(1, "saida", 51))
+        desk.wait("the next", lambda: [item["acao"]["categoria"] for item in desk.picture(hers).actions.values()] == ["Campeão"])
+        (action,) = desk.picture(hers).actions
+        assert maria.api.post(f"/clientes/acoes/{action}/concluir")["concluida_por"] == name
+        assert maria.api.post(f"/clientes/acoes/{action}/concluir")["concluida_por"] == name, "once done it stays so"
+        desk.wait("done", lambda: waiting(desk, hers) == [])
+        assert desk.faults == []
+
+
+def test_a_stream_is_recorded_as_it_comes_and_held_nowhere(office, api):
+    api.post("/clientes", {"client_id": 1})
+    go_on = threading.Event()
+    pad = " " * 3000
+
+    def lines():
+        line = json.dumps(acts(1, "saida")[0])
+        yield (line + "\n").encode() * 3500
+        go_on.wait(60)
+        for _ in range(275):
+            yield (line + pad + "\n").encode() * 100
+
+    def send():
+        connection = http.client.HTTPConnection(office.server.host, office.server.port, timeout=120)
+        connection.request("POST", "/atividades", lines(), {"Authorization": api.header, "Content-Type": "application/x-ndjson"})
+        told.append(json.loads(connection.getresponse().read()))
+        connection.close()
+
+    told, peak = [], 0
+    sender = threading.Thread(target=send)
+    sender.start()
+    # By the thousand, before the request is at its end.
+    eventually("the first lines", lambda: api.get("/health-scores")["1"]["qntd_saidas_30d"] == 3000)
+    before = office.server.resident_bytes()
+    go_on.set()
+    while sender.is_alive():
+        sender.join(0.05)
+        peak = max(peak, office.server.resident_bytes())
+    assert told == [{"aceitas": 31_000, "recusadas": 0, "erros": []}] and api.get("/health-scores")["1"]["qntd_saidas_30d"] == 31_000
+    assert peak - before < 40 << 20, f"{(peak - before) >> 20} MB more for a body of 80 MB"
+
+
 def test_files_are_imported_and_what_is_refused_is_reported(office, api, tmp_path):
     customers = tmp_path / "clientes.csv"
     customers.write_text("\ufeffclient_id;nome;valor;data_adesao\r\n" + "".join(f'{n};"Loja ""{n}""";{n}.50;2024-01-31\r\n' for n in range(1, 1201)) + "x;Ruim;1;2024-01-01\r\n5;Curta\r\n", "utf-8")
@@ -389,6 +659,39 @@ def test_files_are_imported_and_what_is_refused_is_reported(office, api, tmp_pat
     assert (scores["qntd_entradas_30d"], scores["qntd_acessos_30d"]) == (2300, 3)
     wrong = run("import", "clientes", customers, "--url", office.server.url, "--user", "ana:errada")
     assert wrong.returncode == 78 and "401" in wrong.stderr
+
+
+def test_files_of_spreadsheets_are_read_as_they_are_meant(office, api, tmp_path):
+    def bring(content, *more, what="clientes", name="f.csv"):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        done = run("import", what, path, "--url", office.server.url, "--user", "ana:segredo", "--restart", *more)
+        refused = tmp_path / (name + ".recusadas")
+        return done, refused.read_text("utf-8") if refused.exists() else ""
+
+    done, _ = bring('client_id,nome,valor,descricao_cancelamento\n1,"Loja ""A""",10,"linha 1\nlinha 2"\n2,Ok,20,\n3,"São, João",30,x\n')
+    assert done.returncode == 0 and "3 accepted, 0 refused" in done.stderr, done.stderr
+    known = api.get("/clientes")
+    assert known["1"]["descricao_cancelamento"] == "linha 1\nlinha 2" and known["1"]["nome"] == 'Loja "A"' and known["3"]["nome"] == "São, João"
+    done, refused = bring("client_id;nome;valor;data_adesao\n11;A;1.234,56;31/01/2024\n12;B;1234,5;01/02/2024 10:30\n13;C;R$ 10;2024-01-31\n14;D;1.234.567;\n15;E;1.234;\n16;F;1,234.50;\n")
+    assert done.returncode == 1 and "5 accepted, 1 refused" in done.stderr and refused.startswith("6\tvalor: '1.234'"), done.stderr
+    known = api.get("/clientes")
+    assert [known[str(n)]["valor"] for n in (11, 12, 13, 14, 16)] == [1234.56, 1234.5, 10.0, 1234567.0, 1234.5]
+    assert (known["11"]["data_adesao"], known["12"]["data_adesao"]) == ("2024-01-31T00:00:00", "2024-02-01T10:30:00")
+    latin = "client_id;nome\n20;São João\n".encode("cp1252")
+    done, _ = bring(latin)
+    assert done.returncode == 78 and "not UTF-8 (line 2); nothing was sent" in done.stderr
+    done, _ = bring(latin, "--latin1")
+    assert done.returncode == 0 and api.get("/clientes")["20"]["nome"] == "São João"
+    for head, said in (("client_id;nom", "no column 'nom'"), ("nome", "'client_id' is not among them"), ("client_id;nome;nome", "there twice")):
+        done, _ = bring(f"{head}\n30;A;B\n")
+        assert done.returncode == 78 and said in done.stderr, done.stderr
+    done, _ = bring(b"client_id;nome\r31;A\r32;B\r")
+    assert done.returncode == 0 and "2 accepted" in done.stderr and api.get("/clientes")["32"]["nome"] == "B"
+    done, _ = bring('client_id,nome\n40,\u0301abc\n41,a"b\n42,"x"y\n43,"aberta\n44,z\n')
+    assert done.returncode == 78 and "the quote that begins in line 5 is never closed" in done.stderr and "43" not in api.get("/clientes")
+    done, _ = bring("tenant_id;tipo;ativo;ocorrido_em\n1;econversa;não;\n1;lead;;01/02/2024 10:30\n", what="atividades")
+    assert done.returncode == 0 and "2 accepted" in done.stderr, done.stderr
 
 
 def test_an_import_that_was_interrupted_goes_on_and_counts_nothing_twice(office, api, tmp_path):

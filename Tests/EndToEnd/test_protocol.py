@@ -491,6 +491,23 @@ def _tour_of_portfolio(office, owner, anybody, viewer):
     owner.put("/vendas/commission-config", {"sales_goal": 12})
     owner.call("PUT", "/vendas/commission-config", json={"sales_goal": 0}, is_sane=False, expect=422)
     owner.post("/vendas/cache/clear")
+    viewer.call("GET", "/api/v1/kommo/names", expect=403)
+    owner.put("/api/v1/kommo/names", {"pipelines": {"77": "CS | ONGOING"}})
+    owner.call("PUT", "/api/v1/kommo/names", json={"users": {"x": "y"}}, is_sane=False, expect=422)
+    owner.get("/api/v1/kommo/names")
+    page = {"limit": 2, "after": 1}
+    calls = [
+        ("customer.list", page), ("customer.get", {"client_id": 1}), ("customer.put", {"client_id": 1, "nome": "Um"}), ("customer.history", {"client_id": 1}),
+        ("customer.logins", {"tenant_id": 1}), ("customer.actions", {"estado": "todas"}), ("customer.finish-action", {"id": action["id"]}),
+        ("activity.record", {"tenant_id": 1, "tipo": "lead"}), ("activity.record", {"atividades": [{"tenant_id": 1, "tipo": "lead"}], "idempotency_key": "k"}),
+        ("health.scores", page), ("health.dashboard", {"data_adesao_inicio": "2020-01-01"}), ("sales.sellers", {}), ("sales.put-sellers", [seller]),
+        ("sales.customers", page | {"month": today[:7]}), ("sales.summary", {}), ("sales.ranking", {}), ("sales.dashboard", {}), ("sales.config", {}),
+        ("sales.configure", {"sales_goal": 11}), ("sales.mrr", {"month": today[:7]}), ("sales.statement", {"vendedor_id": 7}),
+    ]
+    for number, (method, data) in enumerate(calls, 10):
+        line.say({"id": number, "rpc": {"method": method, "data": data}})
+    answered = lambda: {frame.get("id") for frame in list(line.frames) if "rpc" in frame}
+    assert line.wait(lambda: len(answered()) == len(calls)), [calls[n - 10] for n in range(10, 10 + len(calls)) if n not in answered()]
     owner.post("/clientes", [{"client_id": 2, "valor": 20}, {"client_id": 3, "data_cancelamento": today}])
     wanted = {message for message in document("asyncapi.yaml")["components"]["messages"] if message.startswith(("health.", "sales."))}
     assert line.wait(lambda: wanted <= {frame["push"]["pub"]["data"]["type"] for frame in list(line.frames) if "pub" in frame.get("push", {})})

@@ -24,7 +24,7 @@ import Wire
     }
 
     @Test func aLeadSaysWhatItsFieldsAreCalled() throws {
-        var names = KommoLead.Names()
+        var names = KommoNames()
         names.pipelines["9"] = "CS | BRADESCO"
         let leads = KommoLead.all(
             in: try form(
@@ -41,10 +41,10 @@ import Wire
     }
 
     @Test func aPipelineThatIsNotAmongThoseThatAreNamedIsElsewhere() throws {
-        func lead(_ names: KommoLead.Names) throws -> KommoLead {
+        func lead(_ names: KommoNames) throws -> KommoLead {
             try #require(KommoLead.all(in: try form("leads[add][0][id]=5&leads[add][0][pipeline_id]=12345"), names).first)
         }
-        var names = KommoLead.Names()
+        var names = KommoNames()
         #expect(try !lead(names).isElsewhere && lead(names).fields == JSON.emptyObject, "without names, nothing is known of it")
         names.pipelines["9"] = "CS | ONGOING"
         #expect(try lead(names).isElsewhere && lead(names).fields == ["pipeline": "Kommo 12345"])

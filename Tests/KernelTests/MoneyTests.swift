@@ -41,7 +41,21 @@ import Testing
     @Test(arguments: [("0", "0.0"), ("5", "5.0"), ("12.5", "12.5"), ("33.3333", "33.3333"), ("100", "100.0")])
     func percentages(_ text: String, _ written: String) { #expect(Percentage(decimal: text)?.description == written) }
 
-    @Test(arguments: ["-1", "100.0001", "101", "x", ""])
+    /// More than four decimals would be cut, which nobody asked for; what binary fractions leave behind is none.
+    @Test func percentagesAreExactOrNone() {
+        #expect(Percentage(percent: 0.1 + 0.2)?.description == "0.3" && Percentage(percent: 33.3333)?.description == "33.3333")
+        for wrong in [33.33334, 0.00001, 100.00001, -0.0001, .nan, .infinity] { #expect(Percentage(percent: wrong) == nil, "\(wrong)") }
+    }
+
+    @Test func sumsOfMonthsHaveNoEnd() {
+        var sum = MoneySum.zero
+        for _ in 0..<3 { sum += Money(centavos: .max).over(months: 120_000) }
+        #expect(sum.description == "33204139332677192905200.0")
+        sum -= sum
+        #expect(sum == .zero)
+    }
+
+    @Test(arguments: ["-1", "100.0001", "101", "x", "", "1e1", "33.33334", "nan"])
     func whatIsNoPercentage(_ text: String) { #expect(Percentage(decimal: text) == nil) }
 }
 

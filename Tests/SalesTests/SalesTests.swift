@@ -2,6 +2,7 @@ import Kernel
 import Storage
 import TestSupport
 import Testing
+import Wire
 
 @testable import Sales
 
@@ -32,7 +33,8 @@ import Testing
     static let book = SellerBook([Seller(id: 7, name: "Amanda", email: "a@example.com", isActive: true)])
 
     static func terms(_ customer: Customer, _ month: String, isHistoric: Bool = true) -> SaleTerms? {
-        SaleTerms(customer, .init(month: YearMonth(month)!, isHistoric: isHistoric), CommissionConfig(), book)
+        let month = YearMonth(month)!
+        return SaleTerms(customer, isHistoric ? .init(endOf: month) : .init(today: month.lastDay), CommissionConfig(), book)
     }
 
     @Test(
@@ -108,7 +110,7 @@ import Testing
         customers.append(Self.customer(7, valor: "333.33", joined: "2024-05-02"))
         customers.append(Self.customer(8, valor: "500", joined: "2024-04-02", overdue: 1))
         customers.append(Self.customer(9, valor: "900", joined: "2024-05-02", cancelled: "2024-06-15"))
-        let figures = SalesFigures(customers, .init(month: YearMonth("2024-06")!, isHistoric: true), CommissionConfig(), Self.book)
+        let figures = SalesFigures(customers, .init(endOf: YearMonth("2024-06")!), CommissionConfig(), Self.book)
         let its = try #require(figures.sellers[7])
         #expect(its.customers == 9 && its.ativos == 7 && its.inadimplentes == 1 && its.cancelados == 1 && its.news == 6 && its.churns == 1)
         #expect(its.mrr == Self.money("933.63") && its.setup == Self.money("300.60"))
@@ -124,12 +126,15 @@ import Testing
 
     @Test func aFormulaInANameIsNotComputedBySpreadsheetsNorRunInBrowsers() {
         var customer = Self.customer(joined: "2024-05-02")
-        customer.nome = "=HYPERLINK(\"x\")<script>"
+        customer.nome = "=HYPERLINK(\"x\")<script>\u{600}<img src=x>\u{600}\";=1+1"
         var customers = Paged<Customer>()
         customers.append(customer)
-        let figures = SalesFigures(customers, .init(month: YearMonth("2024-06")!, isHistoric: true), CommissionConfig(), Self.book)
+        let figures = SalesFigures(customers, .init(endOf: YearMonth("2024-06")!), CommissionConfig(), Self.book)
         let statement = CommissionStatement(Self.book.named(7), figures, customers, Self.book)
-        #expect(statement.csv.contains("\"'=HYPERLINK(\"\"x\"\")<script>\"") && !statement.html.contains("<script>"))
+        #expect(statement.csv.utf8.starts(with: "\u{feff}cliente_id".utf8))
+        let (csv, html) = (Array(statement.csv.utf8), Array(statement.html.utf8))
+        #expect(csv.firstRange(of: Array("\"'=HYPERLINK(\"\"x\"\")<script>\u{600}<img src=x>\u{600}\"\";=1+1\"".utf8)) != nil)
+        for tag in ["<script", "<img"] { #expect(html.firstRange(of: Array(tag.utf8)) == nil) }
     }
 
     @Test func whoseCustomerItIs() {
@@ -139,6 +144,82 @@ import Testing
         #expect(Self.book.seller(of: customer) == 7)
         customer.vendedorID = 55
         #expect(Self.book.seller(of: customer) == 55)
+    }
+
+    @Test func aNameThatOneSellerGivesUpIsTheOthers() {
+        func seller(_ id: Int64, _ name: String) -> Seller { Seller(id: id, name: name, email: nil, isActive: true) }
+        var book = SellerBook([seller(1, "Ana"), seller(2, "ANA"), seller(3, "ana")])
+        var customer = Self.customer(joined: nil, seller: nil)
+        customer.vendedor = "Ana"
+        #expect(book.seller(of: customer) == 1)
+        book.put(seller(1, "Bia"))
+        #expect(book.seller(of: customer) == 2 && book == SellerBook(Array(book.sellers.values)), "as after a restart")
+        book.put(seller(1, "Ana"))
+        #expect(book.seller(of: customer) == 1)
+    }
+
+    /// Whoever changed last is no matter.
+    @Test func whoWasNeverRegisteredIsCalledAsMostCustomersCallThem() {
+        var figures = SalesFigures(.init(endOf: YearMonth("2024-06")!), CommissionConfig())
+        func customer(_ id: Int64, _ name: String) -> Customer {
+            var customer = Self.customer(id, joined: "2024-05-02", seller: 55)
+            customer.vendedor = name
+            return customer
+        }
+        func name() -> String? { figures.lines(Self.book).first { $0.seller.id == 55 }?.seller.name }
+        figures.add(customer(1, "Beto"), Self.book)
+        figures.add(customer(2, "Alba"), Self.book)
+        #expect(name() == "Alba")
+        figures.add(customer(3, "Beto"), Self.book)
+        #expect(name() == "Beto")
+        figures.remove(customer(1, "Beto"), Self.book)
+        figures.remove(customer(3, "Beto"), Self.book)
+        #expect(name() == "Alba")
+    }
+
+    /// A million of them, for as long as dates go.
+    @Test func noSumIsTooLarge() throws {
+        let customer = Self.customer(valor: "10000000000", joined: "0001-02-01", setup: "10000000000")
+        let terms = try #require(Self.terms(customer, "9998-11"))
+        var figures = SellerFigures()
+        for _ in 0..<1_000 { figures.count(terms, CommissionConfig(), 1) }
+        #expect(figures.lifetime.centavos > Int128(Int64.max) && figures.mrr == Money(centavos: Money.max.centavos * 1000))
+        for _ in 0..<1_000 { figures.count(terms, CommissionConfig(), -1) }
+        #expect(figures == SellerFigures())
+    }
+
+    /// Without a month it is as it is today: what is dated ahead has not happened.
+    @Test func whatIsDatedAheadIsNotYet() throws {
+        let today = SaleTerms.View(today: CivilDate("2024-06-20")!)
+        func terms(_ customer: Customer) -> SaleTerms? { SaleTerms(customer, today, CommissionConfig(), Self.book) }
+        #expect(try #require(terms(Self.customer(joined: "2024-01-10", cancelled: "2024-06-21"))).status == .ativo)
+        #expect(try #require(terms(Self.customer(joined: "2024-01-10", cancelled: "2024-06-20"))).status == .cancelado)
+        #expect(terms(Self.customer(joined: "2024-06-21")) == nil && terms(Self.customer(joined: "2024-06-20"))?.isNew == true)
+        #expect(Self.terms(Self.customer(joined: "2024-06-21"), "2024-06")?.isNew == true, "by the month's end it has happened")
+    }
+
+    @Test func whoIsInThePipelineOfThoseWhoLeftHasCancelled() throws {
+        var customer = Self.customer(joined: "2024-01-10")
+        customer.pipeline = Customer.Pipeline.churned
+        let unknown = try #require(Self.terms(customer, "2024-03"))
+        #expect(unknown.status == .cancelado && !unknown.isChurn && unknown.cancelledOn == nil, "they came so: nobody knows since when")
+        var known = Self.customer(joined: "2024-01-10")
+        let before = known
+        known.pipeline = Customer.Pipeline.churned
+        known.remember(before, today: CivilDate("2024-05-20")!)
+        #expect(try #require(Self.terms(known, "2024-04")).status == .ativo && (try #require(Self.terms(known, "2024-05"))).isChurn)
+        #expect(try #require(Self.terms(known, "2024-06")).monthsActive == 4)
+    }
+
+    /// A sale that is undone before its month is over is none.
+    @Test func aSaleCancelledInItsOwnMonthCountsForNoTierAndIsNotPaid() throws {
+        var customers = Paged<Customer>()
+        for id in 1...6 { customers.append(Self.customer(Int64(id), joined: "2024-06-10", cancelled: id == 6 ? "2024-06-30" : nil, setup: "50")) }
+        let figures = SalesFigures(customers, .init(endOf: YearMonth("2024-06")!), CommissionConfig(), Self.book)
+        let its = try #require(figures.sellers[7])
+        #expect(its.news == 5 && its.tier(figures.config) == .bronze && its.commission(figures.config) == Self.money("62.50"))
+        #expect(CommissionStatement(Self.book.named(7), figures, customers, Self.book).total == Self.money("62.50"))
+        #expect(try #require(Self.terms(customers[5], "2024-06")).isNew, "it was an adhesion all the same")
     }
 
     @Test func aClosedMonthKeepsItsConfiguration() {
@@ -178,9 +259,35 @@ import Testing
     }
 }
 
+/// What a subscriber makes of the snapshot and what it hears (protocol/README.md).
+private struct ShownRanking {
+    private var lines: [Int64: JSON] = [:]
+    private var places: [Int64: Int64] = [:]
+
+    init(_ ranking: JSON?) { for line in ranking?.array ?? [] { put(line) } }
+
+    private mutating func put(_ line: JSON) {
+        guard let id = line["vendedor"]?["id"]?.int else { return }
+        lines[id] = line
+        places[id] = line["posicao"]?.int
+    }
+
+    mutating func hear(_ events: [Event]) throws {
+        for event in try events.map({ try JSON.parse($0.payload) }) where event["type"]?.string == "sales.ranking" {
+            for line in event["vendedores"]?.array ?? [] { put(line) }
+            for move in event["movimentos"]?.array ?? [] { if let id = move["vendedor_id"]?.int { places[id] = move["para"]?.int } }
+            for id in (event["sairam"]?.array ?? []).compactMap(\.int) { (lines[id], places[id]) = (nil, nil) }
+        }
+    }
+
+    var ranking: [JSON] {
+        places.sorted { $0.value < $1.value }.compactMap { id, place in lines[id]?.adding("posicao", .int(place)) }
+    }
+}
+
 /// The figures that are kept up with each change against the same computed from scratch.
 @Suite struct SalesBoardTests {
-    private static let tenant = TenantID(UniqueID(high: 0x01a0_0000_0000_7000, low: 0x8000_0000_0000_0001))
+    static let tenant = TenantID(UniqueID(high: 0x01a0_0000_0000_7000, low: 0x8000_0000_0000_0001))
 
     @Test func whatIsKeptUpEqualsWhatIsComputedFromScratchAlsoAfterARestart() async throws {
         var random = SeededGenerator.fresh()
@@ -190,6 +297,7 @@ import Testing
         var customers = Paged<Customer>()
         var places: [Int64: Int] = [:]
         var board = SalesBoard(tenant: Self.tenant, loaded: .init(), customers: customers, now: clock.now)
+        var shown = ShownRanking(try JSON.parse(board.snapshot())["ranking"])
         for step in 0..<2000 {
             clock.advance(by: .seconds(Int.random(in: 0...20_000, using: &random)))
             let moment = clock.environment.moment()
@@ -198,7 +306,7 @@ import Testing
             case 0:
                 let id = Int64.random(in: 1...6, using: &random)
                 change.append(
-                    board.put(
+                    try board.put(
                         [
                             Seller(
                                 id: id,
@@ -226,11 +334,17 @@ import Testing
                     let today = BusinessZone.today(clock.now)
                     if Bool.random(using: &random) { after.valor = Money(centavos: Int64.random(in: 0...100_000, using: &random)) }
                     if Bool.random(using: &random) { after.setup = Money(centavos: Int64.random(in: 0...100_000, using: &random)) }
-                    if Bool.random(using: &random) { after.dataAdesao = (today + -Int.random(in: 0...300, using: &random)).start }
+                    if Bool.random(using: &random) { after.dataAdesao = (today + -Int.random(in: -5...300, using: &random)).start }
                     if Bool.random(using: &random) { after.parcelasAtrasadas = Int.random(in: 0...3, using: &random) }
-                    if Int.random(in: 0..<4, using: &random) == 0 { after.dataCancelamento = Bool.random(using: &random) ? today.start : nil }
+                    if Int.random(in: 0..<4, using: &random) == 0 {
+                        after.dataCancelamento = Bool.random(using: &random) ? (today + Int.random(in: -40...5, using: &random)).start : nil
+                    }
+                    if Int.random(in: 0..<6, using: &random) == 0 {
+                        after.pipeline = Bool.random(using: &random) ? Customer.Pipeline.churned : Customer.Pipeline.ongoing
+                    }
                     if Bool.random(using: &random) { after.vendedorID = Bool.random(using: &random) ? nil : Int64.random(in: 1...8, using: &random) }
                     after.vendedor = "vendedor \(Int.random(in: 1...5, using: &random))"
+                    after.remember(before, today: today)
                     if let place = places[id] {
                         customers[place] = after
                     } else {
@@ -242,6 +356,7 @@ import Testing
                 change.append(board.changed(changed, moment))
             }
             try store.commit([change])
+            try shown.hear(change.events)
             if step % 400 == 399 {
                 clock.advance(by: .seconds(Int.random(in: 0...40 * 86_400, using: &random)))
                 board = SalesBoard(
@@ -252,15 +367,19 @@ import Testing
                 )
             }
             guard step % 10 == 0 || step % 400 == 399 else { continue }
-            let month = BusinessZone.today(clock.now).month
-            let scratch = SalesFigures(customers, .init(month: month, isHistoric: false), board.plan.config(of: month), board.book)
+            change = board.timePassed(customers, clock.environment.moment())
+            try store.commit([change])
+            if step % 400 == 399 { shown = ShownRanking(try JSON.parse(board.snapshot())["ranking"]) } else { try shown.hear(change.events) }
+            #expect(shown.ranking == (try JSON.parse(board.snapshot()))["ranking"]?.array, "step \(step)")
+            let today = BusinessZone.today(clock.now)
+            let scratch = SalesFigures(customers, .init(today: today), board.plan.config(of: today.month), board.book)
             #expect(board.figures == scratch, "step \(step)")
             for line in scratch.lines(board.book) {
                 let statement = CommissionStatement(line.seller, scratch, customers, board.book)
                 #expect(statement.total == line.figures.commission(scratch.config), "step \(step): the lines add up")
             }
         }
-        await store.close()
+        store.close()
     }
 
     @Test func subscribersHearOfASaleOfATierAndOfPlacesTaken() throws {
@@ -268,7 +387,7 @@ import Testing
         let moment = clock.environment.moment()
         var customers = Paged<Customer>()
         var board = SalesBoard(tenant: Self.tenant, loaded: .init(), customers: customers, now: clock.now)
-        _ = board.put(
+        _ = try board.put(
             [Seller(id: 1, name: "A", email: nil, isActive: true), Seller(id: 2, name: "B", email: nil, isActive: true)],
             customers,
             moment

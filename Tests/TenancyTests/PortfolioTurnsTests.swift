@@ -1,9 +1,10 @@
 import CustomerHealth
 import Kernel
 import Storage
-import Tenancy
 import Testing
 import Wire
+
+@testable import Tenancy
 
 /// What comes twice, at once or again, at the doors of the portfolio.
 @Suite struct PortfolioTurnsTests {

@@ -306,7 +306,7 @@ extension UsageTurnsTests {
             standing
         }
         func seen(_ zone: Zone) throws -> String {
-            meter.isNow(now, zone: zone, services: 0, staff: 0)
+            meter.isNow(now, zone: zone, services: 0, staff: 0, customers: 0)
             let json = try JSON.parse(meter.json)
             let used = json["resources"]?["appointments"]?["used"]?.int ?? -1
             return "\(json["period_start"]?.string ?? "-") \(json["period_end"]?.string ?? "-") \(used)"

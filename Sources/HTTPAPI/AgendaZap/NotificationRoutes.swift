@@ -118,7 +118,7 @@ extension API {
         return (target, tenant.name)
     }
 
-    private static func html(_ text: String) -> String { MessageTemplate.escaped(text) }
+    private static func html(_ text: String) -> String { HTMLText.escaped(text) }
 
     private static func page(_ body: String) -> Response {
         let page = """

@@ -27,6 +27,8 @@ extension ConsultorCaller {
 }
 
 extension API {
+    static let apiKey = HTTPField.Name("api-key")!
+
     /// - Throws: 401 without a credential or with a wrong one; 403 when the key was not made for `scope`, or the user may not.
     func caller(
         _ scope: APIKeyScope,
@@ -50,23 +52,31 @@ extension API {
 
     /// `nil` when no key was sent.
     private func programme(_ scope: APIKeyScope, _ request: Request) throws(Refusal) -> ConsultorCaller? {
-        guard let given = request.headers[HTTPField.Name("api-key")!] else { return nil }
+        guard let given = request.headers[Self.apiKey] else { return nil }
         if let key = settings.apiKey, Secret.isEqual(given, key.value) {
             return ConsultorCaller(tenant: key.tenant, credential: "configuration", name: "AUTHENTICATION_API_KEY", principal: nil)
         }
-        switch settings.apiKeys?.verify(given) ?? .unknown {
+        let key = try registeredKey(given, [scope])
+        return ConsultorCaller(tenant: key.tenant, credential: key.id.description, name: key.name, principal: nil)
+    }
+
+    /// The business's own key of this text.
+    /// - Parameter scopes: any of them is enough; the first is what is missed.
+    func registeredKey(_ text: String, _ scopes: [APIKeyScope]) throws(Refusal) -> APIKey {
+        switch settings.apiKeys?.verify(text) ?? .unknown {
         case .unknown: throw Refusal(.unauthenticated, "api_key_invalid", "api-key inválida.")
         case .expired: throw Refusal(.unauthenticated, "api_key_expired", "Esta api-key expirou ou foi trocada; use a nova.")
         case .good(let key):
-            guard key.scopes.contains(scope) else {
+            guard scopes.contains(where: key.scopes.contains) else {
+                let scope = scopes[0].rawValue
                 throw Refusal(
                     .forbidden,
                     "scope_missing",
-                    "Esta api-key não dá acesso a este endereço: falta-lhe o escopo \(scope.rawValue).",
-                    facts: ["scope": scope.rawValue]
+                    "Esta api-key não dá acesso a este endereço: falta-lhe o escopo \(scope).",
+                    facts: ["scope": scope]
                 )
             }
-            return ConsultorCaller(tenant: key.tenant, credential: key.id.description, name: key.name, principal: nil)
+            return key
         }
     }
 }

@@ -6,7 +6,7 @@ import Tenancy
 import Wire
 
 extension API {
-    /// The keys with which programs speak for a business (contracts/consultores.md "Segurança").
+    /// The keys with which programs speak for a business (contracts/consultores.md "Segurança"), be it at the doors of its customers and sales.
     func addAPIKeys(to router: Router<APIContext>) {
         let path = "/api/v1/api-keys"
         router.get("\(path)") { request, context -> Response in
@@ -25,7 +25,7 @@ extension API {
             try principal.requireAdministrator()
             var fields = try await request.fields()
             let name = fields.text("name", max: 80)
-            var scopes = Set(APIKeyScope.allCases)
+            var scopes = APIKeyScope.ofConsultores
             if let names = fields.optionalTexts("scopes", maxCount: 16, maxLength: 32) {
                 scopes = Set(names.compactMap { APIKeyScope(rawValue: $0) })
                 if scopes.isEmpty || names.contains(where: { APIKeyScope(rawValue: $0) == nil }) {
@@ -76,7 +76,7 @@ extension API {
             $0.field("id", JSON.null)
             $0.field("name", "AUTHENTICATION_API_KEY")
             $0.field("prefix", JSON.null)
-            $0.field("scopes", strings: APIKeyScope.allCases.map(\.rawValue).sorted())
+            $0.field("scopes", strings: APIKeyScope.ofConsultores.map(\.rawValue).sorted())
             $0.field("source", "configuration")
             for name in ["created_by", "created_at", "rotated_at", "previous_until", "expires_at", "last_used_at"] { $0.field(name, JSON.null) }
         }

@@ -7,15 +7,6 @@ package import Wire
 ///
 /// Here it is only put into the words of contracts/ecosys-ms.md "Cliente": whoever takes it holds it to the same limits as what comes through any other door.
 package struct KommoLead: Sendable, Equatable {
-    /// What Kommo knows by numbers only.
-    package struct Names: Sendable, Equatable {
-        package var pipelines: [String: String] = [:]
-        package var statuses: [String: String] = [:]
-        package var users: [String: String] = [:]
-
-        package init() {}
-    }
-
     package let id: Int64
     /// The custom field `client_id`, if there is one.
     package let customer: Int64?
@@ -27,14 +18,14 @@ package struct KommoLead: Sendable, Equatable {
     package let fields: JSON
 
     /// All leads of one delivery, in the order in which they are told. Other things that Kommo tells of are left out.
-    package static func all(in form: JSON, _ names: Names) -> [KommoLead] {
+    package static func all(in form: JSON, _ names: KommoNames) -> [KommoLead] {
         guard let events = form["leads"]?.object else { return [] }
         return events.flatMap { event, leads in
             (leads.object ?? [:]).values.compactMap { KommoLead($0, isDeleted: event == "delete", names) }
         }
     }
 
-    package init?(_ json: JSON, isDeleted: Bool, _ names: Names) {
+    package init?(_ json: JSON, isDeleted: Bool, _ names: KommoNames) {
         func text(_ name: String) -> String? { json[name]?.string.flatMap { $0.isEmpty ? nil : $0 } }
         func time(_ name: String) -> Timestamp? { text(name).flatMap { Self.time(seconds: $0) } }
         guard let id = text("id").flatMap({ Int64($0) }), id > 0 else { return nil }

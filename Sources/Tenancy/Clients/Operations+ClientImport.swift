@@ -152,10 +152,7 @@ extension Client {
 
     /// RFC 4180; and what a spreadsheet would take for a formula is made text (OWASP "CSV Injection"), but for a number's plus.
     private static func field(_ text: String) -> String {
-        let isNumber = text.first == "+" && text.dropFirst().allSatisfy { $0.isNumber || " -().".contains($0) }
-        let isFormula = !isNumber && (text.first.map { "=+-@\t\r".contains($0) } ?? false)
-        let safe = isFormula ? "'" + text : text
-        guard safe.contains(where: { ",\"\r\n".contains($0) || $0 == "\r\n" }) else { return safe }
-        return "\"" + safe.replacing("\"", with: "\"\"") + "\""
+        let isNumber = text.utf8.first == UInt8(ascii: "+") && text.utf8.dropFirst().allSatisfy { "0123456789 -().".utf8.contains($0) }
+        return isNumber ? text : CSVField.written(text)
     }
 }

@@ -16,7 +16,7 @@ extension TenantCell {
             calendar.isOwned(by: owner)
             return (calendar.zone, calendar.standing)
         }
-        meter.isNow(moment.now, zone: zone, services: standing.services, staff: standing.staff)
+        meter.isNow(moment.now, zone: zone, services: standing.services, staff: standing.staff, customers: customers)
     }
 
     /// The change of a turn with what follows for the usage: to be committed as one.

@@ -64,7 +64,7 @@ struct UsageMeter {
     // MARK: In a turn
 
     /// To be called first in every turn that looks at it.
-    mutating func isNow(_ now: Timestamp, zone: Zone, services: Int, staff: Int) {
+    mutating func isNow(_ now: Timestamp, zone: Zone, services: Int, staff: Int, customers: Int) {
         let standing = account(tenant)
         if standing.plan == announced { announced = nil }
         let plan = announced ?? standing.plan
@@ -72,6 +72,7 @@ struct UsageMeter {
         usage.stands(.services, services)
         usage.stands(.staff, staff)
         usage.stands(.users, standing.users)
+        usage.stands(.customers, customers)
         guard now >= usage.period.end || zone !== self.zone else { return }
         let fresh = Period.containing(now, anchoredAt: standing.anchor, zone)
         // Under another zone the anchor may be another day, and it may still, or already, be the month beside. What was used of the same one stays used.
@@ -97,6 +98,9 @@ struct UsageMeter {
         PlanResource.allCases.filter { resource in usage.limits[resource].map { usage.used(resource) > $0 } ?? false }.map(\.rawValue)
     }
 
+    /// `nil` where there is no limit.
+    func left(_ resource: PlanResource) -> Int? { usage.left(resource) }
+
     func refusal(_ resource: PlanResource) -> Refusal {
         .planLimit(usage.denial(resource), plan: usage.plan, upgradeTo: catalogue.upgrade(from: usage.plan, for: resource))
     }
@@ -117,7 +121,7 @@ struct UsageMeter {
         for (thing, count) in counts {
             switch PlanResource(thing) {
             // These are counted by what there is, when it is looked at.
-            case .services, .staff, .users: break
+            case .services, .staff, .users, .customers: break
             case .clients: clientsChanged(by: count)
             case let resource:
                 guard case .ok = usage.reserve(resource, count) else { preconditionFailure("more was made than was lent") }

@@ -7,7 +7,8 @@ extension CustomerPatch {
     /// Customers in one request, at the most.
     package static let maxCount = 10_000
 
-    /// One object or a list of them, fields as in contracts/ecosys-ms.md "Cliente" with `email`, `vendedor_id`, `setup_value`, `parcelas_atrasadas` and `slug`.
+    /// One object or a list of them, fields as in contracts/ecosys-ms.md "Cliente" with `email`, `vendedor_id`, `setup_value`, `parcelas_atrasadas`, `slug` and
+    /// `vale_desde`.
     /// - Throws: a 422 that names every field at fault, of all of them.
     package static func list(_ json: JSON?) throws(Refusal) -> [CustomerPatch] {
         try elements(json, max: maxCount) { element, location throws(Refusal) in try CustomerPatch(element, at: location) }
@@ -17,8 +18,9 @@ extension CustomerPatch {
         var fields = try RequestFields(json, at: location)
         let id = fields.number("client_id", in: 1...Int64.max)
         let changes = Self.changes(&fields)
+        let from = fields.optionalMonth("vale_desde")
         try fields.check()
-        self.init(id: id, changes)
+        self.init(id: id, changes, from: from)
     }
 
     /// What of it is right, for what comes from where nobody would read a refusal: a field that is wrong stays as it was.
@@ -163,25 +165,7 @@ extension CommissionChanges {
             mrr[tier] = fields.optionalPercentage("mrr_tier\(tier + 1)")
             setup[tier] = fields.optionalPercentage("setup_tier\(tier + 1)")
         }
-        if let given = fields.json("mrr_recurrence") {
-            let list = given.array ?? []
-            let percentages = list.map { element -> Percentage? in
-                switch element {
-                case .int(let number): Percentage(decimal: String(number))
-                case .double(let number): Percentage(decimal: number.description)
-                default: nil
-                }
-            }
-            if given.array == nil || percentages.contains(nil) || list.count > CommissionConfig.maxRecurrence {
-                fields.refuse(
-                    "mrr_recurrence",
-                    "deve ser uma lista de até \(CommissionConfig.maxRecurrence) percentuais de 0 a 100",
-                    type: "list_type"
-                )
-            } else {
-                recurrence = percentages.compactMap { $0 }
-            }
-        }
+        recurrence = fields.optionalPercentages("mrr_recurrence", maxCount: CommissionConfig.maxRecurrence)
         try fields.check()
     }
 }

@@ -11,7 +11,7 @@ extension Operations {
     /// Activities recorded in one turn.
     private static let activityBatch = 1000
 
-    private func withPortfolio<T: Sendable>(_ tenant: TenantID, _ body: (TenantCell) async throws(Refusal) -> T) async throws(Refusal) -> T {
+    func withPortfolio<T: Sendable>(_ tenant: TenantID, _ body: (TenantCell) async throws(Refusal) -> T) async throws(Refusal) -> T {
         try await tenants.use(tenant) { cell throws(Refusal) in
             try await cell.bringPortfolio()
             return try await body(cell)
@@ -23,20 +23,27 @@ extension Operations {
     /// In turns of a few hundred, so that nobody waits for all of them. What was read before it began was checked as a whole.
     package func upsertCustomers(_ patches: [CustomerPatch], _ tenant: TenantID) async throws(Refusal) -> (created: Int, updated: Int, unchanged: Int)
     {
-        try await inBatches(patches, tenant) { cell, patches in await cell.upsertCustomers(patches) }
+        try await inBatches(patches, tenant, admit: { cell, patches throws(Refusal) in try await cell.admitCustomers(patches) }) { cell, patches in
+            await cell.upsertCustomers(patches)
+        }
     }
 
     /// What a CRM says of its leads, in the order in which it says it.
     package func upsertCustomers(_ reports: [LeadReport], _ tenant: TenantID) async throws(Refusal) -> (created: Int, updated: Int, unchanged: Int) {
-        try await inBatches(reports, tenant) { cell, reports in await cell.upsertCustomers(reports) }
+        try await inBatches(reports, tenant, admit: { cell, reports throws(Refusal) in try await cell.admitCustomers(reports) }) { cell, reports in
+            await cell.upsertCustomers(reports)
+        }
     }
 
     private func inBatches<Element: Sendable>(
         _ elements: [Element],
         _ tenant: TenantID,
+        admit: (TenantCell, [Element]) async throws(Refusal) -> Void = { _, _ in },
         _ put: (TenantCell, [Element]) async -> Pending<CustomerBoard.Upserted>
     ) async throws(Refusal) -> (created: Int, updated: Int, unchanged: Int) {
         try await withPortfolio(tenant) { cell throws(Refusal) in
+            // All of them at once: what does not fit is refused before any of it is in.
+            try await admit(cell, elements)
             var (created, updated, unchanged) = (0, 0, 0)
             for start in stride(from: 0, to: elements.count, by: Self.upsertBatch) {
                 try gate.admit()
@@ -107,33 +114,63 @@ extension Operations {
         )
     }
 
+    /// Accesses deleted at a time.
+    private static let forgottenAtATime = 1000
+
+    /// Deletes the accesses that are older than `time`. What follows from them was counted when they came, and stays.
+    ///
+    /// The newest stays as well, however old: further ones are numbered from it on.
+    /// - Returns: how many.
+    package func forgetLogins(before time: Timestamp, of tenant: TenantID) async throws(Refusal) -> Int {
+        var forgotten = 0
+        while true {
+            let rows = try await store.rows(
+                Query(
+                    """
+                    SELECT id FROM customer_logins WHERE tenant_id = ? AND at < ?
+                    AND id < (SELECT MAX(id) FROM customer_logins WHERE tenant_id = ?) ORDER BY at LIMIT ?
+                    """,
+                    [.id(tenant), .timestamp(time), .id(tenant), .integer(Int64(Self.forgottenAtATime))],
+                    kinds: [.integer],
+                    tenant: tenant
+                )
+            )
+            guard !rows.isEmpty else { return forgotten }
+            try gate.admit()
+            var change = Change()
+            change.rows = rows.map { row in
+                var row = row
+                return Login.deletion(row.integer(), of: tenant)
+            }
+            // Nobody's live state depends on them: nobody has to be woken.
+            try await gate.enqueue(change, Activation(tenant: tenant)).committed()
+            forgotten += rows.count
+        }
+    }
+
     // MARK: Looking
 
     /// Everything at one moment. It is handed out when all of it is on disk.
     package func portfolio(_ tenant: TenantID) async throws(Refusal) -> PortfolioView {
-        try await withPortfolio(tenant) { cell throws(Refusal) in try await cell.portfolioView().committed() }
+        try await portfolio(after: nil, tenant).view
+    }
+
+    /// What is kept up of all of them together.
+    func portfolioSums(_ tenant: TenantID) async throws(Refusal) -> (dashboard: Dashboard, sales: SalesBoard) {
+        try await withPortfolio(tenant) { cell throws(Refusal) in try await cell.portfolioSums().committed() }
+    }
+
+    /// - Parameter customer: of whom the place behind is looked up.
+    func portfolio(after customer: Int64?, _ tenant: TenantID) async throws(Refusal) -> (view: PortfolioView, start: Int) {
+        try await withPortfolio(tenant) { cell throws(Refusal) in try await cell.portfolioView(after: customer).committed() }
     }
 
     package func customer(_ id: Int64, _ tenant: TenantID) async throws(Refusal) -> CustomerDetail {
         try await withPortfolio(tenant) { cell throws(Refusal) in try await cell.customer(id).committed() }
     }
 
-    /// The accesses of the last 30 days, newest first: since the beginning of the day 30 days ago, as they are counted.
-    package func logins(of id: Int64, _ tenant: TenantID) async throws(Refusal) -> [Login] {
-        let customer = try await customer(id, tenant)
-        let from = BusinessZone.start(of: BusinessZone.today(customer.now) + -CustomerVitals.windowDays)
-        return try await store.rows(
-            .select(
-                from: CustomerTables.logins,
-                "WHERE tenant_id = ? AND customer_id = ? AND at >= ? ORDER BY at DESC, id DESC",
-                [.id(tenant), .integer(id), .timestamp(from)],
-                tenant: tenant
-            )
-        ).map(Login.init)
-    }
-
     /// The score at the end of each day on which it moved, oldest first.
-    package func healthHistory(of id: Int64, from: CivilDate, to: CivilDate, _ tenant: TenantID) async throws(Refusal) -> [(CivilDate, HealthScore)] {
+    func healthHistory(of id: Int64, from: CivilDate, to: CivilDate, _ tenant: TenantID) async throws(Refusal) -> [(CivilDate, HealthScore)] {
         _ = try await customer(id, tenant)
         // With the one before, which holds at the beginning.
         let rows = try await store.rows(
@@ -160,7 +197,7 @@ extension Operations {
     }
 
     /// What is to be done about customers, newest first.
-    package func customerActions(isOpen: Bool?, cs: String?, limit: Int, _ tenant: TenantID) async throws(Refusal) -> [CustomerAction] {
+    func customerActions(isOpen: Bool?, cs: String?, limit: Int, _ tenant: TenantID) async throws(Refusal) -> [CustomerAction] {
         var (condition, arguments): (String, [SQLValue]) = ("", [.id(tenant)])
         if let isOpen { condition += isOpen ? " AND done_at IS NULL" : " AND done_at IS NOT NULL" }
         if let cs {
@@ -178,20 +215,21 @@ extension Operations {
     }
 
     /// Somebody has done what was to be done. Once done it stays so.
-    package func finishAction(_ id: CustomerActionID, by name: String, _ tenant: TenantID) async throws(Refusal) -> CustomerAction {
+    func finishAction(_ id: CustomerActionID, by name: String, _ tenant: TenantID) async throws(Refusal) -> CustomerAction {
         try gate.admit()
-        return try await tenants.use(tenant) { cell throws(Refusal) in
+        return try await withPortfolio(tenant) { cell throws(Refusal) in
+            if let action = try await cell.finishAction(id, by: name).committed() { return action }
             let rows = try await store.rows(
                 .select(from: CustomerTables.actions, "WHERE tenant_id = ? AND id = ?", [.id(tenant), .id(id)], tenant: tenant)
             )
             guard let action = rows.first.map(CustomerAction.init) else { throw .notFound(.action) }
-            return try await cell.finishAction(action, by: name).committed()
+            return action
         }
     }
 
     // MARK: Sales
 
-    package func putSellers(_ sellers: [Seller], _ tenant: TenantID) async throws(Refusal) -> (created: Int, updated: Int) {
+    func putSellers(_ sellers: [Seller], _ tenant: TenantID) async throws(Refusal) -> (created: Int, updated: Int) {
         try gate.admit()
         return try await withPortfolio(tenant) { cell throws(Refusal) in try await cell.putSellers(sellers).committed() }
     }
@@ -207,24 +245,12 @@ extension Operations {
         return try await withPortfolio(tenant) { cell throws(Refusal) in try await cell.recomputePortfolio().committed() }
     }
 
-    /// By how much what customers pay moved in a month, by kind: how many, and the sum of differences.
-    package func mrrMovements(_ month: YearMonth, _ tenant: TenantID) async throws(Refusal) -> [MRRMovementKind: (count: Int, sum: Money)] {
-        let rows = try await store.rows(
-            Query(
-                """
-                SELECT kind, COUNT(*), CAST(SUM(after_centavos - before_centavos) AS BIGINT) FROM mrr_movements
-                WHERE tenant_id = ? AND month = ? GROUP BY kind
-                """,
-                [.id(tenant), .integer(Int64(month.index))],
-                kinds: [.text, .integer, .integer],
-                tenant: tenant
-            )
-        )
-        var movements: [MRRMovementKind: (Int, Money)] = [:]
-        for var row in rows {
-            guard let kind = MRRMovementKind(rawValue: row.text()) else { continue }
-            movements[kind] = (Int(row.integer()), Money(centavos: row.integer()))
-        }
-        return movements
+    /// By how much what customers pay moved in a month, by kind: how many, and the sum of differences. Without one, in the month that runs, as far as it has come.
+    func mrrMovements(
+        _ month: YearMonth?,
+        _ tenant: TenantID
+    ) async throws(Refusal) -> (month: YearMonth, movements: [MRRMovementKind: (count: Int, sum: Money)]) {
+        let view = try await portfolio(tenant)
+        return (month ?? view.sales.figures.view.month, view.sales.movements(in: month, view.customers))
     }
 }

@@ -1,4 +1,5 @@
 package import Kernel
+package import NIOCore
 import Synchronization
 
 /// Pages of an answer as they were written last, each good as long as what it was written from has not changed and time alone has changed nothing of it. So it is
@@ -8,7 +9,7 @@ package final class PageMemo: Sendable {
         let versions: (UInt64, UInt64)
         let from: Timestamp
         let until: Timestamp
-        let bytes: [UInt8]
+        let bytes: ByteBuffer
     }
 
     private let pages = Mutex<[Int: Page]>([:])
@@ -18,7 +19,7 @@ package final class PageMemo: Sendable {
     /// - Parameters:
     ///   - versions: of what it is written from.
     ///   - write: gives the bytes, and when time changes something of them.
-    package func page(_ number: Int, _ versions: (UInt64, UInt64), at now: Timestamp, write: () -> ([UInt8], until: Timestamp)) -> [UInt8] {
+    package func page(_ number: Int, _ versions: (UInt64, UInt64), at now: Timestamp, write: () -> (ByteBuffer, until: Timestamp)) -> ByteBuffer {
         let kept = pages.withLock { $0[number] }
         if let kept, kept.versions == versions, kept.from <= now, now < kept.until { return kept.bytes }
         let (bytes, until) = write()

@@ -1,5 +1,6 @@
 package import CustomerHealth
 package import Kernel
+import Plans
 package import Sales
 package import Storage
 import Wire
@@ -8,13 +9,16 @@ import Wire
 package struct Portfolio: Sendable {
     var customers: CustomerBoard
     var sales: SalesBoard
+    /// What the business's Kommo calls things, if it has said.
+    var kommo: (names: KommoNames, version: Int64)?
 
     static func load(_ tenant: TenantID, from store: any Store, now: Timestamp) async throws(Refusal) -> Portfolio {
         let customers = CustomerBoard(tenant: tenant, loaded: try await CustomerBoard.load(tenant, from: store, now: now))
         let sales = try await SalesBoard.load(tenant, from: store)
         return Portfolio(
             customers: customers,
-            sales: SalesBoard(tenant: tenant, loaded: sales, customers: customers.portfolio.customers, now: now)
+            sales: SalesBoard(tenant: tenant, loaded: sales, customers: customers.portfolio.customers, now: now),
+            kommo: try await KommoNames.load(tenant, from: store)
         )
     }
 
@@ -32,7 +36,6 @@ package struct PortfolioView: Sendable {
     package let now: Timestamp
     package let customers: Paged<Customer>
     package let vitals: Paged<CustomerVitals>
-    package let dashboard: Dashboard
     package let sales: SalesBoard
     /// `GET /health-scores` as it was written last.
     package let healthPages: PageMemo
@@ -41,6 +44,17 @@ package struct PortfolioView: Sendable {
 extension TenantCell {
     /// Customers looked at in one turn when time alone has moved their scores.
     private static let decayBatch = 2000
+
+    /// Whether something of these channels' snapshots is the portfolio's.
+    func needsPortfolio(_ channels: [Channel]) -> Bool {
+        channels.contains { channel in
+            switch channel {
+            case .health, .sales: true
+            case .user: hasCustomers
+            default: false
+            }
+        }
+    }
 
     /// Reads the portfolio if it is not in memory. Whoever asks meanwhile waits for the same.
     package func bringPortfolio() async throws(Refusal) {
@@ -62,9 +76,10 @@ extension TenantCell {
     }
 
     /// Runs a decision on the portfolio, which has been brought in.
-    private func onPortfolio<T: Sendable>(_ body: (inout Portfolio, Moment) throws(Refusal) -> (T, Change)) -> Pending<T> {
+    func onPortfolio<T: Sendable>(_ body: (inout Portfolio, Moment) throws(Refusal) -> (T, Change)) -> Pending<T> {
         guard portfolio != nil else { preconditionFailure("the portfolio was not brought in") }
         let moment = environment.moment()
+        portfolio!.customers.staff = staff(tenant)
         do throws(Refusal) {
             let decision = try body(&portfolio!, moment)
             return settle(.success(decision))
@@ -73,14 +88,37 @@ extension TenantCell {
         }
     }
 
-    func portfolioTimePassed(_ moment: Moment) -> Change { portfolio?.timePassed(moment, limit: Self.decayBatch) ?? Change() }
+    func portfolioTimePassed(_ moment: Moment) -> Change {
+        portfolio?.customers.staff = staff(tenant)
+        return portfolio?.timePassed(moment, limit: Self.decayBatch) ?? Change()
+    }
+
+    /// To be asked before customers become others.
+    /// - Throws: a refusal if the plan has no room for those who are new, or there are too many sellers among them.
+    package func admitCustomers(_ patches: [CustomerPatch]) throws(Refusal) {
+        guard let portfolio else { preconditionFailure("the portfolio was not brought in") }
+        try portfolio.sales.admit(patches)
+        meterIsNow(environment.moment())
+        let new = Set(patches.map(\.id)).count { portfolio.customers.portfolio.place(of: $0) == nil }
+        guard new > 0, let left = meter.left(.customers), new > left else { return }
+        let refusal = meter.refusal(.customers)
+        refused(refusal)
+        throw refusal
+    }
 
     package func upsertCustomers(_ patches: [CustomerPatch]) -> Pending<CustomerBoard.Upserted> {
-        upsert { customers, moment throws(Refusal) in try customers.upsert(patches, moment) }
+        do throws(Refusal) { try admitCustomers(patches) } catch { return settle(.failure(error)) }
+        return upsert { customers, moment throws(Refusal) in try customers.upsert(patches, moment) }
+    }
+
+    package func admitCustomers(_ reports: [LeadReport]) throws(Refusal) {
+        guard let portfolio else { preconditionFailure("the portfolio was not brought in") }
+        try admitCustomers(portfolio.customers.patches(of: reports))
     }
 
     package func upsertCustomers(_ reports: [LeadReport]) -> Pending<CustomerBoard.Upserted> {
-        upsert { customers, moment throws(Refusal) in try customers.upsert(reports, moment) }
+        do throws(Refusal) { try admitCustomers(reports) } catch { return settle(.failure(error)) }
+        return upsert { customers, moment throws(Refusal) in try customers.upsert(reports, moment) }
     }
 
     package func removeFromSource(_ ids: [Int64]) -> Pending<CustomerBoard.Upserted> {
@@ -95,10 +133,14 @@ extension TenantCell {
         _ body: (inout CustomerBoard, Moment) throws(Refusal) -> (CustomerBoard.Upserted, Change)
     ) -> Pending<CustomerBoard.Upserted> {
         onPortfolio { portfolio, moment throws(Refusal) in
-            var (upserted, change) = try body(&portfolio.customers, moment)
+            // What is said today is said of a day that has begun.
+            var change = portfolio.sales.timePassed(portfolio.customers.portfolio.customers, moment)
+            let (upserted, more) = try body(&portfolio.customers, moment)
+            change.append(more)
             change.append(portfolio.sales.changed(upserted.changes, moment))
-            if !upserted.changes.isEmpty { hasCustomers = true }
-            return (upserted, change)
+            customers = portfolio.customers.portfolio.count
+            meterIsNow(moment)
+            return (upserted, metered(&change, moment))
         }
     }
 
@@ -130,18 +172,30 @@ extension TenantCell {
         return Set(ids.filter { portfolio.customers.portfolio.place(of: $0) == nil })
     }
 
-    package func portfolioView() -> Pending<PortfolioView> {
-        onPortfolio { portfolio, moment in
+    func portfolioView(after customer: Int64?) -> Pending<(view: PortfolioView, start: Int)> {
+        onPortfolio { portfolio, moment throws(Refusal) in
+            var start = 0
+            if let customer {
+                guard let place = portfolio.customers.portfolio.place(of: customer) else { throw .notFound(.customer) }
+                start = place + 1
+            }
             let change = portfolio.timePassed(moment, limit: .max)
             let view = PortfolioView(
                 now: moment.now,
                 customers: portfolio.customers.portfolio.customers,
                 vitals: portfolio.customers.portfolio.vitals,
-                dashboard: portfolio.customers.portfolio.dashboard,
                 sales: portfolio.sales,
                 healthPages: healthPages
             )
-            return (view, change)
+            return ((view, start), change)
+        }
+    }
+
+    /// The sums alone: no page of customers is held, which whoever changes one would have to copy.
+    func portfolioSums() -> Pending<(dashboard: Dashboard, sales: SalesBoard)> {
+        onPortfolio { portfolio, moment in
+            let change = portfolio.timePassed(moment, limit: .max)
+            return ((portfolio.customers.portfolio.dashboard, portfolio.sales), change)
         }
     }
 
@@ -161,8 +215,8 @@ extension TenantCell {
     }
 
     package func putSellers(_ sellers: [Seller]) -> Pending<(created: Int, updated: Int)> {
-        onPortfolio { portfolio, moment in
-            let (created, updated, change) = portfolio.sales.put(sellers, portfolio.customers.portfolio.customers, moment)
+        onPortfolio { portfolio, moment throws(Refusal) in
+            let (created, updated, change) = try portfolio.sales.put(sellers, portfolio.customers.portfolio.customers, moment)
             return ((created, updated), change)
         }
     }
@@ -181,16 +235,8 @@ extension TenantCell {
         }
     }
 
-    /// Once done it stays so.
-    /// - Parameter action: as it was stored when somebody looked.
-    package func finishAction(_ action: CustomerAction, by name: String) -> Pending<CustomerAction> {
-        var (action, change) = (finishedLately[action.id] ?? action, Change())
-        if action.doneAt == nil {
-            action.finished(by: name, at: environment.now())
-            finishedLately.keep(action, for: action.id)
-            change.rows.append(action.image(of: tenant))
-            change.events.append(action.doneEvent)
-        }
-        return settle(.success((action, change)))
+    /// - Returns: `nil` for what is done already, or is none.
+    package func finishAction(_ id: CustomerActionID, by name: String) -> Pending<CustomerAction?> {
+        onPortfolio { portfolio, moment in portfolio.customers.finish(id, by: name, moment) }
     }
 }

@@ -68,8 +68,9 @@ extension RequestFields {
     package mutating func email(_ name: String) -> String? {
         guard let text = optionalText(name, min: 3, max: 254) else { return nil }
         let parts = text.split(separator: "@", omittingEmptySubsequences: false)
-        guard parts.count == 2, !parts[0].isEmpty, parts[1].contains("."), !text.contains(where: \.isWhitespace),
-            !text.contains(where: { "<>\",;:".contains($0) })
+        // Scalar by scalar: a mark that joins one of them must not hide it.
+        guard parts.count == 2, !parts[0].isEmpty, parts[1].contains("."),
+            !text.unicodeScalars.contains(where: { $0.properties.isWhitespace || "<>\",;:".unicodeScalars.contains($0) })
         else {
             refuse(name, "deve ser um e-mail válido", type: "value_error")
             return nil

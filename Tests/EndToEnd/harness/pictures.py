@@ -296,10 +296,11 @@ class Supervision:
 
 class Inbox:
     def __init__(self):
-        self.unread, self.mentions, self.promises = None, [], []
+        self.unread, self.mentions, self.promises, self.actions = None, [], [], {}
 
     def replace(self, data):
         self.unread, self.mentions = data["unread"], data["mentions"]
+        self.actions = {item["acao"]["id"]: item for item in data["acoes"]}
 
     def apply(self, event):
         if event["type"] == "unread.counted":
@@ -310,6 +311,10 @@ class Inbox:
             self.mentions = [m for m in self.mentions if m["conversation_id"] != event["conversation_id"]]
         elif event["type"] in ("sla.warned", "sla.breached"):
             self.promises.append(event)
+        elif event["type"] == "health.action":
+            self.actions[event["acao"]["id"]] = {"nome": event["nome"], "acao": event["acao"]}
+        elif event["type"] == "health.action_done":
+            self.actions.pop(event["acao"]["id"], None)
         else:
             raise AssertionError(f"unknown type on `user:<id>`: {event}")
 
