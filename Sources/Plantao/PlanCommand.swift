@@ -47,7 +47,7 @@ struct SetPlan: AsyncParsableCommand {
             if let url { return print(try await through(url, wanted)) }
             let settings = try Settings(environment: ProcessInfo.processInfo.environment)
             try await PlanStore.with(settings) { directory in
-                guard let tenant = await directory.tenant(slug: slug) else {
+                guard let tenant = directory.tenant(slug: slug) else {
                     throw StartupError("there is no business '\(slug)'; see plantao plan list.")
                 }
                 do {

@@ -206,7 +206,7 @@ extension API {
             return try await feedAddress(try await operations.feedToken(isNew: true, by: principal), principal.tenant)
         }
         router.get("/api/appointments/feed.ics") { request, _ -> Response in
-            guard let slug = request.query("business"), let token = request.query("token"), let tenant = await directory.tenant(slug: slug) else {
+            guard let slug = request.query("business"), let token = request.query("token"), let tenant = directory.tenant(slug: slug) else {
                 throw Refusal.notFound(.tenant)
             }
             let wanted = try await operations.readCalendar(of: tenant.id) { book, _ throws(Refusal) in book.rules.feedToken }

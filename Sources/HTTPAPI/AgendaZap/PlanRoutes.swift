@@ -25,7 +25,7 @@ extension API {
                 throw Refusal(.forbidden, "operator_only", "Só quem opera o servidor muda o plano de outras empresas.")
             }
             let plan = try Accounts.wantedPlan(try await request.json())
-            guard let tenant = await directory.tenant(slug: context.parameters.get("slug") ?? "") else { throw Refusal.notFound(.tenant) }
+            guard let tenant = directory.tenant(slug: context.parameters.get("slug") ?? "") else { throw Refusal.notFound(.tenant) }
             return .json(try await accounts(context).changePlan(of: tenant.id, to: plan, by: nil))
         }
     }

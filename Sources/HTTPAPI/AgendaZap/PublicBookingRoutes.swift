@@ -191,7 +191,7 @@ extension API {
     private func business(_ named: [String: String], isNew: Bool = true) async throws -> Business {
         let found =
             if let slug = named["slug"] {
-                await directory.tenant(slug: slug)
+                directory.tenant(slug: slug)
             } else if let id = named["tenant_id"].flatMap({ TenantID($0) }) {
                 await directory.tenant(id)
             } else if let id = named["user_id"].flatMap({ UserID($0) }) {

@@ -21,7 +21,7 @@ extension API {
             try fields.check()
             var found: Tenant?
             if let slug {
-                found = await directory.tenant(slug: slug)
+                found = directory.tenant(slug: slug)
             } else if let id = id.flatMap({ TenantID($0) }) {
                 found = await directory.tenant(id)
             }
