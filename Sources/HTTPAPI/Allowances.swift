@@ -41,25 +41,7 @@ final class Allowances: Sendable {
 
     /// Nobody is to keep a whole calendar from everybody else.
     func takePublicHold(_ address: String, at now: Timestamp) throws(Refusal) {
-        guard let decision = publicHolds.withLock({ $0?.rate(of: address, at: now) })?.take(at: now), decision.allowed == 0 else { return }
-        let seconds = max(1, (Int((decision.retryAfter ?? .seconds(1)).inMilliseconds) + 999) / 1000)
-        throw Refusal(
-            .tooMany,
-            "too_many_holds",
-            "Muitos pedidos deste endereço; tente novamente em instantes.",
-            retryAfterSeconds: seconds
-        )
-    }
-
-    func takeRegistration(_ address: String, at now: Timestamp) throws(Refusal) {
-        guard let decision = registrations.withLock({ $0?.rate(of: address, at: now) })?.take(at: now), decision.allowed == 0 else { return }
-        let seconds = max(1, Int((decision.retryAfter ?? .seconds(1)).inMilliseconds + 999) / 1000)
-        throw Refusal(
-            .tooMany,
-            "too_many_requests",
-            "Muitos cadastros novos deste endereço; tente novamente em instantes.",
-            retryAfterSeconds: seconds
-        )
+        try Self.take(publicHolds.withLock { $0?.rate(of: address, at: now) }, at: now, "too_many_holds", "Muitos pedidos deste endereço")
     }
 
     /// The same, taken when it is first asked, however often that is: a decision may have to be made again.
@@ -76,15 +58,24 @@ final class Allowances: Sendable {
 
     private final class Once: Sendable { let isTaken = Mutex(false) }
 
-    func takeChatSession(_ address: String, at now: Timestamp) throws(Refusal) {
-        guard let decision = chatSessions.withLock({ $0?.rate(of: address, at: now) })?.take(at: now), decision.allowed == 0 else { return }
-        let seconds = max(1, Int((decision.retryAfter ?? .seconds(1)).inMilliseconds + 999) / 1000)
-        throw Refusal(
-            .tooMany,
+    func takeRegistration(_ address: String, at now: Timestamp) throws(Refusal) {
+        try Self.take(
+            registrations.withLock { $0?.rate(of: address, at: now) },
+            at: now,
             "too_many_requests",
-            "Muitas conversas novas deste endereço; tente novamente em instantes.",
-            retryAfterSeconds: seconds
+            "Muitos cadastros novos deste endereço"
         )
+    }
+
+    func takeChatSession(_ address: String, at now: Timestamp) throws(Refusal) {
+        try Self.take(chatSessions.withLock { $0?.rate(of: address, at: now) }, at: now, "too_many_requests", "Muitas conversas novas deste endereço")
+    }
+
+    /// - Parameter rate: of the address; `nil` where there is no limit.
+    private static func take(_ rate: SharedRate?, at now: Timestamp, _ code: String, _ message: String) throws(Refusal) {
+        guard let decision = rate?.take(at: now), decision.allowed == 0 else { return }
+        let seconds = max(1, Int((decision.retryAfter ?? .seconds(1)).inMilliseconds + 999) / 1000)
+        throw Refusal(.tooMany, code, "\(message); tente novamente em instantes.", retryAfterSeconds: seconds)
     }
 }
 

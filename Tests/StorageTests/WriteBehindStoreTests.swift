@@ -112,6 +112,7 @@ final class FakeDatabase: RemoteDatabase {
         database.state.withLock { $0.isHeld = true }
         try store.commit([change(note(1, "mine"))])
         let reading = Task { try? await store.rows(.select(from: notes, tenant: tenantA)) }
+        // By then it waits, on any machine but a very slow one; and who is cancelled before they wait is not to begin to.
         try await Task.sleep(for: .milliseconds(50))
         reading.cancel()
         #expect(await reading.value == nil)
