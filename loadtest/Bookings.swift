@@ -22,57 +22,100 @@ struct Bookings: AsyncParsableCommand {
     @Option(help: "How often each server is measured, in turns.") var turns = 2
     @Option(help: "Also write the figures here, as JSON.") var json: String?
 
+    /// Who is measured, and with how much that follows from a booking.
+    enum Contender: String, CaseIterable, Sendable {
+        case plantao
+        /// The business has turned off that its clients are told.
+        case untold
+        /// `WORK=whole`
+        case whole
+        case bare
+
+        var isOurs: Bool { self == .plantao || self == .untold }
+
+        var title: String {
+            switch self {
+            case .plantao: "Plantão"
+            case .untold: "Plantão, nobody told"
+            case .whole: "FastAPI, with client, usage and messages"
+            case .bare: "FastAPI, the appointment alone"
+            }
+        }
+    }
+
     struct Result: Sendable {
-        let peer: Peer
+        let contender: Contender
         let what: String
         let perSecond: Double
         let p50: Double
         let p99: Double
         /// What the server itself says a request took, in milliseconds.
         let serverP50: Double
+        /// Of the server and of its Postgres, in milliseconds a request.
+        let serverCPU: Double
+        let databaseCPU: Double
     }
 
     func run() async throws {
         var results: [Result] = []
         for turn in 1...turns {
-            for peer in Peer.allCases {
-                FileHandle.standardError.write(Data("turn \(turn) of \(turns): \(peer.title)\n".utf8))
-                results += try await measure(peer)
+            for contender in Contender.allCases {
+                FileHandle.standardError.write(Data("turn \(turn) of \(turns): \(contender.title)\n".utf8))
+                results += try await measure(contender)
             }
         }
         print("\(clients) clients over HTTP, \(seconds) s each; bookings are answered once they are durable\n")
-        print("| server | what | a second | p50 ms | p99 ms | server's own p50 ms |\n| --- | --- | ---: | ---: | ---: | ---: |")
+        print(
+            """
+            | server | what | a second | p50 ms | p99 ms | server's own p50 ms | server CPU ms each | Postgres CPU ms each |
+            | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |
+            """
+        )
         for result in results {
             print(
                 String(
-                    format: "| \(result.peer.title) | \(result.what) | %.0f | %.2f | %.2f | %.3f |",
+                    format: "| \(result.contender.title) | \(result.what) | %.0f | %.2f | %.2f | %.3f | %.3f | %.3f |",
                     result.perSecond,
                     result.p50,
                     result.p99,
-                    result.serverP50
+                    result.serverP50,
+                    result.serverCPU,
+                    result.databaseCPU
                 )
             )
         }
-        print("\n| what | throughput, of the baseline | p99, of the baseline |\n| --- | ---: | ---: |")
-        for what in ["bookings", "availability"] {
-            func best(_ peer: Peer, _ value: (Result) -> Double, _ better: (Double, Double) -> Bool) -> Double {
-                let values = results.filter { $0.peer == peer && $0.what == what }.map(value)
-                return values.sorted(by: better).first ?? .nan
+        // Of each the median turn.
+        func median(_ contender: Contender, _ what: String, _ value: (Result) -> Double) -> Double {
+            let values = results.filter { $0.contender == contender && $0.what == what }.map(value).sorted()
+            return values.isEmpty ? .nan : (values[(values.count - 1) / 2] + values[values.count / 2]) / 2
+        }
+        print("\n| ours, of the baseline | what | throughput | p99 | CPU, with Postgres |\n| --- | --- | ---: | ---: | ---: |")
+        for (ours, theirs) in [(Contender.plantao, Contender.whole), (.untold, .bare), (.plantao, .bare)] {
+            for what in ["bookings", "availability"] {
+                func ratio(_ value: (Result) -> Double) -> Double { median(ours, what, value) / median(theirs, what, value) }
+                print(
+                    String(
+                        format: "| \(ours.title) ÷ \(theirs.title) | \(what) | %.1f× | %.2f× | %.2f× |",
+                        ratio(\.perSecond),
+                        ratio(\.p99),
+                        ratio { $0.serverCPU + $0.databaseCPU }
+                    )
+                )
             }
-            let throughput = best(.plantao, \.perSecond, >) / best(.baseline, \.perSecond, >)
-            print(String(format: "| \(what) | %.1f× | %.2f× |", throughput, best(.plantao, \.p99, <) / best(.baseline, \.p99, <)))
         }
         if let json {
             var writer = JSONWriter()
             writer.array { list in
                 for result in results {
                     list.object {
-                        $0.field("server", result.peer.rawValue)
+                        $0.field("server", result.contender.rawValue)
                         $0.field("what", result.what)
                         $0.field("per_second", result.perSecond)
                         $0.field("p50_ms", result.p50)
                         $0.field("p99_ms", result.p99)
                         $0.field("server_p50_ms", result.serverP50)
+                        $0.field("server_cpu_ms", result.serverCPU)
+                        $0.field("database_cpu_ms", result.databaseCPU)
                     }
                 }
             }
@@ -81,39 +124,40 @@ struct Bookings: AsyncParsableCommand {
     }
 
     /// Of one server: bookings first, and then availability of what they have left.
-    private func measure(_ peer: Peer) async throws -> [Result] {
+    private func measure(_ contender: Contender) async throws -> [Result] {
         let cluster = PostgresCluster(isDurable: true)
         defer { cluster.kill() }
         let directory = TemporaryDirectory()
+        var environment = ["DATABASE_URL": cluster.url("postgres")]
+        if contender == .whole { environment["WORK"] = "whole" }
         let subject =
-            switch peer {
-            case .plantao:
-                try await Subject.start(
-                    binary: server,
-                    directory: directory.path,
-                    environment: ["DATABASE_URL": cluster.url("postgres")]
-                )
-            case .baseline:
-                try await Subject.start(
-                    [python, baselineFolder + "/bookings.py"],
-                    directory: directory.path,
-                    environment: ["DATABASE_URL": cluster.url("postgres")]
-                )
-            }
+            contender.isOurs
+            ? try await Subject.start(binary: server, directory: directory.path, environment: environment)
+            : try await Subject.start([python, baselineFolder + "/bookings.py"], directory: directory.path, environment: environment)
         defer { subject.stop() }
-        let token = peer == .plantao ? try await subject.login() : nil
+        let token = contender.isOurs ? try await subject.login() : nil
         // Ten at a time: enough room for all that is booked, while every booking has others beside it to look at.
-        if peer == .plantao { _ = try await subject.call("PUT", "/api/users/business-hours", ["capacity": 10], token: token) }
+        if contender.isOurs { _ = try await subject.call("PUT", "/api/users/business-hours", ["capacity": 10], token: token) }
+        if contender == .untold {
+            let off: JSON = ["whatsapp_enabled": false, "email_enabled": false]
+            _ = try await subject.call("PUT", "/api/users/notification-settings", off, token: token)
+        }
         let service = try await subject.call(
             "POST",
             "/api/services",
-            peer == .plantao ? ["name": "Corte", "duration": 30] : ["name": "Corte", "duration": 30, "capacity": 10],
+            contender.isOurs ? ["name": "Corte", "duration": 30] : ["name": "Corte", "duration": 30, "capacity": 10],
             token: token
         )
         guard let id = service["id"]?.string else { throw Subject.Failure(description: "the service has no id") }
         let starts = Self.starts()
         let next = Atomic<Int>(0)
-        let booked = try await load(subject, token) {
+        func measured(_ what: String, _ next: @escaping @Sendable () -> (String, String, JSON?)?) async throws -> Result {
+            let before = (try subject.cpuSeconds(), try cluster.cpuSeconds())
+            let load = try await load(subject, token, next)
+            let used = (try subject.cpuSeconds() - before.0, try cluster.cpuSeconds() - before.1)
+            return load.result(contender, what, serverCPU: used.0, databaseCPU: used.1)
+        }
+        let booked = try await measured("bookings") {
             let number = next.wrappingAdd(1, ordering: .relaxed).oldValue
             guard number < starts.count * 10 else { return nil }
             let body: JSON = [
@@ -123,10 +167,10 @@ struct Bookings: AsyncParsableCommand {
             return ("POST", "/api/appointments", body)
         }
         let (from, until) = (String(starts[0].prefix(10)), Self.day(31))
-        let asked = try await load(subject, token) {
+        let asked = try await measured("availability") {
             ("GET", "/api/appointments/availability?service_id=\(id)&start_date=\(from)&end_date=\(until)", nil)
         }
-        return [booked.result(peer, "bookings"), asked.result(peer, "availability")]
+        return [booked, asked]
     }
 
     /// Every half hour of a year's working days from tomorrow on, in UTC: São Paulo is three hours behind.
@@ -152,18 +196,22 @@ struct Bookings: AsyncParsableCommand {
         var own: [Double] = []
         var seconds = 0.0
 
-        func result(_ peer: Peer, _ what: String) -> Result {
+        /// - Parameters:
+        ///   - serverCPU: seconds in all, as `databaseCPU`.
+        func result(_ contender: Contender, _ what: String, serverCPU: Double, databaseCPU: Double) -> Result {
             func quantile(_ values: [Double], _ part: Double) -> Double {
                 values.isEmpty ? 0 : values[min(values.count - 1, Int(Double(values.count) * part))]
             }
             let (sorted, own) = (latencies.sorted(), own.sorted())
             return Result(
-                peer: peer,
+                contender: contender,
                 what: what,
                 perSecond: Double(sorted.count) / seconds,
                 p50: quantile(sorted, 0.5),
                 p99: quantile(sorted, 0.99),
-                serverP50: quantile(own, 0.5)
+                serverP50: quantile(own, 0.5),
+                serverCPU: serverCPU * 1000 / Double(max(sorted.count, 1)),
+                databaseCPU: databaseCPU * 1000 / Double(max(sorted.count, 1))
             )
         }
     }

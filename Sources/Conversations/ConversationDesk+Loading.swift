@@ -179,13 +179,54 @@ extension ConversationDesk {
         }
     }
 
-    /// Those of which not everything is known here: the number and the id of one person may stand with two contacts.
-    package func missing(_ identities: [ContactIdentity]) -> [ContactIdentity] {
+    /// Those who are not in memory, or not with everything: the number and the id of one person may stand with two contacts.
+    package func strangers(_ identities: [ContactIdentity]) -> [ContactIdentity] {
         identities.filter { identity in
             let isNumberKnown = identity.waIDs.isEmpty || contact(waIDs: identity.waIDs) != nil
             let isIDKnown = identity.bsuid.map { contact(bsuid: $0) != nil } ?? true
             return !isNumberKnown || !isIDKnown
         }
+    }
+
+    /// Those of them whom the store may have.
+    package func missing(_ identities: [ContactIdentity]) -> [ContactIdentity] {
+        strangers(identities).filter { identity in
+            !identity.waIDs.allSatisfy { filter.excludes(Self.key(waID: $0)) }
+                || !(identity.bsuid.map { filter.excludes(Self.key(bsuid: $0)) } ?? true)
+        }
+    }
+
+    package func beginsReadingKeys() -> Bool { filter.begin() }
+    package func read(keys: [String]?) { filter.read(keys) }
+
+    private static func key(waID: String) -> String { "w" + waID }
+    private static func key(bsuid: String) -> String { "b" + bsuid }
+
+    /// What contacts are found by, as the filter has it; of more than it takes, some too many.
+    package static func keys(_ tenant: TenantID, from store: any Store) async throws(Refusal) -> [String] {
+        let rows = try await store.rows(
+            Query(
+                """
+                SELECT wa_id, merged_wa_id, answered_wa_id, bsuid, merged_bsuid FROM contacts
+                WHERE tenant_id = ? AND (wa_id IS NOT NULL OR merged_wa_id IS NOT NULL OR answered_wa_id IS NOT NULL OR bsuid IS NOT NULL
+                    OR merged_bsuid IS NOT NULL) LIMIT \(KeyFilter.limit + 1)
+                """,
+                [.id(tenant)],
+                kinds: [.text, .text, .text, .text, .text],
+                tenant: tenant
+            ).forDeciding
+        )
+        return rows.flatMap { row in
+            var row = row
+            let waIDs = [row.optionalText(), row.optionalText(), row.optionalText()].compactMap(\.self)
+            let bsuids = [row.optionalText(), row.optionalText()].compactMap(\.self)
+            return waIDs.map(key(waID:)) + bsuids.map(key(bsuid:))
+        }
+    }
+
+    func addToFilter(_ contact: Contact) {
+        for waID in contact.waIDs { filter.add(Self.key(waID: waID)) }
+        for bsuid in contact.bsuids { filter.add(Self.key(bsuid: bsuid)) }
     }
 
     package func adopt(_ contacts: [Contact], _ moment: Moment) {

@@ -81,6 +81,8 @@ package actor ConversationDesk {
     var contacts: [ContactID: Contact] = [:]
     var contactsByWaID: [String: ContactID] = [:]
     var contactsByBSUID: [String: ContactID] = [:]
+    /// Numbers and ids of the contacts that the store may have.
+    var filter = KeyFilter()
     /// Ids that stand in the rows of contacts that were merged into others.
     var mergedIDs: Set<String> = []
     var openByContact: [ContactID: ConversationID] = [:]
@@ -421,5 +423,8 @@ package actor ConversationDesk {
         for bsuid in contact.bsuids where byBSUID[bsuid] == contact.id { byBSUID[bsuid] = nil }
     }
 
-    func index(_ contact: Contact) { Self.index(contact, &contacts, &contactsByWaID, &contactsByBSUID) }
+    func index(_ contact: Contact) {
+        Self.index(contact, &contacts, &contactsByWaID, &contactsByBSUID)
+        addToFilter(contact)
+    }
 }

@@ -120,6 +120,23 @@ package struct Operations: Sendable {
 
     // MARK: Customers
 
+    /// Whoever of them the store has.
+    func bringIn(_ identities: [ContactIdentity], _ cell: TenantCell) async throws(Refusal) {
+        guard await !cell.missing(identities).isEmpty else { return }
+        // The first time that somebody is looked for.
+        if await cell.beginsReadingContactKeys() {
+            do throws(Refusal) {
+                let keys = try await ConversationDesk.keys(cell.tenant, from: store)
+                await cell.read(contactKeys: keys)
+            } catch {
+                await cell.read(contactKeys: nil)
+                throw error
+            }
+        }
+        let missing = await cell.missing(identities)
+        if !missing.isEmpty { await cell.adopt(try await ConversationDesk.contacts(missing, tenant: cell.tenant, from: store)) }
+    }
+
     /// Takes in what customers wrote. Returns when all of it is on disk.
     package func receive(_ messages: [CustomerMessage], tenant: TenantID) async throws(Refusal) {
         try gate.admit()
@@ -128,10 +145,10 @@ package struct Operations: Sendable {
         let messages = messages.enumerated().sorted { ($0.element.sentAt, $0.offset) < ($1.element.sentAt, $1.offset) }.map(\.element)
         try await tenants.use(tenant) { cell throws(Refusal) in
             let seen = try await store.marks(messages.map { $0.mark(tenant: tenant) })
-            let missing = await cell.missing(messages.map(\.from))
-            if !missing.isEmpty {
-                await cell.adopt(try await ConversationDesk.contacts(missing, tenant: tenant, from: store))
-                try await bringIn(clientsOf: missing, cell)
+            let strangers = await cell.strangers(messages.map(\.from))
+            if !strangers.isEmpty {
+                try await bringIn(strangers, cell)
+                try await bringIn(clientsOf: strangers, cell)
             }
             try await bringIn(clientsOf: await cell.brought(together: messages.map(\.from)), cell)
             for message in messages { if let other = message.otherMessage { try await bringIn(externalID: other, cell) } }

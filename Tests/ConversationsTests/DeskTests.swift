@@ -64,7 +64,14 @@ import Wire
         #expect(first == second)
         #expect(second == third)
         #expect(bench.ledger.contacts.map(\.bsuid) == ["BR.1"])
-        #expect(await bench.desk.missing([forms, ContactIdentity(waIDs: ["1"], bsuid: nil)]) == [ContactIdentity(waIDs: ["1"], bsuid: nil)])
+        let nobody = ContactIdentity(waIDs: ["1"], bsuid: nil)
+        #expect(await bench.desk.missing([forms, nobody]) == [nobody])
+        // Once all numbers are read nobody need be looked for who is new; who is not in memory is.
+        #expect(await bench.desk.beginsReadingKeys())
+        await bench.desk.read(keys: ["w2", "bBR.2"])
+        let stored = [ContactIdentity(waIDs: ["02", "2"], bsuid: nil), ContactIdentity(waIDs: ["3"], bsuid: "BR.2")]
+        #expect(await bench.desk.strangers([forms, nobody] + stored) == [nobody] + stored)
+        #expect(await bench.desk.missing([forms, nobody] + stored) == stored)
     }
 
     @Test func aNewNameIsTakenOverByTheOpenConversation() async throws {

@@ -29,6 +29,21 @@ import Testing
         #expect(diary.book.clients.count == 1)
     }
 
+    /// As the store may have them from before numbers had one form, too.
+    @Test(arguments: ["5511988887777", "551188887777", "11988887777", "1188887777"])
+    func whoeverTheStoreMayHaveIsAskedForAndNobodyElse(stored: String) throws {
+        var diary = try Diary()
+        diary.book.clients.isWhole = false
+        _ = diary.book.clients.filter.begin()
+        diary.book.clients.filter.read([stored])
+        let start = try time("2026-03-03T12:00:00Z")
+        #expect(refusal { try diary.book.book(diary.request(start, whatsapp: "+55 11 98888-7777"), diary.moment) } == "client_unread")
+        #expect(!diary.book.clients.knows(key: "5511988887777") && diary.book.clients.knows(key: "5511977776666"))
+        let booked = try diary.book.book(diary.request(start, whatsapp: "+55 11 97777-6666"), diary.moment)
+        // Also once they are no more in memory.
+        #expect(!diary.book.clients.filter.excludes(try #require(diary.book.clients[booked.client]?.key)))
+    }
+
     @Test func aSecondClientWithTheNumberIsRefusedAndARemovedOneIsBack() throws {
         var diary = try Diary()
         let profile = ClientProfile(name: "Ana", whatsapp: "+5511988887777")

@@ -32,15 +32,24 @@ final class House: Sendable {
         func forgetMarks(before time: Timestamp) throws(JournalError) { try store.forgetMarks(before: time) }
     }
 
-    /// The store, which counts how often a tenant is loaded.
+    /// The store, which counts how often a tenant is loaded, and keeps what it was asked.
     final class CountingStore: Store {
         private let store: SQLiteStore
         private let count = Mutex(0)
+        private let asked = Mutex<[String]>([])
         init(store: SQLiteStore) { self.store = store }
         var loads: Int { count.withLock { $0 } }
         func rows(_ query: Query) async throws(Refusal) -> [Row] {
             if query.sql.contains("MAX(id) FROM protocolos") { count.withLock { $0 += 1 } }
+            asked.withLock { $0.append(query.sql) }
             return try await store.rows(query)
+        }
+        /// Since this was last asked.
+        func takeAsked() -> [String] {
+            asked.withLock { asked in
+                defer { asked = [] }
+                return asked
+            }
         }
         func marks(_ keys: [Mark.Key]) async throws(Refusal) -> [Mark.Key: String] { try await store.marks(keys) }
         func tenantsWithJobs() async throws(Refusal) -> [TenantID] { try await store.tenantsWithJobs() }

@@ -102,6 +102,23 @@ package final class PostgresCluster: Sendable {
 
     private var isReady: Bool { Self.run("'\(Self.binaries)/pg_isready' -h '\(directory.path)' -p \(port) -t 1") == 0 }
 
+    /// Processor time of all its processes, of those that have ended too; in seconds.
+    package func cpuSeconds() throws -> Double {
+        let pid = try String(contentsOfFile: data + "/postmaster.pid", encoding: .utf8).prefix { $0.isNumber }
+        var ticks = 0.0
+        for process in try FileManager.default.contentsOfDirectory(atPath: "/proc") where process.allSatisfy(\.isNumber) {
+            // One that has ended by now counts among the ended children of its parent: proc(5), fields 14 to 17, behind the name in parentheses.
+            guard let stat = try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8), let end = stat.lastIndex(of: ")") else {
+                continue
+            }
+            let fields = stat[end...].split(separator: " ")
+            let isMain = process == pid
+            guard isMain || fields[2] == pid else { continue }
+            ticks += fields[12..<(isMain ? 16 : 14)].compactMap { Double($0) }.reduce(0, +)
+        }
+        return ticks / Double(sysconf(Int32(_SC_CLK_TCK)))
+    }
+
     /// As a crash of all its processes: `pg_ctl stop -m immediate`.
     package func kill() {
         guard

@@ -117,6 +117,9 @@ package actor Calendar {
         for key in free { book.clients.learned(free: key) }
     }
 
+    package func beginsReadingKeys() -> Bool { book.clients.filter.begin() }
+    package func read(keys: [String]?) { book.clients.filter.read(keys) }
+
     /// A person who writes, told by the conversations within the same turn.
     package func contactCame(_ news: [CalendarBook.ContactNews], _ moment: Moment) -> Change {
         for one in news { book.contactCame(one, moment) }

@@ -4,7 +4,7 @@ package import Kernel
 //
 // There may be a hundred thousand, so they are not all here: those with an appointment that is, and those who were asked for lately. What is decided on somebody
 // who is not here is refused with `client_unread`, which names what to read from the store; the decision is then taken once more. That nobody has a number is
-// known, too, once the store was asked (`learned`).
+// known, too: by the filter of all keys once they were read, and else once the store was asked (`learned`).
 //
 // Invariants
 // 1. Whoever has an appointment in memory is in memory: no appointment changes without its client.
@@ -16,6 +16,8 @@ package struct ClientLedger: Sendable {
     private var byContact: [ContactID: ClientID] = [:]
     /// Keys that nobody has.
     private var free: Set<String> = []
+    /// Keys as the store may have them.
+    package var filter = KeyFilter()
     private var touched: [ClientID: Timestamp] = [:]
     /// Nobody is anywhere else: nothing need be read.
     package var isWhole = true
@@ -58,11 +60,15 @@ package struct ClientLedger: Sendable {
     }
 
     package func has(_ id: ClientID) -> Bool { known[id] != nil }
-    package func knows(key: String) -> Bool { isWhole || byKey[key] != nil || free.contains(key) }
+    package func knows(key: String) -> Bool { byKey[key] != nil || isNobodys(key) }
+    private func isNobodys(_ key: String) -> Bool {
+        isWhole || free.contains(key) || Client.storedKeys(key).allSatisfy { filter.excludes($0) }
+    }
 
     private mutating func index(_ client: Client) {
         if let key = client.key {
             free.remove(key)
+            filter.add(key)
             // Of two with one key whoever is listed, and of those who was there first; the other is found among the duplicates.
             let other = byKey[key].flatMap { known[$0] }
             if other.map({ Self.rank(client) < Self.rank($0) }) ?? true { byKey[key] = client.id }
@@ -95,7 +101,7 @@ package struct ClientLedger: Sendable {
     /// - Throws: `client_unread`.
     package mutating func find(key: String, at now: Timestamp) throws(Refusal) -> Client? {
         guard var id = byKey[key] else {
-            guard isWhole || free.contains(key) else { throw Self.unread("key", key) }
+            guard isNobodys(key) else { throw Self.unread("key", key) }
             return nil
         }
         // Mergers are kept one deep; a loop is nobody's.

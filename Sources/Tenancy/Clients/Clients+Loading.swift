@@ -34,6 +34,21 @@ enum StoredClients {
         return found + (try await of(found.compactMap(\.mergedInto), tenant, from: store))
     }
 
+    /// All that are in use, whoever has them; of more than `KeyFilter` takes, one too many.
+    static func keys(_ tenant: TenantID, from store: any Store) async throws(Refusal) -> [String] {
+        try await store.rows(
+            Query(
+                "SELECT found_by FROM clients WHERE tenant_id = ? AND found_by IS NOT NULL LIMIT \(KeyFilter.limit + 1)",
+                [.id(tenant)],
+                kinds: [.text],
+                tenant: tenant
+            ).forDeciding
+        ).map { row in
+            var row = row
+            return row.text()
+        }
+    }
+
     static func of(_ contacts: [ContactID], _ tenant: TenantID, from store: any Store) async throws(Refusal) -> [Client] {
         let found = try await read("contact_id IN (\(places(contacts.count)))", contacts.map { .id($0) }, tenant, from: store)
         return found + (try await of(found.compactMap(\.mergedInto), tenant, from: store))

@@ -19,14 +19,30 @@ extension Operations {
 
     /// Whoever has these keys, or that nobody has them.
     func bringIn(keys: [String], _ cell: TenantCell) async throws(Refusal) {
-        let missing = await cell.unknown(keys: keys)
+        var missing = await cell.unknown(keys: keys)
         guard !missing.isEmpty else { return }
         var found: [Client] = []
-        do throws(Refusal) { found = try await StoredClients.of(keys: missing, cell.tenant, from: store) } catch {
+        do throws(Refusal) {
+            if try await readsClientKeys(cell) { missing = await cell.unknown(keys: keys) }
+            if !missing.isEmpty { found = try await StoredClients.of(keys: missing, cell.tenant, from: store) }
+        } catch {
             // An appointment is worth more than that nobody is there twice: while the store is away whoever is not known is new. The duplicates show them.
             guard error.kind == .unavailable else { throw error }
         }
         await cell.adopt(found, free: missing)
+    }
+
+    /// Whether they were read just now: the first time that somebody is looked for.
+    private func readsClientKeys(_ cell: TenantCell) async throws(Refusal) -> Bool {
+        guard await cell.beginsReadingClientKeys() else { return false }
+        do throws(Refusal) {
+            let keys = try await StoredClients.keys(cell.tenant, from: store)
+            await cell.read(clientKeys: keys)
+        } catch {
+            await cell.read(clientKeys: nil)
+            throw error
+        }
+        return true
     }
 
     /// Decides, and reads who is wanted in between. A series, or a change of several things, may want to know more than one.

@@ -6,8 +6,7 @@ extension Operations {
     /// Shows what a client was told in the conversation they have open, else in the last one they had. Where there is none, none is begun.
     package func show(_ told: ToldByWhatsApp, to tenant: TenantID) async throws(Refusal) {
         try await tenants.use(tenant) { cell throws(Refusal) in
-            let missing = await cell.missing([ContactIdentity(waIDs: told.waIDs, bsuid: nil)])
-            if !missing.isEmpty { await cell.adopt(try await ConversationDesk.contacts(missing, tenant: tenant, from: store)) }
+            try await bringIn([ContactIdentity(waIDs: told.waIDs, bsuid: nil)], cell)
             guard let (contact, open) = await cell.place(of: told.waIDs) else { return }
             var place = open
             if place == nil { place = try await lastConversation(of: contact, tenant) }
