@@ -181,7 +181,7 @@ extension CalendarBook {
                     if !off.isEmpty, off.contains(where: { $0.start.milliseconds < slot.end && slot.start < $0.end.milliseconds }) { return }
                     if common.contains(where: { $0.isBusy(slot.from, slot.until, ignoring: holder) }) { return }
                     guard let own else {
-                        return body(slot, Occupancy.Fit(lane: 1, seat: 1, session: nil, seatsLeft: wish.service.seats))
+                        return body(slot, .begun(slot, wish.service.seats))
                     }
                     if let fit = own.fit(slot, lanes: lanes, seats: wish.service.seats, ignoring: holder) { body(slot, fit) }
                 }
@@ -216,7 +216,7 @@ extension CalendarBook {
                 lane: fit.lane,
                 seat: fit.seat,
                 session: fit.session ?? session,
-                blocked: Timestamp(milliseconds: slot.from)..<Timestamp(milliseconds: slot.until)
+                blocked: Timestamp(milliseconds: fit.blocked.lowerBound)..<Timestamp(milliseconds: fit.blocked.upperBound)
             )
         }
     }
@@ -258,7 +258,7 @@ extension CalendarBook {
             }
         }
         let fit = (occupancy[first] ?? Occupancy()).fit(slot, lanes: lanes(of: first), seats: 1, ignoring: holder)
-        return (Place(resource: first, slot: slot, fit: .init(lane: fit?.lane ?? 1, seat: 1, session: nil, seatsLeft: 1)), true)
+        return (Place(resource: first, slot: slot, fit: .begun(slot, 1, lane: fit?.lane ?? 1)), true)
     }
 
     /// Why there is no room at a start, for whoever wanted it.

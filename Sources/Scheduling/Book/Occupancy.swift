@@ -37,7 +37,7 @@ enum Holder: Sendable, Hashable {
 struct Occupancy: Sendable {
     struct Block: Sendable {
         let from: Int64
-        /// What joins a session may need longer afterwards than what began it.
+        /// The longest that those in it were given: rows of before may differ.
         var until: Int64
         let start: Int64
         let end: Int64
@@ -54,6 +54,13 @@ struct Occupancy: Sendable {
         /// `nil` begins one.
         let session: AppointmentID?
         let seatsLeft: Int
+        /// A session that is joined keeps the time that it was given, whatever buffers are by now.
+        let blocked: Range<Int64>
+
+        /// A session of its own.
+        static func begun(_ slot: Slot, _ seats: Int, lane: Int = 1) -> Fit {
+            Fit(lane: lane, seat: 1, session: nil, seatsLeft: seats, blocked: slot.from..<slot.until)
+        }
     }
 
     /// By when they begin.
@@ -103,9 +110,9 @@ struct Occupancy: Sendable {
     }
 
     /// Whether anything else on its lane overlaps a session, which can only have been forced there.
-    private func isOverlaid(_ block: Block, _ lane: Int, until: Int64) -> Bool {
+    private func isOverlaid(_ block: Block, _ lane: Int) -> Bool {
         let blocks = lanes[lane]
-        var index = Self.index(blocks, max(block.until, until)) - 1
+        var index = Self.index(blocks, block.until) - 1
         while index >= 0, blocks[index].from > block.from - longest {
             if blocks[index].session != block.session, blocks[index].until > block.from { return true }
             index -= 1
@@ -117,22 +124,53 @@ struct Occupancy: Sendable {
     func fit(_ slot: Slot, lanes count: Int, seats: Int, ignoring holder: Holder?) -> Fit? {
         if seats > 1 {
             for lane in lanes.indices {
-                var index = Self.index(lanes[lane], slot.from)
-                while index < lanes[lane].count, lanes[lane][index].from == slot.from {
+                var index = Self.index(lanes[lane], slot.start + 1) - 1
+                while index >= 0, lanes[lane][index].from > slot.start - longest {
                     let block = lanes[lane][index]
-                    index += 1
+                    index -= 1
                     guard !block.liesOver, block.service == slot.service, block.start == slot.start, block.end == slot.end else { continue }
                     let taken = block.seats.filter { $0.holder != holder }
                     guard let seat = (1...seats).first(where: { number in !taken.contains { $0.number == number } }) else { continue }
-                    guard !isOverlaid(block, lane, until: slot.until) else { continue }
-                    return Fit(lane: lane + 1, seat: seat, session: block.session, seatsLeft: seats - taken.count)
+                    guard !isOverlaid(block, lane) else { continue }
+                    let blocked = block.from..<block.until
+                    return Fit(lane: lane + 1, seat: seat, session: block.session, seatsLeft: seats - taken.count, blocked: blocked)
                 }
             }
         }
         for lane in 0..<count where lane >= lanes.count || !isBusy(lane, slot.from, slot.until, ignoring: holder) {
-            return Fit(lane: lane + 1, seat: 1, session: nil, seatsLeft: seats)
+            if isFull(slot, lanes: count, ignoring: holder) { return nil }
+            return .begun(slot, seats, lane: lane + 1)
         }
         return nil
+    }
+
+    /// Whether at some time within it as many lanes are busy as there are, because what was booked when there were more stands beside them.
+    private func isFull(_ slot: Slot, lanes count: Int, ignoring holder: Holder?) -> Bool {
+        guard lanes.count > count, (count..<lanes.count).contains(where: { isBusy($0, slot.from, slot.until, ignoring: holder) }) else {
+            return false
+        }
+        // Lanes that become busy, and free.
+        var turns: [(at: Int64, by: Int)] = []
+        for blocks in lanes {
+            var busyUntil = slot.from
+            var isBusy = false
+            for block in blocks where block.from < slot.until && block.until > slot.from && block.seats.contains(where: { $0.holder != holder }) {
+                if isBusy, block.from <= busyUntil {
+                    busyUntil = max(busyUntil, block.until)
+                } else {
+                    if isBusy { turns.append((busyUntil, -1)) }
+                    turns.append((max(block.from, slot.from), 1))
+                    (isBusy, busyUntil) = (true, block.until)
+                }
+            }
+            if isBusy { turns.append((busyUntil, -1)) }
+        }
+        var busy = 0
+        for turn in turns.sorted(by: { ($0.at, $0.by) < ($1.at, $1.by) }) {
+            busy += turn.by
+            if busy >= count { return true }
+        }
+        return false
     }
 
     /// How many sessions begin in a range.
