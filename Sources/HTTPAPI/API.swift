@@ -68,6 +68,9 @@ package struct API: Sendable {
         package var queueIsDeafAfter = Duration.seconds(300)
         /// What takes e-mails: `simulator`, or `smtp`.
         package var email = "simulator"
+        /// The address that e-mails come from.
+        package var mailFrom = Settings.simulatedMailFrom
+        package static let simulatedMailFrom = "simulador@plantao.local"
         package var environmentName = "development"
         package var startedAt: Timestamp?
         /// Variables of the contracts that EcoSys's `/health` lists, and whether they are set.

@@ -397,8 +397,9 @@ package struct NoticeBook: Sendable {
     package func isTold(_ notice: ClientNotice, by channel: Channel, to recipient: String) -> Bool {
         let channels: Set<Channel> =
             switch notice.event {
-            case .reminder: settings.reminders.first { $0.key == notice.rule }?.channels ?? []
-            case .followUp: settings.followUps.first { $0.key == notice.rule }?.channels ?? []
+            // There may be a rule of its own for each channel.
+            case .reminder: settings.reminders.reduce(into: []) { if $1.key == notice.rule { $0.formUnion($1.channels) } }
+            case .followUp: settings.followUps.reduce(into: []) { if $1.key == notice.rule { $0.formUnion($1.channels) } }
             default: settings.channels(of: notice.event)
             }
         return channels.contains(channel) && refused(notice.event, channel, recipient) == nil
@@ -432,9 +433,9 @@ package struct NoticeBook: Sendable {
         return (StandardTemplates.template(name.event, channel), true)
     }
 
-    /// The template that a notice is written by.
-    package func templateName(_ notice: ClientNotice) -> TemplateName {
-        settings.reminders.first { $0.key == notice.rule }?.template ?? settings.followUps.first { $0.key == notice.rule }?.template
-            ?? TemplateName(notice.event)
+    /// The template that a notice is written by for a channel.
+    package func templateName(_ notice: ClientNotice, _ channel: Channel) -> TemplateName {
+        settings.reminders.first { $0.key == notice.rule && $0.channels.contains(channel) }?.template
+            ?? settings.followUps.first { $0.key == notice.rule && $0.channels.contains(channel) }?.template ?? TemplateName(notice.event)
     }
 }

@@ -1,5 +1,6 @@
 import Crypto
 import Foundation
+import HTTPAPI
 import Identity
 import Integrations
 import Jobs
@@ -249,7 +250,7 @@ extension Server {
                 client: client,
                 simulator: SimulatedSender(.email, environment: environment, logger: logger),
                 breaker: breaker,
-                from: settings.mail?.from ?? "simulador@plantao.local",
+                from: settings.mail?.from ?? API.Settings.simulatedMailFrom,
                 sender: sender,
                 links: UnsubscribeLinks(secret: secret),
                 connections: Turnstile(settings.mail?.connections ?? 1),

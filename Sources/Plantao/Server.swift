@@ -423,6 +423,7 @@ struct Server {
         api.requiresVerifiedEmail = settings.requiresVerifiedEmail
         api.isSimulated = settings.whatsapp == nil
         api.email = settings.mail == nil ? "simulator" : "smtp"
+        if let mail = settings.mail { api.mailFrom = mail.from }
         api.publicURL = settings.publicURL
         api.whatsappVerifyToken = settings.whatsappVerifyToken
         api.whatsappSignature = settings.whatsappAppSecret.map(WhatsAppSignature.init(appSecret:))

@@ -257,6 +257,44 @@ def test_whoever_writes_over_what_they_have_not_seen_is_told(salon):
     assert stale["code"] == "stale_revision" and "internal_notes" not in stale["current"] and "client_id" not in stale["current"]
 
 
+def test_an_object_put_back_does_what_is_another_in_it(salon):
+    api, day = salon.api, weekday()
+    made = salon.book(at(day, 9))
+    path = f"/api/appointments/{made['id']}"
+    same = api.put(path, made)
+    assert same["revision"] == made["revision"] and same == api.get(path)
+    confirmed = api.put(path, same | {"is_confirmed": True})
+    assert (confirmed["status"], confirmed["is_confirmed"]) == ("confirmed", True)
+    for contradiction in ({"is_cancelled": True, "status": "completed"}, {"is_cancelled": True, "is_completed": True}, {"is_confirmed": False}):
+        refused = api.call("PUT", path, json=confirmed | contradiction, expect=422).json()
+        assert refused["detail"][0]["loc"][1].startswith("is_"), refused
+    assert api.get(path)["revision"] == confirmed["revision"]
+    gone = api.put(path, confirmed | {"is_cancelled": True, "is_confirmed": False})
+    assert (gone["status"], gone["is_cancelled"], gone["is_confirmed"]) == ("cancelled", True, False)
+    over = begun(api, salon.book(at(day, 10)))
+    done = api.put(f"/api/appointments/{over['id']}", over | {"is_completed": True, "is_confirmed": True})
+    assert (done["status"], done["is_completed"]) == ("completed", True)
+
+
+def test_a_key_is_the_same_in_the_header_and_in_the_body(salon):
+    body = salon.body(at(weekday(), 9))
+    first = salon.api.call("POST", "/api/appointments/", json=body, headers={"Idempotency-Key": "k1"}, expect=201).json()
+    assert salon.api.post("/api/appointments/", body | {"idempotency_key": "k1"}, expect=201)["id"] == first["id"]
+    assert salon.api.call("POST", "/api/appointments/", json=body | {"idempotency_key": "k1", "notes": "x"}, expect=409).json()["code"] == "idempotency_conflict"
+
+
+def test_availability_of_many_is_that_of_each_of_their_days(salon):
+    api, day = salon.api, weekday()
+    for name in range(40):
+        api.post("/api/staff", {"name": f"Pessoa {name}"}, expect=201)
+    for number in range(30):
+        salon.book(at(day + timedelta(days=number % 5), 9 + number % 8), force=True)
+    last = day + timedelta(days=9)
+    days = [day + timedelta(days=n) for n in range(10)]
+    whole = api.get("/api/appointments/availability", service_id=salon.id, start_date=day.isoformat(), end_date=last.isoformat())["available_slots"]
+    assert whole == [slot for one in days for slot in api.get("/api/appointments/availability", service_id=salon.id, date=one.isoformat())["available_slots"]] != []
+
+
 def test_what_is_the_businesss_says_whose_it_is(salon):
     api, day, owner = salon.api, weekday(), salon.api.get("/api/users/profile")["id"]
     made = salon.book(at(day, 9))
@@ -322,6 +360,9 @@ def test_the_public_books_and_looks_after_its_own_and_sees_nothing_of_others(sal
     assert moved["revision"] == 1
     file = anybody.call("GET", own + "/calendar.ics", **token, expect=200)
     assert f"UID:{made['id']}@plantao" in file.text and "SEQUENCE:1" in file.text and "METHOD:REQUEST" in file.text
+    assert "mailto:simulador@plantao.local" in file.text.replace("\r\n ", "")
+    api.put("/api/users/notification-settings", {"reply_to": "salao@example.com"})
+    assert "mailto:salao@example.com" in anybody.call("GET", own + "/calendar.ics", **token, expect=200).text.replace("\r\n ", "")
     assert all(len(line.encode()) <= 75 for line in file.text.split("\r\n"))
     gone = anybody.call("POST", own + "/cancel", json={"reason": "viagem"}, **token, expect=200).json()
     assert gone["status"] == "cancelled" and gone["cancelled_by"] == "client"

@@ -380,9 +380,13 @@ def test_messages_are_counted_where_they_are_put_into_the_queues(offices):
     office.server.kill()
     office.server.start()
     ana.call("POST", "/api/queues/test/email", json=mail, expect=402)
-    whatsapp = {"recipient_whatsapp": "+5511988887777", "message_content": "Olá"}
+    # Later: outside the hours in which one may write freely it would be refused, and take nothing.
+    whatsapp = {"recipient_whatsapp": "+5511988887777", "message_content": "Olá", "delay_seconds": 3600}
     answers = [ana.call("POST", "/api/queues/test/whatsapp", json=whatsapp).status for _ in range(3)]
     assert answers == [200, 200, 402] and figures(ana, "whatsapp_messages")["remaining"] == 0
+    waiting = ana.get("/api/queues/whatsapp_messages/messages", state="scheduled")["items"][0]
+    ana.call("POST", f"/api/queues/whatsapp_messages/messages/{waiting['id']}/cancel", expect=200)
+    assert figures(ana, "whatsapp_messages")["remaining"] == 1, "what is surely not sent takes nothing"
     # What is said about the account itself still is.
     eventually("the third alert", lambda: len(alerts()) == 3)
     ana.put("/api/users/profile", {"email": "nova@example.com", "current_password": PASSWORD})

@@ -33,7 +33,8 @@ import Testing
         func carryOut(_ order: QueueBook.Order, on stored: QueueMessage, _ moment: Moment) -> QueueMessage? {
             book.carryOut(order, on: stored, moment)
         }
-        func forget(_ stored: QueueMessage, _ moment: Moment) -> Bool { book.forget(stored, reason: "removido", moment) }
+        func forget(_ stored: QueueMessage, _ moment: Moment) -> QueueBook.Forgetting { book.forget(stored, reason: "removido", moment) }
+        func adopt(held message: QueueMessage, _ now: Timestamp) { book.adopt(held: message, now) }
         func timePassed(_ moment: Moment) { book.timePassed(moment) }
         func callOff(_ subject: String, reason: String, _ moment: Moment) { book.callOff(subject, reason: reason, moment) }
         func put(_ control: QueueControl, on queue: QueueName) { book.put(control, on: queue) }
@@ -164,16 +165,48 @@ import Testing
         book.confirmed(["k"], first: ["k": ids[0]], now)
         for id in ids[...1] {
             let stored = try #require(row(id, book))
-            #expect(book.forget(stored, moment))
+            #expect(book.forget(stored, moment) == .done)
         }
         let left = try #require(row(ids[0], book))
         #expect(left.state == .forgotten && left.content.recipient.isEmpty && left.content.payload.isEmpty && left.content.key == "k")
         #expect(book.effects.deleted.map(\.id) == [ids[1]], "nothing is known by it")
         let token = token()
         let claimed = try sending(book, token)
-        #expect(claimed.id == ids[2] && book.forget(claimed, moment))
+        #expect(claimed.id == ids[2] && book.forget(claimed, moment) == .done && book.forget(claimed, moment) == .nothing)
+        // Also over a crash while it is being handed over.
+        let after = self.book()
+        after.adopt(held: try #require(row(ids[2], book)), now)
+        clock.advance(by: .seconds(3600))
+        after.timePassed(moment)
+        #expect(row(ids[2], after)?.state == .forgotten && row(ids[2], after)?.content.recipient.isEmpty == true)
         #expect(book.ended(ids[2], attempt: 1, token: token, .sent(providerID: "p"), moment) == .settled(.sent))
         #expect(row(ids[2], book)?.state == .forgotten && row(ids[2], book)?.content.recipient.isEmpty == true)
+    }
+
+    @Test func whatHasJustEndedIsReadOnceMoreBeforeItIsForgotten() throws {
+        let book = book()
+        let id = book.add([message("ana")], moment)[0]
+        let token = token()
+        let read = try sending(book, token)
+        _ = book.readBegan(now)
+        _ = book.ended(id, attempt: 1, token: token, .sent(providerID: "p"), moment)
+        #expect(book.forget(read, moment) == .changedMeanwhile)
+        book.readEnded()
+        _ = book.readBegan(now)
+        #expect(book.forget(try #require(row(id, book)), moment) == .done)
+    }
+
+    @Test func ofWhatIsPutAwayItIsKnownWhetherItWasSent() throws {
+        let book = book()
+        let ids = book.add([message("a", key: "a"), message("b", in: .seconds(60), key: "b")], moment)
+        book.confirmed(["a", "b"], first: ["a": ids[0], "b": ids[1]], now)
+        let token = token()
+        _ = try sending(book, token)
+        _ = book.ended(ids[0], attempt: 1, token: token, .sent(providerID: "p"), moment)
+        _ = book.carryOut(.cancel(reason: "x"), on: try #require(row(ids[1], book)), moment)
+        for id in ids { _ = book.carryOut(.clear, on: try #require(row(id, book)), moment) }
+        #expect(row(ids[0], book)?.state == .forgotten && row(ids[0], book)?.why == nil)
+        #expect(row(ids[1], book)?.state == .forgotten && row(ids[1], book)?.why == QueueMessage.unsent)
     }
 
     @Test func whatIsOfferedIsOfferedToOneUntilTheOfferRunsOut() throws {

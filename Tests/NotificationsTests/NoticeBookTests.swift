@@ -357,4 +357,24 @@ import Testing
         _ = try office.turn { try $0.leave(entry.id, $1) }
         #expect(office.verdict(offer) == .drop("a oferta não vale mais") && !office.queue.waiting.contains(offer))
     }
+
+    @Test func aRuleOfItsOwnForEachChannelIsWrittenByItsOwnTemplate() throws {
+        var office = try Office()
+        var (short, long) = (
+            NotificationSettings.Reminder(.minutesBefore(1440), [.whatsapp]), NotificationSettings.Reminder(.minutesBefore(1440), [.email])
+        )
+        (short.template, long.template) = (try #require(TemplateName("reminder_curto")), try #require(TemplateName("reminder_longo")))
+        office.notices.settings.reminders = [short, long]
+        _ = try office.book(try time("2026-03-04T18:00:00Z"))
+        let reminders = office.queue.waiting.filter { $0.queue == .reminders }
+        #expect(reminders.count == 2)
+        for message in reminders {
+            let notice = try #require(ClientNotice(payload: message.payload))
+            let name = office.notices.templateName(notice, message.channel)
+            #expect(name == (message.channel == .email ? long.template : short.template))
+            #expect(
+                office.notices.isTold(notice, by: .email, to: "ana@example.com") && office.notices.isTold(notice, by: .whatsapp, to: "5511987654321")
+            )
+        }
+    }
 }

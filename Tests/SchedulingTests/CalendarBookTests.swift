@@ -488,7 +488,7 @@ import Testing
         var move = CalendarBook.Move()
         move.start = try time("2026-03-02T15:00:00Z")
         #expect(try diary.book.reschedule(booked.id, move, diary.moment).start == move.start)
-        move.isByClient = true
+        (move.isByClient, move.start) = (true, try time("2026-03-02T16:00:00Z"))
         #expect(refusal { try diary.book.reschedule(booked.id, move, diary.moment) } == "service_inactive")
         #expect(refusal { try diary.book.book(diary.request(try time(nine)), diary.moment) } == "service_inactive")
     }
@@ -552,5 +552,65 @@ import Testing
         var details = CalendarBook.Details()
         details.internalNotes = .some("a Ana")
         #expect(try !diary.book.update(booked.id, details, diary.moment).isBlank)
+    }
+
+    /// What was booked when there were more places takes one of those that are left.
+    @Test func ofFewerPlacesNoMoreAreBooked() throws {
+        var diary = try Diary { $0.startIntervalMinutes = 30 }
+        diary.book.rules.capacity = 2
+        for start in ["2026-03-02T17:00:00Z", "2026-03-02T17:30:00Z"] { _ = try diary.book.book(diary.request(try time(start)), diary.moment) }
+        diary.book.rules.capacity = 1
+        #expect(refusal { try diary.book.book(diary.request(try time("2026-03-02T18:00:00Z")), diary.moment) } == "slot_taken")
+        #expect(
+            try diary.slots("2026-03-02T16:00:00Z", "2026-03-02T19:00:00Z") == [try time("2026-03-02T16:00:00Z"), try time("2026-03-02T18:30:00Z")]
+        )
+    }
+
+    @Test func aClassThatHasBegunToFillIsFilledWhateverBuffersAreByNow() throws {
+        var diary = try Diary { $0.seats = 3 }
+        let start = try time("2026-03-02T17:00:00Z")
+        let first = try diary.book.book(diary.request(start), diary.moment)
+        (diary.book.rules.bufferBeforeMinutes, diary.book.rules.bufferAfterMinutes) = (15, 30)
+        let second = try diary.book.book(diary.request(start, whatsapp: "+5511900000002"), diary.moment)
+        #expect(second.place.session == first.place.session && second.place.blocked == first.place.blocked)
+        #expect(try diary.slots("2026-03-02T17:00:00Z", "2026-03-02T17:00:01Z") == [start])
+        diary.book.rules.bufferBeforeMinutes = 0
+        _ = try diary.book.book(diary.request(start, whatsapp: "+5511900000003"), diary.moment)
+        #expect(refusal { try diary.book.book(diary.request(start, whatsapp: "+5511900000004"), diary.moment) } == "capacity_full")
+    }
+
+    /// As after an answer that got lost.
+    @Test func aMoveToWhereItIsChangesNothing() throws {
+        var diary = try Diary()
+        let made = try diary.book.book(diary.request(try time("2026-03-03T17:00:00Z")), diary.moment)
+        var move = CalendarBook.Move()
+        (move.start, move.isByClient) = (try time("2026-03-03T18:00:00Z"), true)
+        let moved = try diary.book.reschedule(made.id, move, diary.moment)
+        let confirmed = try diary.book.confirm(made.id, diary.moment)
+        for _ in 0..<10 {
+            let again = try diary.book.reschedule(made.id, move, diary.moment)
+            #expect(again.status == .confirmed && again.revision == confirmed.revision && again.clientMoves?.count == moved.clientMoves?.count)
+        }
+        move.isByClient = false
+        #expect(try diary.book.reschedule(made.id, move, diary.moment).revision == confirmed.revision)
+    }
+
+    @Test func whatIsPutBackAsItWasReadChangesNothing() throws {
+        var diary = try Diary()
+        let made = try diary.book.book(diary.request(try time("2026-03-03T17:00:00Z")), diary.moment)
+        // The number is somebody else's by now.
+        let author = Author.user(UserID(UniqueID(high: 1, low: 1)), name: "Ana")
+        diary.book.appointments[made.id]?.status = .completed
+        _ = try diary.book.changeClient(made.client, by: author, diary.moment) { profile, _ throws(Refusal) in profile.whatsapp = "+5511900000009" }
+        _ = try diary.book.makeClient(ClientProfile(name: "Bia", whatsapp: "+5511900000001"), by: author, diary.moment)
+        var details = CalendarBook.Details()
+        (details.clientName, details.clientWhatsapp, details.notes) = (made.clientName, "5511900000001", .some(nil))
+        let same = try diary.book.update(made.id, details, diary.moment)
+        #expect(same.client == made.client)
+        details.clientWhatsapp = made.clientWhatsapp
+        let before = try diary.book.update(made.id, details, diary.moment)
+        #expect(try diary.book.update(made.id, details, diary.moment).revision == before.revision)
+        details.notes = .some("n")
+        #expect(try diary.book.update(made.id, details, diary.moment).revision == before.revision + 1)
     }
 }

@@ -132,4 +132,51 @@ import Testing
         #expect(Set(diary.book.clients.known.keys) == [booked.client, other], "who has an appointment, and who was just asked for")
         #expect(diary.book.clients.knows(key: try #require(renamed.key)) && !diary.book.clients.knows(key: "5511910000009"))
     }
+
+    @Test func whoIsBackCountsAsOneMore() throws {
+        var diary = try Diary()
+        let numbers = ["+5511900000001", "+5511900000002", "+5511900000003"]
+        for number in numbers {
+            let made = try diary.book.makeClient(ClientProfile(name: "N", whatsapp: number), by: staff, diary.moment)
+            _ = try diary.book.removeClient(made.id, force: false, erases: false, by: staff, diary.moment)
+        }
+        diary.book.allowance = Allowance(left: [.client: 2]) { _ in Refusal(.forbidden, "plan_limit", "x") }
+        _ = try diary.book.makeClient(ClientProfile(name: "N", whatsapp: numbers[0]), by: staff, diary.moment)
+        _ = try diary.book.book(diary.request(try time("2026-03-03T17:00:00Z"), whatsapp: numbers[1]), diary.moment)
+        #expect(refusal { try diary.book.makeClient(ClientProfile(name: "N", whatsapp: numbers[2]), by: staff, diary.moment) } == "plan_limit")
+    }
+
+    /// Confirmations and reminders go to where they are reached now.
+    @Test func aNumberThatIsCorrectedIsThatOfWhatIsBooked() throws {
+        var diary = try Diary()
+        var request = diary.request(try time("2026-03-03T17:00:00Z"))
+        request.clientEmail = "ana@example.com"
+        let made = try diary.book.book(request, diary.moment)
+        let other = try diary.book.book(diary.request(try time("2026-03-04T17:00:00Z")), diary.moment)
+        var details = CalendarBook.Details()
+        details.clientWhatsapp = "+5511900000005"
+        _ = try diary.book.update(other.id, details, diary.moment)
+        _ = try diary.book.changeClient(made.client, by: staff, diary.moment) { profile, _ throws(Refusal) in
+            (profile.whatsapp, profile.email) = ("+5511900000002", "ana@example.net")
+        }
+        let now = try #require(diary.book.appointments[made.id])
+        #expect(now.clientWhatsapp == "+5511900000002" && now.clientEmail == "ana@example.net" && now.revision == made.revision + 1)
+        #expect(diary.book.appointments[other.id]?.clientWhatsapp == "+5511900000005", "another one was said of this")
+    }
+
+    @Test func whoWasRemovedIsFoundAlsoWhereSomebodyElseHadTheirNumber() throws {
+        var diary = try Diary()
+        let ana = try diary.book.makeClient(ClientProfile(name: "Ana", whatsapp: "+5511900000001"), by: staff, diary.moment)
+        _ = try diary.book.removeClient(ana.id, force: false, erases: false, by: staff, diary.moment)
+        let bia = try diary.book.makeClient(ClientProfile(name: "Bia", whatsapp: "+5511900000002"), by: staff, diary.moment)
+        diary.book.clients.isWhole = false
+        diary.book.clients.learned(free: "5511900000003")
+        for number in ["+5511900000001", "+5511900000003"] {
+            _ = try diary.book.changeClient(bia.id, by: staff, diary.moment) { profile, _ throws(Refusal) in profile.whatsapp = number }
+        }
+        // She is read, and is in memory already.
+        diary.book.clients.adopt(try #require(diary.book.clients[ana.id]), at: diary.clock.now)
+        diary.book.clients.learned(free: "5511900000001")
+        #expect(try diary.book.book(diary.request(try time("2026-03-03T17:00:00Z")), diary.moment).client == ana.id)
+    }
 }

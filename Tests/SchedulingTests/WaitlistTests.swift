@@ -260,4 +260,20 @@ import Testing
         diary.book.forgetEnded(at: diary.clock.now)
         #expect(diary.book.waitlist[caio.id] == nil)
     }
+
+    /// Who had not had their turn when the server ended is not known by now.
+    @Test func afterAStartWhoWaitsIsTriedOnceMore() throws {
+        var (diary, booked) = try full()
+        let bia = try diary.book.join(try diary.wait("Bia", "+5511900000002"), isPublic: true, diary.moment)
+        _ = try diary.book.cancel(booked.id, by: "staff", reason: nil, diary.moment)
+        #expect(diary.book.waitlist[bia.id]?.status == .offered)
+        // As if it had ended before she was offered what is free.
+        var again = CalendarBook(tenant: business)
+        (again.rules, again.services) = (diary.book.rules, diary.book.services)
+        again.adopt(bia)
+        again.triesAllWhoWait(at: diary.clock.now)
+        #expect(again.nextDue <= diary.clock.now)
+        again.timePassed(diary.moment)
+        #expect(again.waitlist[bia.id]?.status == .offered)
+    }
 }

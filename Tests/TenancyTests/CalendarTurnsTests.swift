@@ -94,4 +94,29 @@ import Wire
         let waiting = try await house.store.rows(.select(from: SchedulingTables.waitlist, "WHERE id = ?", [.id(stays.id)])).map(WaitlistEntry.init)
         #expect(waiting.map(\.status) == [.lapsed] && waiting.first?.endedAt == house.clock.now)
     }
+
+    /// What a series of many touches is dear to find out: whoever looks asks again.
+    @Test func ofALongSeriesThePublicIsToldThatMuchHasChanged() async throws {
+        let house = try House()
+        let service = try await service(house)
+        func book(_ count: Int) async throws {
+            let before = house.told(on: "booking:casa").count
+            _ = try await house.operations.changeCalendar(of: house.tenant) { [start = house.clock.now] book, moment throws(Refusal) in
+                for number in 0..<count {
+                    var request = BookingRequest(
+                        service: service,
+                        start: start + .seconds(number * 86_400 + 3600),
+                        clientName: "Ana",
+                        clientWhatsapp: "+5511900000001"
+                    )
+                    request.force = "encaixe"
+                    _ = try book.book(request, moment)
+                }
+            }
+            let told = house.told(on: "booking:casa").dropFirst(before)
+            #expect(told.count == 1 && told.first?.contains(count > 16 ? "booking.changed" : "slots.changed") == true, "\(count)")
+        }
+        try await book(16)
+        try await book(30)
+    }
 }

@@ -176,6 +176,44 @@ import Wire
         #expect(await code { _ = try await house.operations.enqueue([mail(31)], of: house.tenant) } == "plan_limit")
     }
 
+    /// What a person put in and is surely not sent takes nothing either, and counts when it is tried again.
+    @Test func whatWasPutInByHandAndIsNotSentIsGivenBack() async throws {
+        let house = try house(Account())
+        func put(in delay: Duration = .zero) async throws -> QueueMessageID {
+            let message = OutgoingMessage(queue: .email, channel: .email, recipient: "a@b.example", runAt: house.clock.now + delay, payload: "{}")
+            return try await house.operations.enqueue([message], of: house.tenant)[0]
+        }
+        func carryOut(_ order: QueueBook.Order, _ id: QueueMessageID) async throws {
+            let stored = try await house.store.rows(.select(from: QueueTables.messages, "WHERE id = ?", [.id(id)])).map { QueueMessage($0) }
+            _ = try await house.tenants.use(house.tenant) { cell throws(Refusal) in
+                _ = try await cell.queueReadBegan().committed()
+                return try await cell.carryOut(order, on: stored).committed()
+            }
+        }
+        func attempt(_ outcome: SendOutcome) async throws {
+            let token: LeaseToken = house.clock.environment.moment().id()
+            try await house.tenants.use(house.tenant) { cell throws(Refusal) in
+                guard let id = await cell.offerMessage(of: .email), let claimed = try await cell.claim(id, token: token).committed(),
+                    try await cell.handingOver(claimed, token: token).committed()
+                else { throw .notFound(.message) }
+                _ = try await cell.ended(claimed, token: token, outcome).committed()
+            }
+        }
+        let later = try await put(in: .seconds(3600))
+        #expect(try await used(house, .emails) == 1)
+        try await carryOut(.cancel(reason: "x"), later)
+        #expect(try await used(house, .emails) == 0)
+        let now = try await put()
+        try await attempt(.refused(reason: "no such address"))
+        #expect(try await used(house, .emails) == 0)
+        try await carryOut(.retry, now)
+        try await attempt(.sent(providerID: nil))
+        #expect(try await used(house, .emails) == 1)
+        _ = try await put()
+        try await attempt(.sent(providerID: nil))
+        #expect(try await used(house, .emails) == 2, "once, when it was put in")
+    }
+
     /// What clients are told takes of the plan when it goes out, and only if it does; without room it waits for a person.
     @Test func whatIsNotSentTakesNothingAndWhatHasNoRoomWaitsForAPerson() async throws {
         let account = Account()

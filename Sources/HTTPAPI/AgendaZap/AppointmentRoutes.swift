@@ -12,6 +12,8 @@ import Wire
 extension API {
     /// Of one question about availability.
     static let maxAvailabilityDays = 62
+    /// Days looked at in one turn, times the members of the staff: nobody else of the business waits for who asks for months.
+    private static let daysInATurn = 120
 
     func addAppointments(to router: Router<APIContext>) {
         let base = "/api/appointments"
@@ -127,27 +129,37 @@ extension API {
                 .init(["query", "end_date"], "deve ser de 0 a \(Self.maxAvailabilityDays - 1) dias depois de start_date", type: "date_range")
             ])
         }
-        let range = zone.start(of: from)..<zone.end(of: until)
-        // Of one date, also what is in the way. What is in the turn is what the live calendar has to look at; the rest is written beside it.
+        // Of one date, also what is in the way. What is in the turns is what the live calendar has to look at; the rest is written beside it.
         let showsConflicts = !isPublic && from == until
-        let found = try await operations.readCalendar(of: tenant) { book, now throws(Refusal) in
-            let wish = try book.wish(service, staff: staff, durationMinutes: isPublic ? nil : duration, isPublic: isPublic, now: now)
-            let conflicts =
-                !showsConflicts
-                ? []
-                : book.appointments.values.filter {
-                    $0.status.isBlocking && $0.start < range.upperBound && range.lowerBound < $0.end && (staff == nil || $0.staff == staff)
-                }
-            return (slots: book.slots(wish, in: range), conflicts: conflicts, minutes: book.services[service]?.durationMinutes ?? 0)
+        var (slots, conflicts, minutes): ([Timestamp], [Appointment], Int) = ([], [], 0)
+        var day = from
+        while day <= until {
+            let first = day
+            let found = try await operations.readCalendar(of: tenant) { book, now throws(Refusal) in
+                let wish = try book.wish(service, staff: staff, durationMinutes: isPublic ? nil : duration, isPublic: isPublic, now: now)
+                let last = min(until, first + (max(1, Self.daysInATurn / max(1, wish.resources.count)) - 1))
+                let range = zone.start(of: first)..<zone.end(of: last)
+                let conflicts =
+                    !showsConflicts
+                    ? []
+                    : book.appointments.values.filter {
+                        $0.status.isBlocking && $0.start < range.upperBound && range.lowerBound < $0.end && (staff == nil || $0.staff == staff)
+                    }
+                return (
+                    slots: book.slots(wish, in: range), conflicts: conflicts, minutes: book.services[service]?.durationMinutes ?? 0, last: last
+                )
+            }
+            slots += found.slots
+            (conflicts, minutes, day) = (found.conflicts, found.minutes, found.last + 1)
         }
-        var writer = JSONWriter(capacity: 32 * found.slots.count + 1024)
+        var writer = JSONWriter(capacity: 32 * slots.count + 1024)
         writer.object {
             $0.field("service_id", service.description)
             $0.field("timezone", zone.identifier)
-            $0.list("available_slots") { for slot in found.slots { $0.string(slot.description) } }
-            $0.field("duration_minutes", isPublic ? found.minutes : duration ?? found.minutes)
+            $0.list("available_slots") { for slot in slots { $0.string(slot.description) } }
+            $0.field("duration_minutes", isPublic ? minutes : duration ?? minutes)
             $0.list("conflicts") { list in
-                for appointment in found.conflicts.sorted(by: { ($0.start, $0.id) < ($1.start, $1.id) }).prefix(500) {
+                for appointment in conflicts.sorted(by: { ($0.start, $0.id) < ($1.start, $1.id) }).prefix(500) {
                     list.object {
                         $0.field("appointment_id", appointment.id.description)
                         $0.field("staff_id", appointment.staff?.description)
@@ -181,7 +193,14 @@ extension API {
     func invitation(_ appointment: Appointment, _ tenant: TenantID) async -> Response {
         let name = await directory.tenant(tenant)?.name ?? ""
         let method: CalendarFile.Method = appointment.status == .cancelled ? .cancel : .request
-        return Self.calendar(CalendarFile.text([appointment], businessName: name, method: method), "agendamento.ics", method)
+        let text = CalendarFile.text([appointment], businessName: name, method: method, organizer: await organizer(of: tenant))
+        return Self.calendar(text, "agendamento.ics", method)
+    }
+
+    /// Whom those who are invited answer to, as in the invitations that are mailed.
+    private func organizer(of tenant: TenantID) async -> String {
+        let own = try? await operations.addressForAnswers(tenant)
+        return own.flatMap { $0 } ?? settings.mailFrom
     }
 
     private static func calendar(_ text: String, _ filename: String, _ method: CalendarFile.Method) -> Response {
@@ -211,7 +230,12 @@ extension API {
             }
             let wanted = try await operations.readCalendar(of: tenant.id) { book, _ throws(Refusal) in book.rules.feedToken }
             guard let wanted, Secret.isEqual(token, wanted) else { throw Refusal.notFound(.tenant) }
-            let text = CalendarFile.text(try await operations.feed(tenant.id), businessName: tenant.name, method: .publish)
+            let text = CalendarFile.text(
+                try await operations.feed(tenant.id),
+                businessName: tenant.name,
+                method: .publish,
+                organizer: await organizer(of: tenant.id)
+            )
             return Self.calendar(text, "agenda.ics", .publish)
         }
     }

@@ -10,6 +10,7 @@ package actor MessageQueues {
     private var book: QueueBook
     /// As they were counted last.
     private var stats = QueueStats()
+    private var uncharged: [(content: OutgoingMessage, at: Timestamp)] = []
 
     package nonisolated var unownedExecutor: UnownedSerialExecutor { executor.unownedExecutor }
 
@@ -46,6 +47,13 @@ package actor MessageQueues {
         return settled()
     }
 
+    /// What takes nothing of the plan any more, since this was last asked.
+    package func takeUncharged() -> [(content: OutgoingMessage, at: Timestamp)] {
+        defer { uncharged = [] }
+        return uncharged
+    }
+    package var hasUncharged: Bool { !uncharged.isEmpty }
+
     /// To look at what is there.
     package func reading<T>(_ body: (QueueBook) -> T) -> T { body(book) }
 
@@ -58,6 +66,7 @@ package actor MessageQueues {
         let effects = book.effects
         guard !effects.isEmpty else { return Change() }
         book.effects = QueueBook.Effects()
+        uncharged += effects.uncharged
         var change = Change()
         for message in effects.changed {
             change.rows.append(message.image(of: tenant))

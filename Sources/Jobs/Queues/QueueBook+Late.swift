@@ -41,15 +41,14 @@ extension QueueBook {
 
     /// What a provider had taken and could not deliver: dead, and tried again by nobody but a person.
     /// - Parameter stored: as its row was read since `deliveryFailed`.
-    /// - Returns: the message as it was, where anything was done.
-    package mutating func undelivered(_ stored: QueueMessage, reason: String, _ moment: Moment) -> QueueMessage? {
+    /// - Returns: whether anything was done.
+    @discardableResult
+    package mutating func undelivered(_ stored: QueueMessage, reason: String, _ moment: Moment) -> Bool {
         guard let providerID = stored.providerID, stored.state == .sent, messages[stored.id] == nil, !touched.contains(stored.id),
             forgetUndelivered(providerID) != nil
-        else { return nil }
-        var message = stored
-        message.chargedAt = nil
-        finishUndelivered(message, reason, moment.now)
-        return stored
+        else { return false }
+        finishUndelivered(stored, reason, moment.now)
+        return true
     }
 
     mutating func finishUndelivered(_ message: QueueMessage, _ reason: String, _ now: Timestamp) {

@@ -188,16 +188,18 @@ extension QueueBook {
 
     /// Whom it went to and what it said is forgotten; if it waits, it is not sent. One that is being handed over is forgotten once that is over.
     /// - Parameter stored: as its row has it.
-    /// - Returns: whether anything was done.
-    package mutating func forget(_ stored: QueueMessage, reason: String, _ moment: Moment) -> Bool {
+    package mutating func forget(_ stored: QueueMessage, reason: String, _ moment: Moment) -> Forgetting {
         let inMemory = messages[stored.id]
-        if inMemory == nil, touched.contains(stored.id) { return false }
+        if inMemory == nil, touched.contains(stored.id) { return .changedMeanwhile }
         var message = inMemory?.message ?? stored
         switch message.state {
-        case .forgotten: return false
+        case .forgotten: return .nothing
         case .sending:
             calledOff[message.id] = reason
-            return toForget.insert(message.id).inserted
+            guard !toForget.contains(message.id) else { return .nothing }
+            message.why = QueueMessage.toBeForgotten
+            put(message, moment.now)
+            return .done
         case .scheduled, .retryable, .claimed:
             finish(message, .cancelled, why: reason, moment.now)
             // One image says it all.
@@ -211,6 +213,14 @@ extension QueueBook {
             message.version += 1
             effects.changed.append(message)
         }
-        return true
+        return .done
+    }
+
+    package enum Forgetting: Sendable {
+        case done
+        /// There is nothing to do, or it is done once the message is over.
+        case nothing
+        /// It is to be read once more.
+        case changedMeanwhile
     }
 }

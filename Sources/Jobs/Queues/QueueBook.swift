@@ -35,6 +35,8 @@ package struct QueueBook: Sendable {
         package var callOffsEnded: [(subject: String, version: Int64)] = []
         /// Messages that found no room, by queue: they are among those that have changed, as dead.
         package var foundNoRoom: [QueueName: Int] = [:]
+        /// What had been counted in the plan and is surely not sent, with when it was counted.
+        package var uncharged: [(content: OutgoingMessage, at: Timestamp)] = []
 
         var isEmpty: Bool { changed.isEmpty && deleted.isEmpty && controls.isEmpty && callOffs.isEmpty && callOffsEnded.isEmpty }
     }
@@ -145,8 +147,9 @@ package struct QueueBook: Sendable {
     package func hasRoom(for count: Int, isOwn: Bool) -> Bool { openCount + count <= (isOwn ? 2 : 1) * rules.maxOpen }
 
     /// What finds no room is dead from the beginning: shown, and there for a person to have it tried once there is.
+    /// - Parameter isCharged: those that count in a plan were counted in this turn.
     /// - Returns: each message's id; that of the first under its key where there was one.
-    package mutating func add(_ contents: [OutgoingMessage], _ moment: Moment) -> [QueueMessageID] {
+    package mutating func add(_ contents: [OutgoingMessage], isCharged: Bool = false, _ moment: Moment) -> [QueueMessageID] {
         let time = later(than: moment.now)
         return contents.map { content in
             if let key = content.key, let known = keys[key] { return known }
@@ -154,6 +157,7 @@ package struct QueueBook: Sendable {
             content.priority = min(max(content.priority, 0), 9)
             content.maxAttempts = min(max(content.maxAttempts, 1), 50)
             var message = QueueMessage(id: moment.id(), content, at: time)
+            if isCharged, !content.isOfTheAccount { message.chargedAt = moment.now }
             if let key = content.key { remember(key, message.id) }
             guard hasRoom(for: 1, isOwn: true) else {
                 effects.foundNoRoom[content.queue, default: 0] += 1
@@ -206,6 +210,7 @@ package struct QueueBook: Sendable {
         if before?.message.state.isWaiting == true { window.waiting -= 1 }
         if message.state.isWaiting { window.waiting += 1 }
         messages[message.id] = Held(message: message, isConfirmed: isConfirmed, offeredUntil: offeredUntil, stamp: stamp)
+        if message.state == .sending, message.why == QueueMessage.toBeForgotten { toForget.insert(message.id) }
         if let key = message.content.key { keys[key] = message.id }
         if let subject = message.content.subject { subjects[subject, default: []].insert(message.id) }
         if let lease = message.lease {
@@ -382,19 +387,15 @@ package struct QueueBook: Sendable {
         return true
     }
 
-    /// When what is now being tried was counted in the plan.
-    package func chargedAt(_ id: QueueMessageID, attempt: Int, token: LeaseToken) -> Timestamp? { own(id, attempt, token)?.chargedAt }
-
     package mutating func ended(_ id: QueueMessageID, attempt: Int, token: LeaseToken, _ outcome: SendOutcome, _ moment: Moment) -> Ending {
         guard var message = own(id, attempt, token) else { return .superseded }
-        if outcome.isSurelyNotSent { message.chargedAt = nil }
+        if outcome.isSurelyNotSent { uncharge(&message) }
         let now = moment.now
         switch outcome {
         case .sent(let providerID):
             message.providerID = providerID
             // Its delivery may have failed faster than we were told that it was taken.
             if let reason = providerID.flatMap({ forgetUndelivered($0) }) {
-                message.chargedAt = nil
                 finishUndelivered(message, reason, now)
                 return .settled(.dead)
             }
@@ -477,7 +478,7 @@ package struct QueueBook: Sendable {
     }
 
     @discardableResult
-    private mutating func put(_ message: QueueMessage, _ now: Timestamp) -> QueueMessage {
+    mutating func put(_ message: QueueMessage, _ now: Timestamp) -> QueueMessage {
         var message = message
         message.version += 1
         effects.changed.append(message)
@@ -493,11 +494,19 @@ package struct QueueBook: Sendable {
         message.why = why.map { String($0.prefix(QueueMessage.maxReason)) }
         message.lease = nil
         message.finishedAt = now
+        if state.isUnsent { uncharge(&message) }
         if message.content.isOfTheAccount { message.content.payload = "{}" }
         message.version += 1
         leave(message)
         if toForget.remove(message.id) != nil { message.scrub() }
         effects.changed.append(message)
+    }
+
+    /// It takes nothing of the plan.
+    private mutating func uncharge(_ message: inout QueueMessage) {
+        guard let at = message.chargedAt else { return }
+        effects.uncharged.append((message.content, at))
+        message.chargedAt = nil
     }
 
     // MARK: Calling off

@@ -35,6 +35,8 @@ package struct QueueMessage: Sendable, Equatable {
         package var isHeld: Bool { self == .claimed || self == .sending }
         /// Not over.
         package var isOpen: Bool { isWaiting || isHeld }
+        /// It was not sent, and will not be.
+        var isUnsent: Bool { self == .cancelled || self == .dropped || self == .dead }
         /// Waits for a person.
         package var isFailed: Bool { self == .dead || self == .quarantined }
     }
@@ -96,14 +98,19 @@ package struct QueueMessage: Sendable, Equatable {
 
     /// What is left of one that is put away: nobody's number, nobody's words.
     mutating func scrub() {
+        why = state.isUnsent ? Self.unsent : nil
         state = .forgotten
         content.recipient = ""
         content.payload = ""
         content.subject = nil
         errors = []
         providerID = nil
-        why = nil
     }
+
+    /// What is left of why one that is put away was not sent.
+    package static let unsent = "unsent"
+    /// Of one that is being handed over, so that it is known after a crash.
+    static let toBeForgotten = "to_be_forgotten"
 
     // MARK: As a row
 

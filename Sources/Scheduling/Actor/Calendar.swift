@@ -28,6 +28,9 @@ package actor Calendar {
     /// Of what is shown to the public at once, in days and services.
     private static let publicDays = 7
     private static let maxPublicServices = 50
+    /// Times that were touched in one turn and are told one by one, and what may be searched for that: times, services and members of the staff multiplied.
+    private static let maxRanges = 16
+    private static let maxSearches = 2500
     private static let shownDays = 7
     private static let maxShown = 500
 
@@ -330,9 +333,13 @@ package actor Calendar {
     /// What there is to book has changed altogether: whoever looks asks again.
     private func publicNews() -> Change {
         publicVersion += 1
+        return publicNews(as: publicVersion)
+    }
+
+    private func publicNews(as version: Int64) -> Change {
         guard let slug else { return Change() }
         var change = Change()
-        let news = event("booking:\(slug)", "booking.changed") { $0.field("version", publicVersion) }
+        let news = event("booking:\(slug)", "booking.changed") { $0.field("version", version) }
         change.events = [Event(channel: news.channel, payload: news.payload, audience: .visitor)]
         return change
     }
@@ -350,6 +357,10 @@ package actor Calendar {
         publicVersion += 1
         guard let slug else { return nil }
         let services = publicServices
+        // A series of many touches many days: what is dear to find out is asked for by whoever looks.
+        if touched.count * services.count * max(book.staff.count, 1) > Self.maxSearches || touched.count > Self.maxRanges {
+            return publicNews(as: publicVersion).events.first
+        }
         let reach =
             services.map { service in
                 let rules = book.rules

@@ -128,6 +128,8 @@ extension CalendarBook {
         timePassed(moment)
         var appointment = try present(id, revision: move.revision, isPublic: move.isByClient)
         guard appointment.status.isBlocking else { throw Self.wrongState(appointment) }
+        // Said twice, as after an answer that got lost, it is done once.
+        if move.force == nil, !move.changes(appointment) { return appointment }
         if move.isByClient {
             try keepToCutoff(appointment, moment.now)
             appointment.clientMoves = try moved(appointment, moment.now)
@@ -214,18 +216,26 @@ extension CalendarBook {
     package mutating func update(_ id: AppointmentID, _ details: Details, revision: Int64? = nil, _ moment: Moment) throws(Refusal) -> Appointment {
         timePassed(moment)
         var appointment = try present(id, revision: revision)
-        if let name = details.clientName { appointment.clientName = name }
-        if let whatsapp = details.clientWhatsapp {
-            appointment.clientWhatsapp = whatsapp
-            // It is whoever has the number. One that nobody has is this appointment's alone: the client keeps theirs.
-            if let key = Client.key(whatsapp: whatsapp, email: nil), let known = try clients.find(key: key, at: moment.now), known.isListed {
-                appointment.client = known.id
-            }
+        // What is as it was changes nothing, and nobody else's view of it is stale for it.
+        var isChanged = false
+        func set<T: Equatable>(_ path: WritableKeyPath<Appointment, T>, _ value: T?, in appointment: inout Appointment) {
+            guard let value, appointment[keyPath: path] != value else { return }
+            appointment[keyPath: path] = value
+            isChanged = true
         }
-        if let email = details.clientEmail { appointment.clientEmail = email }
-        if let notes = details.notes { appointment.notes = notes }
-        if let notes = details.internalNotes { appointment.internalNotes = notes }
-        if let fields = details.customFields { appointment.customFields = fields }
-        return changed(appointment, moment.now)
+        let formerKey = Client.key(whatsapp: appointment.clientWhatsapp, email: nil)
+        set(\.clientName, details.clientName, in: &appointment)
+        set(\.clientWhatsapp, details.clientWhatsapp, in: &appointment)
+        // It is whoever has the number, where that is another. One that nobody has is this appointment's alone: the client keeps theirs.
+        if let key = Client.key(whatsapp: appointment.clientWhatsapp, email: nil), key != formerKey,
+            let known = try clients.find(key: key, at: moment.now), known.isListed
+        {
+            appointment.client = known.id
+        }
+        set(\.clientEmail, details.clientEmail, in: &appointment)
+        set(\.notes, details.notes, in: &appointment)
+        set(\.internalNotes, details.internalNotes, in: &appointment)
+        set(\.customFields, details.customFields, in: &appointment)
+        return isChanged ? changed(appointment, moment.now) : appointment
     }
 }

@@ -6,7 +6,7 @@ extension CalendarBook {
     /// What is asked for, with the rules that count for it.
     package struct Wish: Sendable {
         let service: Service
-        let resources: [Resource]
+        package let resources: [Resource]
         let length: Int64
         let before: Int64
         let after: Int64

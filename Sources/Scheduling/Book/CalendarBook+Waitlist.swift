@@ -108,7 +108,15 @@ extension CalendarBook {
         freedForUntried = untried.isEmpty ? [] : ranges
         if untried.isEmpty { search = Search() }
         // The others at once, in a turn of their own.
-        if !untried.isEmpty { due(moment.now) }
+        if !untried.isEmpty, holds.count < Self.maxHolds { due(moment.now) }
+    }
+
+    /// After a start: whoever had not had their turn when the server ended is not known, so everybody has one.
+    package mutating func triesAllWhoWait(at now: Timestamp) {
+        untried = Set(waitlist.values.filter { $0.status == .waiting }.map(\.id))
+        guard !untried.isEmpty else { return }
+        freedForUntried = [now..<Timestamp.distantFuture]
+        due(now)
     }
 
     /// The same times in order, without any of them twice.
@@ -165,7 +173,9 @@ extension CalendarBook {
         let already = search.days
         for (index, id) in entries.enumerated() {
             guard index < Self.maxTried, search.days - already < Self.maxDaysSearched else { return index }
-            guard var entry = waitlist[id], entry.status == .waiting, holds.count < Self.maxHolds,
+            // Whoever comes now waits until one of those ends, which frees its time.
+            guard holds.count < Self.maxHolds else { return index }
+            guard var entry = waitlist[id], entry.status == .waiting,
                 let wish = try? wish(entry.service, staff: entry.staff, now: moment.now), let place = firstPlace(wish, entry, in: freed)
             else { continue }
             let hold = keep(place, seconds: rules.waitlistOfferMinutes * 60, waitlist: id, owner: nil, moment)

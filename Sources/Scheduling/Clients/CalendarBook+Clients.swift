@@ -16,6 +16,7 @@ extension CalendarBook {
             guard isBack || !fields.isEmpty else { return known }
             if !request.isPublic { known.profile.email = known.profile.email ?? request.clientEmail }
             if isBack {
+                allowance.take(.client)
                 known.removedAt = nil
                 known.isActive = true
                 if !request.isPublic { known.profile.name = request.clientName }
@@ -41,6 +42,7 @@ extension CalendarBook {
         if let key = Client.key(whatsapp: profile.whatsapp, email: profile.email), var known = try clients.find(key: key, at: moment.now) {
             guard known.removedAt != nil else { throw Self.exists(known) }
             try allowance.check(.client)
+            allowance.take(.client)
             // They were removed, and are back with what they had before.
             var profile = profile
             profile.complete(from: known.profile)
@@ -123,7 +125,22 @@ extension CalendarBook {
         if let key = client.key, key != before.key, let other = try clients.find(key: key, at: moment.now), other.id != id, other.isListed {
             throw Self.exists(other)
         }
-        return put(client, .updated, fields, by: author, moment)
+        let changed = put(client, .updated, fields, by: author, moment)
+        follow(before.profile, changed, moment)
+        return clients[id] ?? changed
+    }
+
+    /// Whoever is told of what they have booked is reached as they now are, where the appointment had what they had before.
+    private mutating func follow(_ former: ClientProfile, _ client: Client, _ moment: Moment) {
+        let formerKey = Client.key(whatsapp: former.whatsapp, email: nil)
+        for var appointment in upcoming(of: client.id, now: moment.now) {
+            let before = (appointment.clientWhatsapp, appointment.clientEmail)
+            if let whatsapp = client.whatsapp, formerKey != nil, Client.key(whatsapp: appointment.clientWhatsapp, email: nil) == formerKey {
+                appointment.clientWhatsapp = whatsapp
+            }
+            if let email = client.email, former.email != nil, appointment.clientEmail == former.email { appointment.clientEmail = email }
+            if before != (appointment.clientWhatsapp, appointment.clientEmail) { _ = self.changed(appointment, moment.now) }
+        }
     }
 
     // MARK: Going

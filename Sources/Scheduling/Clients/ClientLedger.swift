@@ -47,9 +47,9 @@ package struct ClientLedger: Sendable {
     /// One that is in memory is newer than any reading.
     package mutating func adopt(_ client: Client, at now: Timestamp) {
         touched[client.id] = now
-        guard known[client.id] == nil else { return }
-        known[client.id] = client
-        index(client)
+        if known[client.id] == nil { known[client.id] = client }
+        // Somebody else may have had their key meanwhile, and have given it up.
+        if let client = known[client.id] { index(client) }
     }
 
     /// Nobody has this key, as far as the store knows.

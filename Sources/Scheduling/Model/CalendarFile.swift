@@ -19,7 +19,7 @@ package enum CalendarFile {
         _ appointments: [Appointment],
         businessName: String,
         method: Method,
-        organizer: String = "noreply@plantao.invalid"
+        organizer: String
     ) -> String {
         var lines = ["BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//Plantao//Agenda//PT", "CALSCALE:GREGORIAN", "METHOD:\(method.rawValue)"]
         if method == .publish { lines.append("X-WR-CALNAME:\(escaped(businessName))") }

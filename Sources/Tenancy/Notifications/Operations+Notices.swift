@@ -13,6 +13,11 @@ extension Operations {
         try await tenants.use(principal.tenant) { cell throws(Refusal) in try await cell.notificationSettings().committed() }
     }
 
+    /// Where clients' answers by e-mail go; `nil` where the business has not said.
+    package func addressForAnswers(_ tenant: TenantID) async throws(Refusal) -> String? {
+        try await tenants.use(tenant) { cell throws(Refusal) in await cell.addressForAnswers }
+    }
+
     package func changeNotificationSettings(_ json: JSON?, by principal: Principal) async throws(Refusal) -> [UInt8] {
         try principal.requireAdministrator()
         try gate.admit()
@@ -190,8 +195,8 @@ extension Operations {
         let places = keys.map { _ in "?" }.joined(separator: ", ")
         return try await !store.rows(
             Query(
-                "SELECT id FROM queue_messages WHERE tenant_id = ? AND \"key\" IN (\(places)) AND state IN ('sending', 'sent', 'quarantined', 'forgotten') LIMIT 1",
-                [.id(cell.tenant)] + keys.map { .text($0) },
+                "SELECT id FROM queue_messages WHERE tenant_id = ? AND \"key\" IN (\(places)) AND (state IN ('sending', 'sent', 'quarantined') OR state = 'forgotten' AND COALESCE(why, '') <> ?) LIMIT 1",
+                [.id(cell.tenant)] + keys.map { .text($0) } + [.text(QueueMessage.unsent)],
                 kinds: [.uuid],
                 tenant: cell.tenant
             )

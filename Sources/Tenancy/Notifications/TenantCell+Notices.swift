@@ -65,7 +65,8 @@ extension TenantCell {
         var change = carriedOut(plan, moment)
         change.append(ended)
         change.append(rows)
-        return Pending(.success(()), commit(change))
+        meterIsNow(moment)
+        return Pending(.success(()), commit(metered(&change, moment)))
     }
 
     func onNotices<T: Sendable>(_ body: @Sendable (isolated ClientNotices) throws(Refusal) -> (T, Change)) -> Pending<T> {
@@ -80,6 +81,10 @@ extension TenantCell {
 
     package func notificationSettings() -> Pending<[UInt8]> {
         onNotices { notices throws(Refusal) in (try notices.reading { book throws(Refusal) in book.settings.json }, Change()) }
+    }
+
+    var addressForAnswers: String? {
+        clientNotices.assumeIsolated { notices in (try? notices.reading { book throws(Refusal) in book.settings.replyTo }) ?? nil }
     }
 
     package func changeNotificationSettings(_ json: JSON?) -> Pending<[UInt8]> {
@@ -240,7 +245,7 @@ package struct Letter: Sendable {
                 staffName: staff.flatMap { id in book.staff.first { $0.id == id }?.name },
                 zone: zone,
                 settings: known.settings,
-                template: known.template(known.templateName(notice), message.channel).template
+                template: known.template(known.templateName(notice, message.channel), message.channel).template
             )
         )
     }

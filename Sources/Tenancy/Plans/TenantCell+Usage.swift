@@ -21,6 +21,7 @@ extension TenantCell {
 
     /// The change of a turn with what follows for the usage: to be committed as one.
     func metered(_ change: inout Change, _ moment: Moment) -> Change {
+        for (content, at) in queues.assumeIsolated({ $0.takeUncharged() }) { meter.giveBack(content.resource, takenAt: at) }
         let (counted, letters) = meter.settled(moment)
         change.append(counted)
         if !letters.isEmpty { change.append(queues.assumeIsolated { $0.add(letters, moment) }) }

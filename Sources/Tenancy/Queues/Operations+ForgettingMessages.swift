@@ -22,8 +22,8 @@ extension Operations {
                     ).map(QueueMessage.init)
                 }
                 // What is being handed over is done with already, and stays among those that are found.
-                let done = try await cell.forget(found).committed()
-                if found.count < 500 || done == 0 { break }
+                let (done, again) = try await cell.forget(found).committed()
+                if again == 0, found.count < 500 || done == 0 { break }
             }
         }
     }
@@ -58,7 +58,8 @@ extension Operations {
                     )
                 ).map(QueueMessage.init)
             }
-            _ = try await cell.forget(found.filter(reached.isNamed)).committed()
+            // What has just changed is looked at as it is now.
+            if try await cell.forget(found.filter(reached.isNamed)).committed().again > 0 { continue }
             guard found.count == 500, let last = found.last else { return }
             after = last.id
         }

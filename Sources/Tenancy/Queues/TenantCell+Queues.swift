@@ -24,8 +24,13 @@ extension TenantCell {
     /// One turn of the machine.
     private func onQueues<T: Sendable>(_ body: @Sendable (inout QueueBook, Moment) -> T) -> Pending<T> {
         let moment = environment.moment()
-        let (answer, change) = queues.assumeIsolated { queues in queues.decide { body(&$0, moment) } }
-        return Pending(.success(answer), commit(change))
+        var (answer, change, hasUncharged) = queues.assumeIsolated { queues in
+            let (answer, change) = queues.decide { body(&$0, moment) }
+            return (answer, change, queues.hasUncharged)
+        }
+        guard hasUncharged else { return Pending(.success(answer), commit(change)) }
+        meterIsNow(moment)
+        return Pending(.success(answer), commit(metered(&change, moment)))
     }
 
     /// - Returns: each message's id; that of the first under its key where there was one. 402 when the plan has no room for all of them, and none is put in.
@@ -41,7 +46,7 @@ extension TenantCell {
             refused(error)
             return Pending(.failure(error), commit(metered(&change, moment)))
         }
-        var (ids, change) = queues.assumeIsolated { queues in queues.decide { $0.add(messages, moment) } }
+        var (ids, change) = queues.assumeIsolated { queues in queues.decide { $0.add(messages, isCharged: true, moment) } }
         return Pending(.success(ids), commit(metered(&change, moment)))
     }
 
@@ -60,14 +65,14 @@ extension TenantCell {
     }
 
     /// What clients are told of their appointments counts in the plan when it goes out: it may have been planned long before, and be called off. What somebody
-    /// puts in has counted then. That it was counted is in its row, so that it counts once, over a crash as well.
+    /// puts in has counted then, and counts again when it is tried again after it was surely not sent. That it was counted is in its row, so that it counts once, over a crash as well.
     /// - Returns: whether it is to be handed over; if not, it is somebody else's by now, or over. Without room in the plan it waits for a person, as what a
     ///   provider refuses does: seen, and to be tried again.
     package func handingOver(_ message: QueueMessage, token: LeaseToken) -> Pending<Bool> {
         let moment = environment.moment()
         let (id, attempt) = (message.id, message.attempt)
         let held = queues.assumeIsolated { $0.reading { $0.wouldHandOver(id, attempt: attempt, token: token, moment.now) } }
-        let counts = held.map { $0.content.subject != nil && !$0.content.isOfTheAccount && $0.chargedAt == nil } ?? false
+        let counts = held.map { !$0.content.isOfTheAccount && $0.chargedAt == nil } ?? false
         var denial: Refusal?
         if counts {
             meterIsNow(moment)
@@ -90,19 +95,7 @@ extension TenantCell {
     }
 
     package func ended(_ message: QueueMessage, token: LeaseToken, _ outcome: SendOutcome) -> Pending<QueueBook.Ending> {
-        let moment = environment.moment()
-        let (id, attempt) = (message.id, message.attempt)
-        var ((ending, chargedAt), change) = queues.assumeIsolated { queues in
-            queues.decide { book in
-                let chargedAt = book.chargedAt(id, attempt: attempt, token: token)
-                return (book.ended(id, attempt: attempt, token: token, outcome, moment), chargedAt)
-            }
-        }
-        if let chargedAt, outcome.isSurelyNotSent || ending == .settled(.dead), ending != .superseded {
-            meterIsNow(moment)
-            meter.giveBack(message.content.resource, takenAt: chargedAt)
-        }
-        return Pending(.success(ending), commit(metered(&change, moment)))
+        onQueues { book, moment in book.ended(message.id, attempt: message.attempt, token: token, outcome, moment) }
     }
 
     /// - Parameter stored: as it was read since `queueReadBegan`; nothing where there is no such message any more.
@@ -121,18 +114,10 @@ extension TenantCell {
 
     /// - Parameter stored: as they were read since `queueReadBegan`.
     func undelivered(_ stored: [QueueMessage], reason: String) -> Pending<Void> {
-        let moment = environment.moment()
-        let (before, decided) = queues.assumeIsolated { queues in
-            queues.decide { book in
-                defer { book.readEnded() }
-                return stored.compactMap { book.undelivered($0, reason: reason, moment) }
-            }
+        onQueues { book, moment in
+            defer { book.readEnded() }
+            for message in stored { book.undelivered(message, reason: reason, moment) }
         }
-        var change = decided
-        // What did not arrive takes nothing of the plan.
-        meterIsNow(moment)
-        for message in before { if let chargedAt = message.chargedAt { meter.giveBack(message.content.resource, takenAt: chargedAt) } }
-        return Pending(.success(()), commit(metered(&change, moment)))
     }
 
     // MARK: Reading on
@@ -172,11 +157,12 @@ extension TenantCell {
         }
     }
 
-    /// - Returns: to how many of them something was done.
-    package func forget(_ stored: [QueueMessage]) -> Pending<Int> {
+    /// - Returns: to how many of them something was done, and how many are to be read once more.
+    package func forget(_ stored: [QueueMessage]) -> Pending<(done: Int, again: Int)> {
         onQueues { book, moment in
             defer { book.readEnded() }
-            return stored.count { book.forget($0, reason: "o cliente foi removido", moment) }
+            let outcomes = stored.map { book.forget($0, reason: "o cliente foi removido", moment) }
+            return (outcomes.count { $0 == .done }, outcomes.count { $0 == .changedMeanwhile })
         }
     }
 

@@ -63,6 +63,7 @@ extension CalendarBook {
         ) {
             book.adopt(ended: WaitlistEntry(row))
         }
+        book.triesAllWhoWait(at: now)
         return book
     }
 

@@ -83,7 +83,8 @@ extension Operations {
     }
 
     /// Tells one request from another (FNV-1a, 64 bits).
-    package static func digest(_ body: JSON?) -> String { digest(body?.bytes ?? []) }
+    /// Of what is asked for, whichever way the key came with it.
+    package static func digest(_ body: JSON?) -> String { digest(body?.removing("idempotency_key").bytes ?? []) }
 
     package static func digest(_ bytes: [UInt8]) -> String {
         String(bytes.reduce(0xcbf2_9ce4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }, radix: 16)
@@ -210,11 +211,10 @@ extension Operations {
             fields.refuse("status", "deve ser um destes: \(Appointment.Status.allCases.map(\.rawValue).joined(separator: ", "))", type: "enum")
         }
         // The contract's model says it by these as well.
-        let said = [("is_cancelled", Appointment.Status.cancelled), ("is_completed", .completed), ("is_confirmed", .confirmed)]
-            .first { fields.optionalBool($0.0) == true }?.1
+        let flags = Appointment.flags.compactMap { name, _ in fields.optionalBool(name).map { (name: name, isSet: $0) } }
         let reason = fields.reason()
         try fields.check()
-        let (wanted, changes) = (status.flatMap(Appointment.Status.init(rawValue:)) ?? (status == nil ? said : nil), details)
+        let (asked, changes) = (status.flatMap(Appointment.Status.init(rawValue:)), details)
         return try await changeCalendar(by: principal, bringingIn: id) { book, moment throws(Refusal) in
             // All of it or nothing.
             var trial = book
@@ -223,6 +223,7 @@ extension Operations {
             guard service == nil || service == appointment.service else {
                 throw .invalid("service_id", message: "não muda: cancele este agendamento e marque outro", type: "frozen_field")
             }
+            let wanted = try appointment.status(asked, flags)
             var move = move
             move.revision = nil
             if move.changes(appointment) { appointment = try trial.reschedule(id, move, moment) }
@@ -240,6 +241,29 @@ extension Operations {
             return appointment
         }
     }
+}
+
+extension Appointment {
+    /// The contract's model says by these as well in which state it is.
+    fileprivate static let flags: [(name: String, shows: Set<Status>)] = [
+        ("is_confirmed", [.confirmed, .completed]), ("is_cancelled", [.cancelled]), ("is_completed", [.completed]),
+    ]
+
+    /// The state that an object which is put back asks for: what is another in it than it was.
+    fileprivate func status(_ asked: Status?, _ flags: [(name: String, isSet: Bool)]) throws(Refusal) -> Status? {
+        func shows(_ name: String, _ status: Status) -> Bool { Self.flags.first { $0.name == name }?.shows.contains(status) ?? false }
+        let turned = flags.filter { shows($0.name, status) != $0.isSet }
+        var wanted = asked == status ? nil : asked
+        // Completed says more than confirmed.
+        if wanted == nil, let said = turned.last(where: \.isSet) { wanted = Self.said[said.name] }
+        for (name, isSet) in turned where wanted.map({ shows(name, $0) != isSet }) ?? true {
+            let message = isSet ? "contradiz o estado pedido" : "não volta a false: diga em status o que deve acontecer"
+            throw .invalid(name, message: message, type: "value_error")
+        }
+        return wanted
+    }
+
+    private static let said: [String: Status] = ["is_confirmed": .confirmed, "is_cancelled": .cancelled, "is_completed": .completed]
 }
 
 extension Principal {

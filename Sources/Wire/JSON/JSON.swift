@@ -60,4 +60,10 @@ extension JSON {
         members[name] = value
         return .object(members)
     }
+
+    /// An object without one of its members.
+    package func removing(_ name: String) -> JSON {
+        guard case .object(var members) = self, members.removeValue(forKey: name) != nil else { return self }
+        return .object(members)
+    }
 }
