@@ -23,10 +23,16 @@ final class House: Sendable {
     final class FragileJournal: Journal {
         private let store: SQLiteStore
         private let failing = Mutex(false)
+        private let count = Mutex(0)
         init(store: SQLiteStore) { self.store = store }
+        /// How often it has failed.
+        var failures: Int { count.withLock { $0 } }
         func fail(_ fails: Bool) { failing.withLock { $0 = fails } }
         func commit(_ batch: [Change]) throws(JournalError) {
-            if failing.withLock({ $0 }) { throw JournalError(.environment, "made to fail") }
+            if failing.withLock({ $0 }) {
+                count.withLock { $0 += 1 }
+                throw JournalError(.environment, "made to fail")
+            }
             try store.commit(batch)
         }
         func forgetMarks(before time: Timestamp) throws(JournalError) { try store.forgetMarks(before: time) }

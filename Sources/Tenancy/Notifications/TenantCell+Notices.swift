@@ -1,4 +1,4 @@
-package import Conversations
+import Conversations
 package import Jobs
 package import Kernel
 package import Notifications

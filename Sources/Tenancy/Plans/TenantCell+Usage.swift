@@ -1,6 +1,6 @@
 import Jobs
 package import Kernel
-package import Plans
+import Plans
 import Scheduling
 package import Storage
 import Telemetry

@@ -1,5 +1,5 @@
 package import Jobs
-package import Kernel
+import Kernel
 package import Storage
 import Telemetry
 
