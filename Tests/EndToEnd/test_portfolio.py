@@ -542,8 +542,10 @@ def test_screens_ask_by_rpc_what_rest_answers(office, api):
         assert rpc("customer.put", sales)["criados"] == 5 and rpc("customer.put", {"client_id": 6, "valor": 5, "parcelas_atrasadas": 1, "vendedor_id": 8})["criados"] == 1
         for _ in range(2):
             assert rpc("activity.record", {"atividades": acts(1, "login", 41), "idempotency_key": "k"})["aceitas"] == 41
-        with pytest.raises(ReplyError):
+        assert api.call("POST", "/atividades", json=acts(1, "login", 41), headers={"Idempotency-Key": "k"}, expect=200).json()["aceitas"] == 41
+        with pytest.raises(ReplyError) as refused:
             rpc("activity.record", {"atividades": acts(1, "login", 40), "idempotency_key": "k"})
+        assert "idempotency_key" in str(refused.value) and "Idempotency-Key" not in str(refused.value), "a call has no header"
         assert rpc("activity.record", acts(1, "econversa")[0])["aceitas"] == 1
         for method, path, data in [
             ("health.dashboard", "/dashboard", {}), ("sales.sellers", "/vendas/vendedores", {}), ("sales.summary", "/vendas/resumo-comissoes", {}),
@@ -641,6 +643,28 @@ def test_a_stream_is_recorded_as_it_comes_and_held_nowhere(office, api):
         peak = max(peak, office.server.resident_bytes())
     assert told == [{"aceitas": 31_000, "recusadas": 0, "erros": []}] and api.get("/health-scores")["1"]["qntd_saidas_30d"] == 31_000
     assert peak - before < 40 << 20, f"{(peak - before) >> 20} MB more for a body of 80 MB"
+
+
+def test_a_stream_under_a_key_is_not_held_until_it_is_recorded(office, api):
+    api.post("/clientes", {"client_id": 1})
+    line = json.dumps(acts(1, "saida", x="x" * 60_000)[0]).encode() + b"\n"
+
+    def send():
+        connection = http.client.HTTPConnection(office.server.host, office.server.port, timeout=120)
+        headers = {"Authorization": api.header, "Content-Type": "application/x-ndjson", "Idempotency-Key": "k"}
+        connection.request("POST", "/atividades", (line for _ in range(999)), headers)
+        told.append(json.loads(connection.getresponse().read())["aceitas"])
+        connection.close()
+
+    before, peak, told = office.server.resident_bytes(), 0, []
+    for _ in range(2):
+        sender = threading.Thread(target=send)
+        sender.start()
+        while sender.is_alive():
+            sender.join(0.05)
+            peak = max(peak, office.server.resident_bytes())
+    assert told == [999, 999] and api.get("/health-scores")["1"]["qntd_saidas_30d"] == 999
+    assert peak - before < 24 << 20, f"{(peak - before) >> 20} MB more for a body of 60 MB"
 
 
 def test_files_are_imported_and_what_is_refused_is_reported(office, api, tmp_path):

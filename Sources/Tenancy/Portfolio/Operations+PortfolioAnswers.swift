@@ -18,9 +18,14 @@ extension Operations {
         }
     }
 
-    /// - Parameter digest: of the request; empty without a key.
-    package func recordActivities(_ activities: [Activity], key: String?, digest: String, _ tenant: TenantID) async throws(Refusal) -> [UInt8] {
-        let recorded = try await record(activities, key: key, digest: digest, tenant)
+    /// - Parameter keyField: where the request has its key.
+    package func recordActivities(
+        _ activities: [Activity],
+        key: String?,
+        keyField: [String] = ActivityBatch.header,
+        _ tenant: TenantID
+    ) async throws(Refusal) -> [UInt8] {
+        let recorded = try await record(activities, key: key, keyField: keyField, tenant)
         return Self.answer {
             $0.field("aceitas", recorded)
             $0.field("recusadas", 0)

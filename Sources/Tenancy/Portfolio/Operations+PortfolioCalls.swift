@@ -42,7 +42,7 @@ extension Operations {
             let key = fields.optionalText("idempotency_key", min: 1, max: 200)
             try fields.check()
             let activities = try Activity.list(data["atividades"] ?? data, now: now)
-            return try await recordActivities(activities, key: key, digest: key == nil ? "" : Self.digest(data), tenant)
+            return try await recordActivities(activities, key: key, keyField: ["body", "idempotency_key"], tenant)
         case "customer.list", "health.scores":
             let range = fields.adhesionRange()
             let (after, limit) = fields.page()
