@@ -8,6 +8,7 @@ import io
 import json
 import sqlite3
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from urllib.parse import unquote, urlencode, urlsplit
@@ -470,6 +471,44 @@ def test_logins_are_counted_by_the_days_of_the_business_and_by_person(api):
     assert (told["total_logins"], told["usuarios_unicos"], told["dias_com_acesso"]) == (4, 2, 2)
     assert [(l["data"], l["hora"]) for l in told["logins"][1:]] == [(str(day), hour) for hour in ("22:30:00", "11:00:00", "10:00:00")]
     assert told["logins"][0]["data"] == str(datetime.now(timezone(timedelta(hours=-3))).date()), "what is ahead of our clock is now"
+
+
+@pytest.mark.parametrize("store", ["sqlite", "postgres"])
+def test_logins_are_told_however_many_there_are(store, offices, request):
+    extra = {"DATABASE_URL": request.getfixturevalue("database").url} if store == "postgres" else {}
+    office = offices(BASIC_AUTH_USERS=CREDENTIALS, **extra)
+    api = Basic(office.server)
+    api.post("/clientes", [{"client_id": 1}, {"client_id": 2}])
+    named = [(f"n{'x' * 180}", f"p{n % 7}{'e' * 230}@x.com") for n in range(1000)]
+    lines = "".join(json.dumps(acts(1, "login", usuario_nome=name, usuario_email=email)[0]) + "\n" for name, email in named)
+    api.call("POST", "/atividades", body=(lines * 24).encode(), headers={"Content-Type": "application/x-ndjson"}, expect=200)
+    api.post("/atividades", acts(1, "login", ocorrido_em=ago(days=2)) + acts(2, "login", 3))
+    told = [api.get("/logins", tenant_id=1)]
+    before, peak = office.server.resident_bytes(), 0
+    asking = [threading.Thread(target=lambda: told.append(api.get("/logins", tenant_id=1))) for _ in range(3)]
+    for thread in asking:
+        thread.start()
+    while any(thread.is_alive() for thread in asking):
+        peak = max(peak, office.server.resident_bytes())
+        time.sleep(0.02)
+    assert peak - before < 40 << 20, f"{(peak - before) >> 20} MB more for three answers of 13 MB"
+    assert len(told) == 4 and all(one == told[0] for one in told)
+    assert list(told[0]) == ["tenant_id", "periodo", "total_logins", "logins", "usuarios_unicos", "dias_com_acesso"]
+    assert (told[0]["total_logins"], told[0]["usuarios_unicos"], told[0]["dias_com_acesso"]) == (24_001, 7, 2)
+    assert len({login["id"] for login in told[0]["logins"]}) == 24_001 and [login["id"] for login in told[0]["logins"][:2]] == [24_000, 23_999]
+    with office.desk(office.admin) as desk:
+        assert desk.rpc("customer.logins", {"tenant_id": 1}) == told[0] | {"logins": told[0]["logins"][:500]}, "of a screen, the newest"
+    # Who does not read what they ask for holds up themselves: not what is short, and nobody else.
+    idle = [http.client.HTTPConnection(office.server.host, office.server.port, timeout=60) for _ in range(4)]
+    for connection in idle:
+        connection.request("GET", "/logins?tenant_id=1", headers={"Authorization": api.header})
+        assert connection.getresponse().status == 200
+    refused = api.call("GET", "/logins?tenant_id=1", expect=429)
+    assert refused.json()["code"] == "too_many_answers" and refused.headers["retry-after"] == "1"
+    assert api.get("/logins", tenant_id=2)["total_logins"] == 3
+    for connection in idle:
+        connection.close()
+    eventually("their turns are over", lambda: api.call("GET", "/logins?tenant_id=1").status == 200)
 
 
 def test_a_history_begins_where_it_is_asked_to_and_coded_bodies_are_refused(office, api):

@@ -79,7 +79,7 @@ extension Operations {
         case "customer.logins":
             let id = fields.number("tenant_id", in: 1...Int64.max)
             try fields.check()
-            return try await logins(of: id, tenant)
+            return try await logins(of: id, shown: Int(PortfolioCalls.maxPage), tenant).whole()
         case "customer.history":
             let id = fields.number("client_id", in: 1...Int64.max)
             let (from, to) = (fields.optionalDate("inicio"), fields.optionalDate("fim"))
