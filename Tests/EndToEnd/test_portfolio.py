@@ -755,6 +755,11 @@ def test_files_of_spreadsheets_are_read_as_they_are_meant(office, api, tmp_path)
     assert done.returncode == 78 and "the quote that begins in line 5 is never closed" in done.stderr and "43" not in api.get("/clientes")
     done, _ = bring("tenant_id;tipo;ativo;ocorrido_em\n1;econversa;não;\n1;lead;;01/02/2024 10:30\n", what="atividades")
     assert done.returncode == 0 and "2 accepted" in done.stderr, done.stderr
+    day = (datetime.now(timezone(timedelta(hours=-3))) - timedelta(days=3)).date()
+    times = [f"{day:%d/%m/%Y} 23:30", f"{day} 23:30:00", f"{day}T23:30", f"{day}T23:30:00.000", f"{day}T23:30:00-03:00", f"{day + timedelta(days=1)}T02:30:00Z", day, f"{day:%d/%m/%Y}"]
+    done, refused = bring("tenant_id,tipo,ocorrido_em\n" + "".join(f"2,login,{time}\n" for time in times) + "2,login,ontem\n", what="atividades")
+    assert done.returncode == 1 and "8 accepted, 1 refused" in done.stderr and refused.startswith("10\t"), done.stderr
+    assert [login["data_login"] for login in api.get("/logins", tenant_id=2)["logins"]] == [f"{day}T23:30:00"] * 6 + [f"{day}T00:00:00"] * 2
 
 
 def test_an_import_that_was_interrupted_goes_on_and_counts_nothing_twice(office, api, tmp_path):
@@ -768,7 +773,28 @@ def test_an_import_that_was_interrupted_goes_on_and_counts_nothing_twice(office,
         done = run("import", "atividades", path, "--url", office.server.url, "--user", "ana:segredo")
         assert done.returncode == 0 and "2500 accepted" in done.stderr, done.stderr
     assert api.get("/health-scores")["1"]["qntd_saidas_30d"] == 2500
-    assert not (tmp_path / "a.ndjson.progresso").exists()
+    counted = lambda: api.get("/health-scores")["1"]["qntd_saidas_30d"]
+
+    def again(*more, url=office.server.url):
+        done = run("import", "atividades", path, "--url", url, "--user", "ana:segredo", *more)
+        return done.returncode, done.stderr
+    # As it is in already, and as it is brought in once more on somebody's word.
+    code, said = again()
+    assert code == 0 and "was imported before (2500 accepted, 0 refused); nothing was sent" in said and counted() == 2500
+    code, said = again("--restart")
+    assert code == 0 and "2500 accepted, 0 refused" in said and counted() == 5000
+    code, said = again(url=office.server.url.replace("127.0.0.1", "localhost"))
+    assert code == 0 and "2500 accepted, 0 refused" in said and counted() == 7500, "what one server has, another may lack"
+    # Of the same size, and another.
+    path.write_text(path.read_text("utf-8").replace("saida", "login"), "utf-8")
+    code, said = again()
+    assert code == 0 and api.get("/health-scores")["1"]["qntd_acessos_30d"] == 2500
+    progress = json.loads((tmp_path / "a.ndjson.progresso").read_text())
+    del progress["sentTo"]
+    (tmp_path / "a.ndjson.progresso").write_text(json.dumps(progress | {"lines": 1000}))
+    path.write_text(path.read_text("utf-8").replace("login", "saida"), "utf-8")
+    code, said = again()
+    assert code == 78 and "has changed since the import of it began" in said and counted() == 7500
 
 
 def test_a_kommo_database_is_followed(own_postgres, offices):
