@@ -214,6 +214,7 @@ package struct CustomerBoard: Sendable {
     private mutating func finished(_ turn: inout UpsertTurn, _ moment: Moment) -> (Upserted, Change) {
         let flipped = turn.wasActive.filter { portfolio.customers[$0].isActive != $1 }.keys
         turn.change.append(kept(turn.moves, touched: [], flipped: Set(flipped), moment))
+        for place in turn.wasActive.keys.sorted() { turn.change.append(actionFollowed(portfolio.customers[place], moment)) }
         return (turn.upserted, turn.change)
     }
 
@@ -260,7 +261,9 @@ package struct CustomerBoard: Sendable {
     /// - Returns: how many scores were computed.
     package mutating func recompute(_ moment: Moment) -> (Int, Change) {
         let (moves, computed) = portfolio.recompute(now: moment.now)
-        return (computed, kept(moves, touched: [], moment))
+        var change = kept(moves, touched: [], moment)
+        for customer in portfolio.customers { change.append(actionFollowed(customer, moment)) }
+        return (computed, change)
     }
 
     package var nextDue: Timestamp? { portfolio.nextDue }
@@ -326,6 +329,21 @@ package struct CustomerBoard: Sendable {
         change.rows.append(action.image(of: tenant))
         change.events = action.events(of: portfolio.customer(action.customer), for: staff.responsible(for: action.cs))
         return (action, change)
+    }
+
+    /// What is to be done about a customer is so for whoever is responsible for them now; of who is no customer any more, for nobody.
+    private mutating func actionFollowed(_ customer: Customer, _ moment: Moment) -> Change {
+        guard var action = actions.ofCustomer(customer.id) else { return Change() }
+        guard customer.isActive else { return finish(action.id, by: nil, moment).1 }
+        var change = Change()
+        guard action.cs != customer.cs else { return change }
+        let before = staff.responsible(for: action.cs)
+        action.handed(to: customer.cs)
+        actions.hand(over: action)
+        let now = staff.responsible(for: action.cs)
+        change.rows.append(action.image(of: tenant))
+        change.events = action.withdrawn(from: before.filter { !now.contains($0) }) + action.events(of: customer, for: now)
+        return change
     }
 
     /// Of what is to be done by somebody, in the snapshot of what waits for them.

@@ -31,6 +31,8 @@ package struct SellerBook: Sendable, Equatable {
 
     /// Of several of one name, whoever has the lowest id is meant by it.
     package mutating func put(_ seller: Seller) {
+        // Nobody's, whatever it was once called.
+        guard seller.id != Seller.oldSalesID else { return }
         let gone = sellers[seller.id].map { $0.name.lowercased() }
         sellers[seller.id] = seller
         if let gone, byName[gone] == seller.id { byName[gone] = sellers.values.filter { $0.name.lowercased() == gone }.map(\.id).min() }

@@ -142,6 +142,8 @@ import Wire
         #expect(Self.book.seller(of: customer) == Seller.oldSalesID && Self.book.named(Seller.oldSalesID).name == "Vendas Antigas")
         customer.vendedor = "AMANDA"
         #expect(Self.book.seller(of: customer) == 7)
+        let renamed = SellerBook([Seller(id: Seller.oldSalesID, name: "Fulano", email: nil, isActive: true)])
+        #expect(renamed.named(Seller.oldSalesID) == .oldSales && renamed.active.isEmpty, "also where one was stored once")
         customer.vendedorID = 55
         #expect(Self.book.seller(of: customer) == 55)
     }

@@ -149,7 +149,7 @@ extension TenantCell {
     package func record(_ batch: ActivityBatch, earlier: String?) -> Pending<ActivityBatch.Outcome> {
         onPortfolio { portfolio, moment throws(Refusal) in
             if let once = batch.once, let known = recordedLately[once.mark] ?? earlier {
-                return (try ActivityBatch.outcome(known, once.digest), Change())
+                return (try ActivityBatch.outcome(known, once), Change())
             }
             let known = batch.activities.filter { portfolio.customers.portfolio.place(of: $0.activity.customer) != nil }
             let unknown = batch.activities.filter { portfolio.customers.portfolio.place(of: $0.activity.customer) == nil }
