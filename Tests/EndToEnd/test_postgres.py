@@ -462,16 +462,31 @@ def test_while_postgres_is_away_agents_work_on_and_history_says_when_to_come_aga
         reply = maria.api.call("GET", path)
         is_clear_error(reply, 503)
         assert int(reply.headers["retry-after"]) >= 1 and time.monotonic() - began < 4 * PATIENCE, reply.headers
-    # Whoever is not known yet is asked to come again too: whether they are new cannot be told now. Meta does.
+    # Whoever is new is known to be: all numbers were read when the first was looked for.
     bia = new_number()
-    delivery = office.whatsapp.deliver(text(bia, "oi, sou nova"), redeliver=True)
-    assert delivery.answers[0] == 503
+    assert office.whatsapp.deliver(text(bia, "oi, sou nova")).answers == [200]
+    eventually("her words on the screen", lambda: any("oi, sou nova" in json.dumps(one) for one in screen.picture("conversations").items.values()))
 
     own_postgres.start()
     eventually("healthy", lambda: health(office).json()["status"] == "healthy", timeout=20)
     eventually("history", lambda: maria.api.call("GET", f"/api/v1/conversations/{id}/messages").status == 200)
     eventually("the new customer", lambda: office.admin.conversation_of(bia), timeout=30)
     eventually("the screen", lambda: screen.agrees_with(maria.api))
+    audit(office, database)
+
+
+def test_where_nobody_was_looked_for_yet_whoever_writes_while_postgres_is_away_is_asked_to_come_again(own_postgres, offices):
+    database = own_postgres.create_database()
+    office = offices(DATABASE_URL=database.url, **QUICK)
+    drained(office)
+    own_postgres.stop()
+    eventually("degraded", lambda: health(office).json()["status"] == "degraded", timeout=30)
+    # Whether they are new cannot be told now. Meta comes again.
+    bia = new_number()
+    delivery = office.whatsapp.deliver(text(bia, "oi, sou nova"), redeliver=True)
+    assert delivery.answers[0] == 503
+    own_postgres.start()
+    eventually("the new customer", lambda: office.admin.conversation_of(bia), timeout=60)
     audit(office, database)
 
 
