@@ -1,5 +1,6 @@
 import CustomerHealth
 import Kernel
+import Sales
 import Storage
 import Testing
 import Wire
@@ -132,6 +133,69 @@ import Wire
         #expect(names.count == 1, "\(names)")
         let done = try await house.operations.customerActions(isOpen: false, cs: nil, limit: 10, house.tenant)
         #expect(done.first?.doneBy == names.first && done.first?.version == 2)
+    }
+
+    /// Leaves and joins tomorrow.
+    private func houseOfTomorrow() async throws -> House {
+        let house = try House()
+        let tomorrow = BusinessZone.today(house.clock.now) + 1
+        let joined: [CustomerChange] = [.valor(Money(centavos: 10_000)), .dataAdesao(Timestamp(wallClock: "2024-01-10"))]
+        let patches = [
+            CustomerPatch(id: 1, joined + [.dataCancelamento(tomorrow.start)]),
+            CustomerPatch(id: 2, [.valor(Money(centavos: 5_000)), .dataAdesao(tomorrow.start)]),
+            CustomerPatch(id: 3, [.valor(Money(centavos: 7_000))]),
+        ]
+        _ = try await house.operations.upsertCustomers(patches, house.tenant)
+        return house
+    }
+
+    private func movements(_ house: House) throws -> [String] {
+        try house.told(on: "sales").map { try JSON.parse($0) }.filter { $0["movimento"] != nil }
+            .map { "\($0["type"]?.string ?? "") \($0["cliente_id"]?.string ?? "")" }
+    }
+
+    private func wake(_ house: House) async throws {
+        for tenant in house.alarms.due(at: house.clock.now) {
+            try await house.tenants.use(tenant) { cell throws(Refusal) in
+                try await cell.bringPortfolio()
+                try await cell.timePassed().committed()
+            }
+        }
+    }
+
+    private func churnsAndNews(_ house: House) async throws -> [Int] {
+        let figures = try await house.operations.portfolioSums(house.tenant).sales.figures.totals.figures
+        return [figures.churns, figures.news]
+    }
+
+    @Test(arguments: [false, true]) func whatIsDatedAheadIsToldAsItsDayBegins(somebodyComesFirst: Bool) async throws {
+        let house = try await houseOfTomorrow()
+        #expect(try movements(house) == [])
+        #expect(try await churnsAndNews(house) == [0, 0])
+        let midnight = BusinessZone.start(of: BusinessZone.today(house.clock.now) + 1)
+        house.clock.advance(by: midnight - house.clock.now - .milliseconds(1))
+        try await wake(house)
+        #expect(try movements(house) == [])
+        house.clock.advance(by: .milliseconds(1))
+        if somebodyComesFirst { _ = try await house.operations.upsertCustomers([CustomerPatch(id: 3, [.nome("Três")])], house.tenant) }
+        try await wake(house)
+        for _ in 0..<2 {
+            #expect(try movements(house) == ["sales.churn 1", "sales.sale 2"])
+            #expect(try await churnsAndNews(house) == [1, 1])
+            house.clock.advance(by: .seconds(86_400))
+            try await wake(house)
+        }
+    }
+
+    /// Nobody has been told anything since, and whoever comes has the snapshot.
+    @Test func whatCameTrueWhileNobodyWasAwakeIsInTheSnapshotAlone() async throws {
+        let house = try await houseOfTomorrow()
+        house.clock.advance(by: .seconds(86_400))
+        await house.tenants.sweep()
+        #expect(house.tenants.awakeCount == 0)
+        try await wake(house)
+        #expect(try movements(house) == [])
+        #expect(try await churnsAndNews(house) == [1, 1])
     }
 
     @Test func whoAsksForNobodyLosesNothingOfTheOthers() async throws {

@@ -132,11 +132,12 @@ extension TenantCell {
     private func upsert(
         _ body: (inout CustomerBoard, Moment) throws(Refusal) -> (CustomerBoard.Upserted, Change)
     ) -> Pending<CustomerBoard.Upserted> {
-        onPortfolio { portfolio, moment throws(Refusal) in
-            // What is said today is said of a day that has begun.
-            var change = portfolio.sales.timePassed(portfolio.customers.portfolio.customers, moment)
-            let (upserted, more) = try body(&portfolio.customers, moment)
-            change.append(more)
+        // What is said today is said of a day that has begun, which is told also if it is refused.
+        if portfolio.map({ $0.sales.figures.view.day != BusinessZone.today(environment.now()) }) ?? false {
+            _ = onPortfolio { portfolio, moment in ((), portfolio.sales.timePassed(portfolio.customers.portfolio.customers, moment)) }
+        }
+        return onPortfolio { portfolio, moment throws(Refusal) in
+            var (upserted, change) = try body(&portfolio.customers, moment)
             change.append(portfolio.sales.changed(upserted.changes, moment))
             customers = portfolio.customers.portfolio.count
             meterIsNow(moment)
