@@ -465,7 +465,7 @@ def test_while_postgres_is_away_agents_work_on_and_history_says_when_to_come_aga
     # Whoever is new is known to be: all numbers were read when the first was looked for.
     bia = new_number()
     assert office.whatsapp.deliver(text(bia, "oi, sou nova")).answers == [200]
-    eventually("her words on the screen", lambda: any("oi, sou nova" in json.dumps(one) for one in screen.picture("conversations").items.values()))
+    eventually("her conversation on the screen", lambda: any(bia in json.dumps(one) for one in screen.picture("conversations").items.values()))
 
     own_postgres.start()
     eventually("healthy", lambda: health(office).json()["status"] == "healthy", timeout=20)
