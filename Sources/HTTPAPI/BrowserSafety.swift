@@ -1,5 +1,5 @@
 import HTTPTypes
-package import Hummingbird
+import Hummingbird
 package import Kernel
 
 // What browsers are told about who may use an answer, and how (WHATWG Fetch §3.3 "CORS protocol"; contracts/isp-support.md "Headers de Segurança").

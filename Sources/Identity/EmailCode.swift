@@ -1,4 +1,4 @@
-package import Kernel
+import Kernel
 package import Storage
 
 // Six digits that prove that somebody reads an address.

@@ -1,4 +1,4 @@
-package import Kernel
+import Kernel
 
 /// When a business is there, week by week, in a fixed offset from UTC (Brazil has had no summer time since 2019).
 package struct BotHours: Sendable, Equatable {
