@@ -9,7 +9,7 @@ package typealias CustomerActionID = Identifier<CustomerActionKind>
 package struct CustomerAction: Sendable, Equatable {
     package let id: CustomerActionID
     package let customer: Int64
-    package let cs: String?
+    package var cs: String?
     package let category: HealthCategory
     package let previous: HealthCategory?
     /// The score, in four-hundredths.
@@ -81,16 +81,32 @@ extension CustomerAction {
         version += 1
     }
 
+    /// Another is responsible for the customer.
+    mutating func handed(to cs: String?) {
+        self.cs = cs
+        version += 1
+    }
+
     /// `health.action {nome, acao}` or `health.action_done {acao}`: on `health`, and for those who are responsible.
     func events(of customer: Customer?, for users: [UserID]) -> [Event] {
+        let payload = payload(of: customer, isDone: doneAt != nil)
+        return ([CustomerBoard.channel] + users.map { "user:\($0)" }).map { Event(channel: $0, payload: payload) }
+    }
+
+    /// `health.action_done {acao}` for those whose it is no more.
+    func withdrawn(from users: [UserID]) -> [Event] {
+        let payload = payload(of: nil, isDone: true)
+        return users.map { Event(channel: "user:\($0)", payload: payload) }
+    }
+
+    private func payload(of customer: Customer?, isDone: Bool) -> [UInt8] {
         var writer = JSONWriter()
         writer.object {
-            $0.field("type", doneAt == nil ? "health.action" : "health.action_done")
-            if doneAt == nil { $0.field("nome", customer?.nome) }
+            $0.field("type", isDone ? "health.action_done" : "health.action")
+            if !isDone { $0.field("nome", customer?.nome) }
             $0.key("acao")
             write(to: &$0)
         }
-        let payload = writer.bytes
-        return ([CustomerBoard.channel] + users.map { "user:\($0)" }).map { Event(channel: $0, payload: payload) }
+        return writer.bytes
     }
 }

@@ -293,6 +293,7 @@ package struct CustomerBoard: Sendable {
         let shown = Set(flipped).union(turn.renumbered).subtracting(turn.withdrawn)
         turn.moves.removeAll { turn.withdrawn.contains($0.place) }
         turn.change.append(kept(turn.moves, touched: Array(turn.renumbered), flipped: shown, gone: turn.gone, moment))
+        for place in turn.wasActive.keys.sorted() { turn.change.append(actionFollowed(portfolio.customers[place], moment)) }
         portfolio.remove(turn.withdrawn)
         return (turn.upserted, turn.change)
     }
@@ -329,21 +330,30 @@ package struct CustomerBoard: Sendable {
     package mutating func timePassed(_ moment: Moment, limit: Int = .max) -> Change {
         let left = portfolio.dayBegan(moment.now)
         let moves = portfolio.timePassed(now: moment.now, limit: limit)
-        return moves.isEmpty && left.isEmpty ? Change() : kept(moves, touched: [], flipped: Set(left), moment)
+        return passed(moves, left, moment)
     }
 
     /// As `timePassed`, for one customer however many others are due.
     package mutating func timePassed(for place: Int, _ moment: Moment) -> Change {
         let left = portfolio.dayBegan(moment.now)
         let moves = portfolio.catchUp(place, moment.now)
-        return moves.isEmpty && left.isEmpty ? Change() : kept(moves, touched: [], flipped: Set(left), moment)
+        return passed(moves, left, moment)
+    }
+
+    /// - Parameter left: whose cancellation has come true: nothing is to be done about them.
+    private mutating func passed(_ moves: [CustomerPortfolio.Move], _ left: [Int], _ moment: Moment) -> Change {
+        var change = moves.isEmpty && left.isEmpty ? Change() : kept(moves, touched: [], flipped: Set(left), moment)
+        for place in left { change.append(actionFollowed(portfolio.customers[place], moment)) }
+        return change
     }
 
     /// - Returns: how many scores were computed.
     package mutating func recompute(_ moment: Moment) -> (Int, Change) {
         let left = portfolio.dayBegan(moment.now)
         let (moves, computed) = portfolio.recompute(now: moment.now)
-        return (computed, kept(moves, touched: [], flipped: Set(left), moment))
+        var change = kept(moves, touched: [], flipped: Set(left), moment)
+        for customer in portfolio.customers { change.append(actionFollowed(customer, moment)) }
+        return (computed, change)
     }
 
     package var nextDue: Timestamp? { portfolio.nextDue }
@@ -417,6 +427,21 @@ package struct CustomerBoard: Sendable {
         change.rows.append(action.image(of: tenant))
         change.events = action.events(of: portfolio.customer(action.customer), for: staff.responsible(for: action.cs))
         return (action, change)
+    }
+
+    /// What is to be done about a customer is so for whoever is responsible for them now; of who is no customer any more, for nobody.
+    private mutating func actionFollowed(_ customer: Customer, _ moment: Moment) -> Change {
+        guard var action = actions.ofCustomer(customer.id) else { return Change() }
+        guard customer.isActive(on: portfolio.today) else { return finish(action.id, by: nil, moment).1 }
+        var change = Change()
+        guard action.cs != customer.cs else { return change }
+        let before = staff.responsible(for: action.cs)
+        action.handed(to: customer.cs)
+        actions.hand(over: action)
+        let now = staff.responsible(for: action.cs)
+        change.rows.append(action.image(of: tenant))
+        change.events = action.withdrawn(from: before.filter { !now.contains($0) }) + action.events(of: customer, for: now)
+        return change
     }
 
     /// Of what is to be done by somebody, in the snapshot of what waits for them.

@@ -30,6 +30,17 @@ struct OpenActions: Sendable {
         return action
     }
 
+    /// Somebody else is responsible for it.
+    mutating func hand(over action: CustomerAction) {
+        guard let before = byID[action.id] else { return }
+        byID[action.id] = action
+        guard before.cs != action.cs else { return }
+        byCS[before.cs ?? ""]?.removeAll { $0 == action.id }
+        let theirs = byCS[action.cs ?? ""] ?? []
+        // Ids are made in order, but for those of one millisecond.
+        byCS[action.cs ?? "", default: []].insert(action.id, at: theirs.firstIndex { $0 > action.id } ?? theirs.count)
+    }
+
     /// The last `limit` of those for whom `isTheirs` says so of the name of whoever is responsible, oldest first.
     func last(_ limit: Int, where isTheirs: (String?) -> Bool) -> [CustomerAction] {
         let found = byCS.filter { isTheirs($0.key.isEmpty ? nil : $0.key) }.flatMap { $0.value.reversed().lazy.compactMap { byID[$0] }.prefix(limit) }

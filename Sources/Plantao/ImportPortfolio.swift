@@ -1,5 +1,6 @@
 import ArgumentParser
 import AsyncHTTPClient
+import Crypto
 import Foundation
 import Kernel
 import NIOCore
@@ -17,7 +18,8 @@ struct ImportCustomers: AsyncParsableCommand {
     @OptionGroup var options: ImportOptions
 
     func run() async throws {
-        try await options.run(path: "/clientes", .customers, batch: 500) { importer, lines in try await importer.sendList(lines) }
+        // Who is put again is as they are already.
+        try await options.run(path: "/clientes", .customers, batch: 500, isOnce: false) { importer, lines in try await importer.sendList(lines) }
     }
 }
 
@@ -25,21 +27,25 @@ struct ImportActivities: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "atividades",
         abstract: "Record the activities of a CSV or NDJSON file in a running server.",
-        discussion: ImportOptions.discussion
+        discussion: ImportOptions.discussion + ImportOptions.once
     )
 
     @OptionGroup var options: ImportOptions
 
     func run() async throws {
-        try await options.run(path: "/atividades", .activities, batch: 1000) { importer, lines in try await importer.sendStream(lines) }
+        try await options.run(path: "/atividades", .activities, batch: 1000, isOnce: true) { importer, lines in try await importer.sendStream(lines) }
     }
 }
 
 struct ImportOptions: ParsableArguments {
     static let discussion = """
         A CSV file names its columns in the first line, as the API names its fields, and has no others; `,` or `;` stands between them. Amounts may be written as \
-        1.234,56 and days as 31/01/2024. Lines that the server refuses are left out, and written with the reason to FILE.recusadas. How far it came stands in \
-        FILE.progresso: run it again after an interruption, and it goes on from there; what was sent twice counts once. Exits with 1 when lines were refused.
+        1.234,56 and days as 31/01/2024; times without a zone are São Paulo's. Lines that the server refuses are left out, and written with the reason to \
+        FILE.recusadas. How far it came stands in FILE.progresso: run it again after an interruption, and it goes on from there; what was sent twice counts once. \
+        Exits with 1 when lines were refused.
+        """
+    static let once = """
+         FILE.progresso stays: as long as the file is the same, activities that are all in are not sent to the same server again without --restart.
         """
 
     @Argument(help: "The file.") var file: String
@@ -48,12 +54,19 @@ struct ImportOptions: ParsableArguments {
     @Flag(help: "Begin again, whatever was sent before.") var restart = false
     @Flag(help: "The file is Windows-1252 or ISO-8859-1, and not UTF-8.") var latin1 = false
 
-    func run(path: String, _ table: ImportTable, batch: Int, send: (PortfolioImporter, [PortfolioImporter.Line]) async throws -> Void) async throws {
+    /// - Parameter isOnce: what is sent again would count again.
+    func run(
+        path: String,
+        _ table: ImportTable,
+        batch: Int,
+        isOnce: Bool,
+        send: (PortfolioImporter, [PortfolioImporter.Line]) async throws -> Void
+    ) async throws {
         var refused = 0
         try await StartupError.reported {
             let given = user ?? ProcessInfo.processInfo.environment["BASIC_AUTH_USERS"]?.split(separator: ",").first.map(String.init)
             guard let given, given.contains(":") else { throw StartupError("--user user:password is needed, or BASIC_AUTH_USERS.") }
-            let importer = try PortfolioImporter(self, path: path, table, user: given)
+            let importer = try PortfolioImporter(self, path: path, table, user: given, isOnce: isOnce)
             do {
                 try await importer.run(batch: batch, send: send)
                 try await importer.close()
@@ -78,6 +91,10 @@ final class PortfolioImporter {
         /// Made anew with each import: batches are sent under it, so that one that is sent twice counts once.
         var id: String
         var size: Int
+        /// SHA-256 of the file; `nil` where an earlier version began.
+        var digest: String?
+        /// Where it was sent, once all of it was.
+        var sentTo: String?
         var lines = 0
         var accepted = 0
         var refused = 0
@@ -91,15 +108,17 @@ final class PortfolioImporter {
     private let base: String
     private let authorization: String
     private let size: Int
-    private let http = HTTPClient(eventLoopGroupProvider: .singleton)
+    private let isOnce: Bool
+    private let http: HTTPClient
     private let reader: RecordReader
     private var columns: [String]?
     private var read = 0
 
-    private var progressPath: String { file + ".progresso" }
+    private static let progressSuffix = ".progresso"
+    private var progressPath: String { file + Self.progressSuffix }
     private var refusedPath: String { file + ".recusadas" }
 
-    init(_ options: ImportOptions, path: String, _ table: ImportTable, user: String) throws {
+    init(_ options: ImportOptions, path: String, _ table: ImportTable, user: String, isOnce: Bool) throws {
         let (file, url) = (options.file, options.url)
         guard let reader = RecordReader(path: file), let attributes = try? FileManager.default.attributesOfItem(atPath: file),
             let size = attributes[.size] as? Int
@@ -110,23 +129,48 @@ final class PortfolioImporter {
         isLatin1 = options.latin1
         self.reader = reader
         self.size = size
+        self.isOnce = isOnce
         base = url.hasSuffix("/") ? String(url.dropLast()) : url
         authorization = "Basic " + Data(user.utf8).base64EncodedString()
-        progress = Progress(id: UUID().uuidString, size: size)
-        if options.restart {
-            try? FileManager.default.removeItem(atPath: progressPath)
-        } else if let data = FileManager.default.contents(atPath: progressPath), let kept = try? JSONDecoder().decode(Progress.self, from: data) {
-            guard kept.size == size else {
-                throw StartupError("'\(file)' has changed since the import of it began; import it with --restart, or bring the old one back.")
-            }
-            progress = kept
-        }
+        let fresh = Progress(id: UUID().uuidString, size: size, digest: try Self.digest(of: file))
+        progress = options.restart ? fresh : try Self.kept(of: file, sentTo: base, else: fresh)
+        // Once nothing can be wrong any more: it has to be shut down.
+        http = HTTPClient(eventLoopGroupProvider: .singleton)
+        if options.restart { try? FileManager.default.removeItem(atPath: progressPath) }
         if progress.lines == 0 { try? FileManager.default.removeItem(atPath: refusedPath) }
+    }
+
+    /// How far an import of the same file has come.
+    private static func kept(of file: String, sentTo base: String, else fresh: Progress) throws -> Progress {
+        guard let data = FileManager.default.contents(atPath: file + progressSuffix), var kept = try? JSONDecoder().decode(Progress.self, from: data)
+        else {
+            return fresh
+        }
+        let isSame = kept.size == fresh.size && (kept.digest == nil || kept.digest == fresh.digest)
+        // What is over stands in nobody's way.
+        if let sentTo = kept.sentTo { return isSame && sentTo == base ? kept : fresh }
+        guard isSame else {
+            throw StartupError("'\(file)' has changed since the import of it began; import it with --restart, or bring the old one back.")
+        }
+        kept.digest = fresh.digest
+        return kept
     }
 
     func close() async throws { try await http.shutdown() }
 
+    /// What a file is known by, however large it is.
+    private static func digest(of path: String) throws -> String {
+        guard let file = FileHandle(forReadingAtPath: path) else { throw StartupError("'\(path)' cannot be read.") }
+        var hash = SHA256()
+        while let bytes = try file.read(upToCount: 1 << 20), !bytes.isEmpty { hash.update(data: bytes) }
+        return hash.finalize().map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
+    }
+
     func run(batch: Int, send: (PortfolioImporter, [Line]) async throws -> Void) async throws {
+        if progress.sentTo != nil {
+            let counts = "\(progress.accepted) accepted, \(progress.refused) refused"
+            return Transfer.say("'\(file)' was imported before (\(counts)); nothing was sent. --restart sends it again", isLast: true)
+        }
         let start = progress.lines
         // Before anything of it is sent.
         if start == 0, !isLatin1 { try checkEncoding() }
@@ -149,7 +193,12 @@ final class PortfolioImporter {
             (lines, inBatch) = ([], 0)
         }
         try await commit(lines, send)
-        try? FileManager.default.removeItem(atPath: progressPath)
+        if isOnce {
+            progress.sentTo = base
+            try keepProgress()
+        } else {
+            try? FileManager.default.removeItem(atPath: progressPath)
+        }
         let hint = progress.refused > 0 ? "; see \(refusedPath)" : ""
         Transfer.say("\(progress.accepted) accepted, \(progress.refused) refused\(hint)", isLast: true)
     }
@@ -157,8 +206,12 @@ final class PortfolioImporter {
     private func commit(_ lines: [Line], _ send: (PortfolioImporter, [Line]) async throws -> Void) async throws {
         if !lines.isEmpty { try await send(self, lines) }
         progress.lines = read
-        try JSONEncoder().encode(progress).write(to: URL(fileURLWithPath: progressPath), options: .atomic)
+        try keepProgress()
         Transfer.say("\(reader.bytesRead * 100 / max(size, 1)) %  \(progress.accepted) accepted, \(progress.refused) refused")
+    }
+
+    private func keepProgress() throws {
+        try JSONEncoder().encode(progress).write(to: URL(fileURLWithPath: progressPath), options: .atomic)
     }
 
     // MARK: Reading

@@ -68,7 +68,7 @@ struct ImportTable: Sendable {
     private func json(_ name: String, _ value: String) throws(Unreadable) -> JSON {
         if amounts.contains(name) { return .string(try Self.amount(value, name)) }
         if days.contains(name) { return .string(Self.day(value) ?? value) }
-        if moments.contains(name) { return .string(Self.day(value).map { ($0.utf8.count == 10 ? $0 + "T00:00:00" : $0) + "-03:00" } ?? value) }
+        if moments.contains(name) { return .string(Self.moment(value)) }
         guard flags.contains(name) else { return .string(value) }
         switch value.lowercased() {
         case "true", "1", "sim", "s": return true
@@ -93,6 +93,15 @@ struct ImportTable: Sendable {
         }
         if isThousands { return text.filter { $0 != last } }
         return whole.filter { $0 != "." && $0 != "," } + "." + text[text.index(after: place)...]
+    }
+
+    /// `2024-01-31T10:30:00-03:00`, of `31/01/2024 10:30`, `2024-01-31 10:30:00` or one of the days alone: what has no zone is São Paulo's, however it is written. What
+    /// has one stays as it is, and so does what is neither.
+    static func moment(_ value: String) -> String {
+        let text = day(value) ?? value
+        guard let date = text.wholeMatch(of: #/([0-9]{4}-[0-9]{2}-[0-9]{2})([T ]([0-9:.]+))?/#) else { return value }
+        let time = date.3 ?? "00:00"
+        return "\(date.1)T\(time)\(time.utf8.count == 5 ? ":00" : "")-03:00"
     }
 
     /// `2024-01-31` or `2024-01-31T10:30:00`, of `31/01/2024` and `31/01/2024 10:30`. `nil` for what is written otherwise.

@@ -149,8 +149,8 @@ struct Server {
                 queueRules: settings.queues.rules
             ),
             logger: logger,
-            // Who could not be read back as they were stay awake.
-            isWatched: { hub.hasSubscribers($0) || store.holdsBack($0) },
+            // Who could not be read back as they were stay awake, and whose streams go on: what time alone brings would be missing from them.
+            isWatched: { hub.isRemembered($0) || store.holdsBack($0) },
             flow: { id in await directory.tenant(id).map { .standard(businessName: $0.name) } }
         )
         var operations = Operations(tenants: tenants, gate: gate, store: store, hub: hub, environment: environment, seal: seal)

@@ -200,6 +200,9 @@ package final class StreamHub: Sendable {
         state.withLock { state in state.streams.contains { $0.key.tenant == tenant && !$0.value.subscribers.isEmpty } }
     }
 
+    /// Whether somebody has one of its streams, or may come back to it with a position.
+    package func isRemembered(_ tenant: TenantID) -> Bool { state.withLock { state in state.streams.contains { $0.key.tenant == tenant } } }
+
     package struct Counters: Sendable {
         package let streams: Int
         package let connections: Int

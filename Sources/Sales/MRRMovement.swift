@@ -11,31 +11,34 @@ package struct MRRMovement: Sendable, Equatable {
     package let after: Money
     package let month: YearMonth
 
-    /// What follows from a customer having become another, as it is told: at most two, for somebody who is brought in having left already.
-    package static func between(_ before: Customer?, _ after: Customer, today: CivilDate) -> [MRRMovement] {
-        func movement(_ kind: MRRMovementKind, _ from: Money, _ to: Money, _ day: CivilDate?) -> MRRMovement {
-            MRRMovement(kind: kind, before: from, after: to, month: (day ?? today).month)
+    /// What is told of a customer having become another: the movements that the month which runs has by it, as far as it has come. Of those that it has no longer, the
+    /// figures alone tell.
+    package static func between(_ before: Customer?, _ after: Customer, _ view: SaleTerms.View) -> [MRRMovement] {
+        let (was, isNow) = (before.map { of($0, view) } ?? [], of(after, view))
+        let more = added(was, isNow)
+        guard more.isEmpty, !was.isEmpty, after.dataAdesao != nil, let then = before?.paid(on: view.day), then > .zero else { return more }
+        // The month has it within another of its movements.
+        let now = after.paid(on: view.day)
+        let hasLeft = after.cancellation(on: view.day) != nil
+        guard now != then, hasLeft ? isNow.last?.kind == .churn : now == after.valor else { return [] }
+        return [MRRMovement(kind: hasLeft ? .churn : now > then ? .expansion : .contraction, before: then, after: now, month: view.month)]
+    }
+
+    /// What is told as a day begins of somebody whose date it is.
+    package static func dawning(on day: CivilDate, _ customer: Customer) -> [MRRMovement] {
+        let yesterday = day + -1
+        return added(yesterday.month == day.month ? of(customer, .init(today: yesterday)) : [], of(customer, .init(today: day)))
+    }
+
+    private static func added(_ was: [MRRMovement], _ isNow: [MRRMovement]) -> [MRRMovement] {
+        if isNow.starts(with: was) { return Array(isNow.dropFirst(was.count)) }
+        // What there was is another now: what is new is what there are more of.
+        var added: [MRRMovement] = []
+        for movement in isNow.reversed() where movement.kind != .expansion && movement.kind != .contraction {
+            func count(_ movements: [MRRMovement]) -> Int { movements.count { $0.kind == movement.kind } }
+            if count(added) < count(isNow) - count(was) { added.append(movement) }
         }
-        let gone = after.cancellation(on: today)
-        let now = gone != nil ? Money.zero : after.valor
-        guard let before else {
-            guard after.valor > .zero else { return [] }
-            let joined = movement(.new, .zero, after.valor, after.dayOfAdhesion)
-            guard let gone else { return [joined] }
-            // Of who left nobody knows when there is nothing to tell.
-            return gone.day.map { [joined, movement(.churn, after.valor, .zero, $0)] } ?? []
-        }
-        let was = before.cancellation(on: today)
-        let then = was != nil ? Money.zero : before.valor
-        guard now != then else { return [] }
-        if now == .zero { return [movement(gone != nil ? .churn : .contraction, then, now, gone?.day)] }
-        if then == .zero {
-            return [
-                was != nil
-                    ? movement(.reactivation, then, now, nil) : movement(.new, then, now, before.valor > .zero ? nil : after.dayOfAdhesion)
-            ]
-        }
-        return [movement(now > then ? .expansion : .contraction, then, now, nil)]
+        return added.reversed()
     }
 
     /// What moved within a month, from what was paid at the end of the one before to what is paid at the end of this: derived from the customer as it now is known,
@@ -86,5 +89,12 @@ package struct MRRMovement: Sendable, Equatable {
         }
         if gone == nil { arriveAtValue() }
         return movements
+    }
+}
+
+extension Customer {
+    /// What they pay a month, as far as their dates have come.
+    fileprivate func paid(on day: CivilDate) -> Money {
+        cancellation(on: day) == nil && dayOfAdhesion.map { $0 <= day } ?? true ? valor : .zero
     }
 }

@@ -58,13 +58,14 @@ package struct SellerBook: Sendable, Equatable {
     private var byName: [String: [(since: YearMonth?, id: Int64)]] = [:]
 
     package init(_ sellers: [Seller] = []) {
-        for seller in sellers { take(seller) }
-        for name in bearers.keys { byName[name] = meant(by: name) }
+        for seller in sellers { put(seller) }
     }
 
     package static func == (a: SellerBook, b: SellerBook) -> Bool { a.sellers == b.sellers }
 
     package mutating func put(_ seller: Seller) {
+        // Nobody's, whatever it was once called.
+        guard seller.id != Seller.oldSalesID else { return }
         let names = Set(((sellers[seller.id]?.names ?? []) + seller.names).map { $0.name.lowercased() })
         take(seller)
         for name in names { byName[name] = meant(by: name) }

@@ -13,6 +13,8 @@ package struct SalesBoard: Sendable {
     private var spoken: [Int64: Int]
     /// The next day on which something that is dated ahead comes true; not after the earliest there is.
     private var dated: CivilDate?
+    /// What is dated until then has been told, also where a clock that was put back is not so far again. What came true before the board was loaded is in its snapshot.
+    private var toldThrough: CivilDate
     private var told: Told
 
     /// Of one business, at the most: those registered, and those of whom only customers' records know.
@@ -40,6 +42,7 @@ package struct SalesBoard: Sendable {
         }
         let today = BusinessZone.today(now)
         figures = SalesFigures(customers, .init(today: today), plan.config(of: today.month), book)
+        toldThrough = today
         told = Told()
         note(customers)
         told = known()
@@ -91,7 +94,6 @@ package struct SalesBoard: Sendable {
     /// Customers have become others.
     package mutating func changed(_ changes: [(before: Customer?, after: Customer)], _ moment: Moment) -> Change {
         var change = Change()
-        let today = BusinessZone.today(moment.now)
         for (before, after) in changes {
             if let before {
                 figures.remove(before, book)
@@ -100,9 +102,7 @@ package struct SalesBoard: Sendable {
             figures.add(after, book)
             speak(after, 1)
             note(after)
-            for movement in MRRMovement.between(before, after, today: today) where movement.month == figures.view.month {
-                change.events.append(event(of: movement, after))
-            }
+            for movement in MRRMovement.between(before, after, figures.view) { change.events.append(event(of: movement, after)) }
         }
         change.append(news())
         return change
@@ -115,9 +115,13 @@ package struct SalesBoard: Sendable {
     }
 
     private mutating func note(_ customer: Customer) {
-        for day in [customer.dayOfAdhesion, customer.dayOfCancellation].compactMap({ $0 }) where day > figures.view.day {
-            dated = min(dated ?? day, day)
-        }
+        for day in dates(of: customer) where day > figures.view.day { dated = min(dated ?? day, day) }
+    }
+
+    /// Each once.
+    private func dates(of customer: Customer) -> [CivilDate] {
+        let (joined, left) = (customer.dayOfAdhesion, customer.dayOfCancellation)
+        return [joined, left == joined ? nil : left].compactMap { $0 }
     }
 
     private mutating func note(_ customers: Paged<Customer>) {
@@ -138,7 +142,7 @@ package struct SalesBoard: Sendable {
         guard Set(sellers.map(\.id)).union(book.sellers.keys).count <= Self.maxSellers else {
             throw Refusal(.conflict, "too_many_sellers", "Já há o máximo de \(Self.maxSellers) vendedores.")
         }
-        var change = Change()
+        var change = timePassed(customers, moment)
         let month = BusinessZone.today(moment.now).month
         var (created, updated) = (0, 0)
         for var seller in sellers {
@@ -161,16 +165,16 @@ package struct SalesBoard: Sendable {
 
     /// Holds from this month on: what is over keeps what it was computed with.
     package mutating func configure(_ changes: CommissionChanges, _ customers: Paged<Customer>, _ moment: Moment) -> (CommissionConfig, Change) {
+        var change = timePassed(customers, moment)
         let month = BusinessZone.today(moment.now).month
         let before = plan.config(of: month)
         var config = changes.applied(to: before)
-        guard config != before else { return (before, Change()) }
+        guard config != before else { return (before, change) }
         config.updatedAt = moment.now
         plan.put(config, from: month)
         let version = (planVersions[month] ?? 0) + 1
         planVersions[month] = version
         rebuild(customers, moment.now)
-        var change = Change()
         change.rows.append(
             RowImage(
                 SalesTables.commissionConfigs,
@@ -197,16 +201,33 @@ package struct SalesBoard: Sendable {
             figures.dayBegan(today)
             return Change()
         }
+        toldThrough = max(toldThrough, shown.day)
+        let due = dawned(customers, through: today)
+        // Once a clock that was far ahead is right, the days come anew.
+        toldThrough = min(max(toldThrough, today), today + 1)
         rebuild(customers, moment.now)
+        var change = Change()
+        for (day, customer) in due { change.events += MRRMovement.dawning(on: day, customer).map { event(of: $0, customer) } }
         // Tiers begin anew, which nobody has reached or lost.
         if today.month != shown.month { told.tiers = known().tiers }
-        return news()
+        change.append(news())
+        return change
+    }
+
+    /// Those of whom something has come true and is not told, by day.
+    private func dawned(_ customers: Paged<Customer>, through today: CivilDate) -> [(day: CivilDate, customer: Customer)] {
+        guard let dated, dated <= today else { return [] }
+        var due: [(day: CivilDate, customer: Customer)] = []
+        for customer in customers { for day in dates(of: customer) where toldThrough < day && day <= today { due.append((day, customer)) } }
+        return due.sorted { ($0.day, $0.customer.id) < ($1.day, $1.customer.id) }
     }
 
     /// Everything computed anew.
     package mutating func recompute(_ customers: Paged<Customer>, _ moment: Moment) -> Change {
+        var change = timePassed(customers, moment)
         rebuild(customers, moment.now)
-        return news()
+        change.append(news())
+        return change
     }
 
     private mutating func rebuild(_ customers: Paged<Customer>, _ now: Timestamp) {

@@ -20,6 +20,7 @@ package struct Operations: Sendable {
     package let environment: Environment
     package var telemetry: Telemetry { tenants.telemetry }
     let visitorPace = VisitorPace()
+    let longAnswers = LongAnswers()
     /// What customers see of us beside messages; `nil` where nobody is to see anything.
     package var signals: CustomerSignals?
     /// Whether somebody has proved all that is asked for before they change anything. REST asks at its own door, where some addresses are open all the same.

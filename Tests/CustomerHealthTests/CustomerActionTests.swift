@@ -96,7 +96,49 @@ import Testing
         ])
         board = CustomerBoard(tenant: Self.tenant, loaded: try await CustomerBoard.load(Self.tenant, from: store, now: clock.now))
         #expect(waiting(Self.maria) == [1] && waiting(Self.owner) == [])
+        board.staff = Self.staff
+        try store.commit([board.upsert([CustomerPatch(id: 1, [.cs("Ana")])], clock.environment.moment()).1])
+        board = CustomerBoard(tenant: Self.tenant, loaded: try await CustomerBoard.load(Self.tenant, from: store, now: clock.now))
+        #expect(waiting(Self.maria) == [] && waiting(Self.owner) == [1], "who took it over has it")
         await store.close()
+    }
+
+    @Test mutating func itGoesOverToWhoeverIsResponsibleNow() throws {
+        _ = try adopt(1)
+        let before = try #require(board.openActions(of: Self.maria, Self.staff).first).action
+        let change = try board.upsert([CustomerPatch(id: 1, [.cs("Ana")])], clock.environment.moment()).1
+        #expect(Self.channels(change, "health.action_done") == ["user:\(Self.maria)"], "off her screen; it is not done")
+        #expect(Self.channels(change, "health.action") == ["health", "user:\(Self.owner)"])
+        #expect(waiting(Self.maria) == [] && waiting(Self.owner) == [1])
+        let after = try #require(board.openActions(of: Self.owner, Self.staff).first).action
+        #expect(after.id == before.id && after.cs == "Ana" && after.doneAt == nil && after.version == before.version + 1)
+        // Another way to write the same person is a change of the row, and of nobody's screen.
+        let spelled = try board.upsert([CustomerPatch(id: 1, [.cs("ana@example.com")])], clock.environment.moment()).1
+        #expect(Self.channels(spelled, "health.action_done") == [] && waiting(Self.owner) == [1])
+        let other = try board.upsert([CustomerPatch(id: 1, [.valor(Money(centavos: 100))])], clock.environment.moment()).1
+        #expect(Self.channels(other, "health.action") == [])
+    }
+
+    @Test mutating func whoLeavesHasNothingToBeDone() throws {
+        _ = try adopt(1)
+        let id = try #require(board.openActions(of: Self.maria, Self.staff).first).action.id
+        let change = try board.upsert([CustomerPatch(id: 1, [.cs("Ana"), .dataCancelamento(clock.now)])], clock.environment.moment()).1
+        #expect(Self.channels(change, "health.action_done") == ["health", "user:\(Self.maria)"])
+        #expect(waiting(Self.maria) == [] && waiting(Self.owner) == [] && board.finish(id, by: "Ana", clock.environment.moment()).0 == nil)
+        // Who comes back is to be acted upon from what moves then.
+        _ = try board.upsert([CustomerPatch(id: 1, [.dataCancelamento(nil)])], clock.environment.moment())
+        #expect(waiting(Self.owner) == [])
+        clock.advance(by: .seconds(60 * 86_400))
+        _ = try adopt(1, false)
+        #expect(waiting(Self.owner) == [1])
+    }
+
+    @Test mutating func whoLeavesOnADayAheadHasSomethingToBeDoneUntilThen() throws {
+        _ = try adopt(1)
+        _ = try board.upsert([CustomerPatch(id: 1, [.dataCancelamento(Timestamp(wallClock: "2026-01-22"))])], clock.environment.moment())
+        #expect(waiting(Self.maria) == [1])
+        clock.advance(by: .seconds(2 * 86_400))
+        #expect(!Self.channels(board.timePassed(clock.environment.moment()), "health.action_done").isEmpty && waiting(Self.maria) == [])
     }
 
     @Test func onlyTheLastAreShownAndWhatIsDoneTakesNoRoom() {
@@ -108,7 +150,10 @@ import Testing
         let clock = ManualEnvironment(now: Self.start)
         for step in 0..<6000 {
             clock.advance(by: .milliseconds(1))
-            if step % 3 < 2 {
+            if step % 7 == 3, let place = model.indices.randomElement(using: &random) {
+                model[place].handed(to: ["Maria", "Ana", nil].randomElement(using: &random)!)
+                open.hand(over: model[place])
+            } else if step % 3 < 2 {
                 var customer = Customer(id: Int64(step))
                 customer.cs = ["Maria", "Ana", nil].randomElement(using: &random)!
                 let move = CustomerPortfolio.Move(

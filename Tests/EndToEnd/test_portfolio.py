@@ -8,6 +8,7 @@ import io
 import json
 import sqlite3
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from urllib.parse import unquote, urlencode, urlsplit
@@ -496,6 +497,44 @@ def test_logins_are_counted_by_the_days_of_the_business_and_by_person(api):
     assert told["logins"][0]["data"] == str(datetime.now(timezone(timedelta(hours=-3))).date()), "what is ahead of our clock is now"
 
 
+@pytest.mark.parametrize("store", ["sqlite", "postgres"])
+def test_logins_are_told_however_many_there_are(store, offices, request):
+    extra = {"DATABASE_URL": request.getfixturevalue("database").url} if store == "postgres" else {}
+    office = offices(BASIC_AUTH_USERS=CREDENTIALS, **extra)
+    api = Basic(office.server)
+    api.post("/clientes", [{"client_id": 1}, {"client_id": 2}])
+    named = [(f"n{'x' * 180}", f"p{n % 7}{'e' * 230}@x.com") for n in range(1000)]
+    lines = "".join(json.dumps(acts(1, "login", usuario_nome=name, usuario_email=email)[0]) + "\n" for name, email in named)
+    api.call("POST", "/atividades", body=(lines * 24).encode(), headers={"Content-Type": "application/x-ndjson"}, expect=200)
+    api.post("/atividades", acts(1, "login", ocorrido_em=ago(days=2)) + acts(2, "login", 3))
+    told = [api.get("/logins", tenant_id=1)]
+    before, peak = office.server.resident_bytes(), 0
+    asking = [threading.Thread(target=lambda: told.append(api.get("/logins", tenant_id=1))) for _ in range(3)]
+    for thread in asking:
+        thread.start()
+    while any(thread.is_alive() for thread in asking):
+        peak = max(peak, office.server.resident_bytes())
+        time.sleep(0.02)
+    assert peak - before < 40 << 20, f"{(peak - before) >> 20} MB more for three answers of 13 MB"
+    assert len(told) == 4 and all(one == told[0] for one in told)
+    assert list(told[0]) == ["tenant_id", "periodo", "total_logins", "logins", "usuarios_unicos", "dias_com_acesso"]
+    assert (told[0]["total_logins"], told[0]["usuarios_unicos"], told[0]["dias_com_acesso"]) == (24_001, 7, 2)
+    assert len({login["id"] for login in told[0]["logins"]}) == 24_001 and [login["id"] for login in told[0]["logins"][:2]] == [24_000, 23_999]
+    with office.desk(office.admin) as desk:
+        assert desk.rpc("customer.logins", {"tenant_id": 1}) == told[0] | {"logins": told[0]["logins"][:500]}, "of a screen, the newest"
+    # Who does not read what they ask for holds up themselves: not what is short, and nobody else.
+    idle = [http.client.HTTPConnection(office.server.host, office.server.port, timeout=60) for _ in range(4)]
+    for connection in idle:
+        connection.request("GET", "/logins?tenant_id=1", headers={"Authorization": api.header})
+        assert connection.getresponse().status == 200
+    refused = api.call("GET", "/logins?tenant_id=1", expect=429)
+    assert refused.json()["code"] == "too_many_answers" and refused.headers["retry-after"] == "1"
+    assert api.get("/logins", tenant_id=2)["total_logins"] == 3
+    for connection in idle:
+        connection.close()
+    eventually("their turns are over", lambda: api.call("GET", "/logins?tenant_id=1").status == 200)
+
+
 def test_a_history_begins_where_it_is_asked_to_and_coded_bodies_are_refused(office, api):
     api.post("/clientes", {"client_id": 1})
     api.post("/atividades", acts(1, "login"))
@@ -566,8 +605,10 @@ def test_screens_ask_by_rpc_what_rest_answers(office, api):
         assert rpc("customer.put", sales)["criados"] == 5 and rpc("customer.put", {"client_id": 6, "valor": 5, "parcelas_atrasadas": 1, "vendedor_id": 8})["criados"] == 1
         for _ in range(2):
             assert rpc("activity.record", {"atividades": acts(1, "login", 41), "idempotency_key": "k"})["aceitas"] == 41
-        with pytest.raises(ReplyError):
+        assert api.call("POST", "/atividades", json=acts(1, "login", 41), headers={"Idempotency-Key": "k"}, expect=200).json()["aceitas"] == 41
+        with pytest.raises(ReplyError) as refused:
             rpc("activity.record", {"atividades": acts(1, "login", 40), "idempotency_key": "k"})
+        assert "idempotency_key" in str(refused.value) and "Idempotency-Key" not in str(refused.value), "a call has no header"
         assert rpc("activity.record", acts(1, "econversa")[0])["aceitas"] == 1
         for method, path, data in [
             ("health.dashboard", "/dashboard", {}), ("sales.sellers", "/vendas/vendedores", {}), ("sales.summary", "/vendas/resumo-comissoes", {}),
@@ -667,6 +708,28 @@ def test_a_stream_is_recorded_as_it_comes_and_held_nowhere(office, api):
     assert peak - before < 40 << 20, f"{(peak - before) >> 20} MB more for a body of 80 MB"
 
 
+def test_a_stream_under_a_key_is_not_held_until_it_is_recorded(office, api):
+    api.post("/clientes", {"client_id": 1})
+    line = json.dumps(acts(1, "saida", x="x" * 60_000)[0]).encode() + b"\n"
+
+    def send():
+        connection = http.client.HTTPConnection(office.server.host, office.server.port, timeout=120)
+        headers = {"Authorization": api.header, "Content-Type": "application/x-ndjson", "Idempotency-Key": "k"}
+        connection.request("POST", "/atividades", (line for _ in range(999)), headers)
+        told.append(json.loads(connection.getresponse().read())["aceitas"])
+        connection.close()
+
+    before, peak, told = office.server.resident_bytes(), 0, []
+    for _ in range(2):
+        sender = threading.Thread(target=send)
+        sender.start()
+        while sender.is_alive():
+            sender.join(0.05)
+            peak = max(peak, office.server.resident_bytes())
+    assert told == [999, 999] and api.get("/health-scores")["1"]["qntd_saidas_30d"] == 999
+    assert peak - before < 24 << 20, f"{(peak - before) >> 20} MB more for a body of 60 MB"
+
+
 def test_files_are_imported_and_what_is_refused_is_reported(office, api, tmp_path):
     customers = tmp_path / "clientes.csv"
     customers.write_text("\ufeffclient_id;nome;valor;data_adesao\r\n" + "".join(f'{n};"Loja ""{n}""";{n}.50;2024-01-31\r\n' for n in range(1, 1201)) + "x;Ruim;1;2024-01-01\r\n5;Curta\r\n", "utf-8")
@@ -716,6 +779,11 @@ def test_files_of_spreadsheets_are_read_as_they_are_meant(office, api, tmp_path)
     assert done.returncode == 78 and "the quote that begins in line 5 is never closed" in done.stderr and "43" not in api.get("/clientes")
     done, _ = bring("tenant_id;tipo;ativo;ocorrido_em\n1;econversa;não;\n1;lead;;01/02/2024 10:30\n", what="atividades")
     assert done.returncode == 0 and "2 accepted" in done.stderr, done.stderr
+    day = (datetime.now(timezone(timedelta(hours=-3))) - timedelta(days=3)).date()
+    times = [f"{day:%d/%m/%Y} 23:30", f"{day} 23:30:00", f"{day}T23:30", f"{day}T23:30:00.000", f"{day}T23:30:00-03:00", f"{day + timedelta(days=1)}T02:30:00Z", day, f"{day:%d/%m/%Y}"]
+    done, refused = bring("tenant_id,tipo,ocorrido_em\n" + "".join(f"2,login,{time}\n" for time in times) + "2,login,ontem\n", what="atividades")
+    assert done.returncode == 1 and "8 accepted, 1 refused" in done.stderr and refused.startswith("10\t"), done.stderr
+    assert [login["data_login"] for login in api.get("/logins", tenant_id=2)["logins"]] == [f"{day}T23:30:00"] * 6 + [f"{day}T00:00:00"] * 2
 
 
 def test_an_import_that_was_interrupted_goes_on_and_counts_nothing_twice(office, api, tmp_path):
@@ -729,7 +797,28 @@ def test_an_import_that_was_interrupted_goes_on_and_counts_nothing_twice(office,
         done = run("import", "atividades", path, "--url", office.server.url, "--user", "ana:segredo")
         assert done.returncode == 0 and "2500 accepted" in done.stderr, done.stderr
     assert api.get("/health-scores")["1"]["qntd_saidas_30d"] == 2500
-    assert not (tmp_path / "a.ndjson.progresso").exists()
+    counted = lambda: api.get("/health-scores")["1"]["qntd_saidas_30d"]
+
+    def again(*more, url=office.server.url):
+        done = run("import", "atividades", path, "--url", url, "--user", "ana:segredo", *more)
+        return done.returncode, done.stderr
+    # As it is in already, and as it is brought in once more on somebody's word.
+    code, said = again()
+    assert code == 0 and "was imported before (2500 accepted, 0 refused); nothing was sent" in said and counted() == 2500
+    code, said = again("--restart")
+    assert code == 0 and "2500 accepted, 0 refused" in said and counted() == 5000
+    code, said = again(url=office.server.url.replace("127.0.0.1", "localhost"))
+    assert code == 0 and "2500 accepted, 0 refused" in said and counted() == 7500, "what one server has, another may lack"
+    # Of the same size, and another.
+    path.write_text(path.read_text("utf-8").replace("saida", "login"), "utf-8")
+    code, said = again()
+    assert code == 0 and api.get("/health-scores")["1"]["qntd_acessos_30d"] == 2500
+    progress = json.loads((tmp_path / "a.ndjson.progresso").read_text())
+    del progress["sentTo"]
+    (tmp_path / "a.ndjson.progresso").write_text(json.dumps(progress | {"lines": 1000}))
+    path.write_text(path.read_text("utf-8").replace("login", "saida"), "utf-8")
+    code, said = again()
+    assert code == 78 and "has changed since the import of it began" in said and counted() == 7500
 
 
 def test_a_kommo_database_is_followed(own_postgres, offices):

@@ -126,10 +126,10 @@ import Wire
         publish("x")
         loop.run()
         #expect(screen.shown == ["refused 100"])
-        #expect(!hub.hasSubscribers(tenant))
+        #expect(!hub.hasSubscribers(tenant) && hub.isRemembered(tenant) && !hub.isRemembered(other))
         clock.advance(by: .seconds(601))
         hub.sweep()
-        #expect(hub.counters.streams == 0)
+        #expect(hub.counters.streams == 0 && !hub.isRemembered(tenant))
     }
 
     @Test func aSubscriptionTakenOverIsOneAndNobodySeesItComeTwice() {

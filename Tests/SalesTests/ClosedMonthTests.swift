@@ -324,7 +324,7 @@ extension SalesBoardTests {
         let first = CommissionTests.customer(valor: "100", joined: "2026-01-10")
         let moved = Self.changed(first, on: "2026-10-05") { $0.pipeline = "Kommo 999" }
         #expect(CommissionTests.terms(moved, "2026-09")?.status == .ativo && CommissionTests.terms(moved, "2026-10")?.isChurn == true)
-        #expect(MRRMovement.between(first, moved, today: CivilDate("2026-10-05")!).map(\.kind) == [.churn])
+        #expect(MRRMovement.between(first, moved, .init(today: CivilDate("2026-10-05")!)).map(\.kind) == [.churn])
         let further = Self.changed(moved, on: "2026-11-05") { $0.pipeline = Customer.Pipeline.churned }
         #expect(further.cancellation?.day == CivilDate("2026-10-05"), "where they went then is no news of it")
         let back = Self.changed(further, on: "2026-11-06") { $0.pipeline = Customer.Pipeline.bradesco }

@@ -60,12 +60,26 @@ extension API {
                 id = fields.number("tenant_id", in: 1...Int64.max)
                 try fields.check()
             }
-            return .json(try await operations.logins(of: id, tenant))
+            return try await .logins(try await operations.logins(of: id, tenant))
         }
     }
 }
 
 extension Response {
+    /// What is long is read as it is sent.
+    static func logins(_ list: LoginList) async throws -> Response {
+        if list.isShort { return .json(try await list.whole()) }
+        return Response(
+            status: .ok,
+            headers: [.contentType: "application/json; charset=utf-8", .cacheControl: "no-store"],
+            body: ResponseBody { output in
+                var list = list
+                while let piece = try await list.next() { try await output.write(ByteBuffer(bytes: piece)) }
+                try await output.finish(nil)
+            }
+        )
+    }
+
     /// All active customers' scores, page by page; pages of whom nothing has changed are not written anew.
     static func healthScores(_ view: PortfolioView) -> Response {
         Response(

@@ -21,8 +21,8 @@ struct ActivityIntake {
     private var batch: [(line: Int, activity: Activity)] = []
     /// The wrong ones of its lines.
     private var wrongInBatch: [Int] = []
-    /// All of its lines as they came.
-    private var bytesOfBatch: [UInt8] = []
+    /// Of all its lines as they came.
+    private var digestOfBatch = RequestDigest()
     private var linesInBatch = 0
     private var accepted = 0
     private var refused = 0
@@ -60,7 +60,10 @@ struct ActivityIntake {
     private mutating func takeLine() async throws(Refusal) {
         line += 1
         linesInBatch += 1
-        if key != nil { bytesOfBatch += rest + [UInt8(ascii: "\n")] }
+        if key != nil {
+            digestOfBatch.take(rest)
+            digestOfBatch.take(UInt8(ascii: "\n"))
+        }
         if rest.last == UInt8(ascii: "\r") { rest.removeLast() }
         if !rest.isEmpty {
             do throws(Refusal) {
@@ -84,13 +87,13 @@ struct ActivityIntake {
         defer {
             batch.removeAll(keepingCapacity: true)
             wrongInBatch.removeAll()
-            bytesOfBatch.removeAll(keepingCapacity: true)
+            digestOfBatch = RequestDigest()
             linesInBatch = 0
         }
         guard !batch.isEmpty else { return }
         // The same lines of the same stream make the same batches.
         let outcome = try await operations.record(
-            ActivityBatch(batch, left: wrongInBatch, key: key.map { "\($0) \(line)" }, digest: Operations.digest(bytesOfBatch), tenant),
+            ActivityBatch(batch, left: wrongInBatch, key: key.map { "\($0) \(line)" }, digest: digestOfBatch.text, tenant),
             tenant
         )
         accepted += outcome.recorded

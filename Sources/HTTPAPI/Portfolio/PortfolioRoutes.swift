@@ -51,7 +51,7 @@ extension API {
             let tenant = try await administeringPortfolio(request, context)
             let key = request.headers[Self.idempotencyKey]
             if let key, key.utf8.count > 200 {
-                throw Refusal.invalid([.init(["header", "Idempotency-Key"], "deve ter no máximo 200 caracteres", type: "string_too_long")])
+                throw Refusal.invalid([.init(ActivityBatch.header, "deve ter no máximo 200 caracteres", type: "string_too_long")])
             }
             let type = request.headers[.contentType]?.lowercased() ?? ""
             if type.contains("ndjson") || type.contains("jsonl") {
@@ -60,10 +60,8 @@ extension API {
                 try await intake.finish()
                 return .json { intake.write(to: &$0) }
             }
-            let bytes = try await request.bytes(upTo: Self.maxListBytes)
-            let activities = try Activity.list(try Request.json(bytes), now: environment.now())
-            let digest = key == nil ? "" : Operations.digest(bytes)
-            return .json(try await operations.recordActivities(activities, key: key, digest: digest, tenant))
+            let activities = try Activity.list(try Request.json(try await request.bytes(upTo: Self.maxListBytes)), now: environment.now())
+            return .json(try await operations.recordActivities(activities, key: key, tenant))
         }
     }
 

@@ -114,6 +114,7 @@ extension Seller {
         try CustomerPatch.elements(json, max: 1000) { element, location throws(Refusal) in
             var fields = try RequestFields(element, at: location)
             let id = fields.number("id", in: 1...Int64.max)
+            if id == Seller.oldSalesID { fields.refuse("id", "é o de \(Seller.oldSales.name), que não é ninguém", type: "reserved") }
             let name = fields.text("name", max: 200)
             let email = fields.optionalText("email", max: 254)
             let isActive = fields.optionalBool("ativo") ?? true

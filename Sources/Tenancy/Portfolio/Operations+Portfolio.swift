@@ -88,20 +88,27 @@ extension Operations {
     /// under the same key.
     /// - Parameters:
     ///   - key: what was recorded under it is not recorded again.
-    ///   - digest: of the request.
-    package func record(_ activities: [Activity], key: String?, digest: String, _ tenant: TenantID) async throws(Refusal) -> Int {
-        try await withPortfolio(tenant) { cell throws(Refusal) in
+    ///   - keyField: where the request has it.
+    package func record(
+        _ activities: [Activity],
+        key: String?,
+        keyField: [String] = ActivityBatch.header,
+        _ tenant: TenantID
+    ) async throws(Refusal) -> Int {
+        let digest = key == nil ? "" : Activity.digest(activities)
+        return try await withPortfolio(tenant) { cell throws(Refusal) in
             let numbered = activities.enumerated().map { (line: $0, activity: $1) }
             let batches = stride(from: 0, to: activities.count, by: Self.activityBatch).map { start in
                 ActivityBatch(
                     Array(numbered[start..<min(start + Self.activityBatch, activities.count)]),
                     key: key.map { "lista#\(start) \($0)" },
                     digest: digest,
+                    keyField: keyField,
                     tenant
                 )
             }
             let earlier = try await store.marks(batches.compactMap(\.once?.mark))
-            for known in earlier.values { _ = try ActivityBatch.outcome(known, digest) }
+            for once in batches.compactMap(\.once) { if let known = earlier[once.mark] { _ = try ActivityBatch.outcome(known, once) } }
             let unknown = await cell.unknownCustomers(activities.map(\.customer))
             guard unknown.isEmpty else { throw Self.unknown(unknown, among: activities) }
             // Once, and not for each: what has begun is to be whole.

@@ -1,7 +1,6 @@
 package import CustomerHealth
 package import Kernel
 package import Sales
-import Storage
 import Wire
 
 /// What is answered about customers and sales, at whichever door it is asked.
@@ -18,9 +17,14 @@ extension Operations {
         }
     }
 
-    /// - Parameter digest: of the request; empty without a key.
-    package func recordActivities(_ activities: [Activity], key: String?, digest: String, _ tenant: TenantID) async throws(Refusal) -> [UInt8] {
-        let recorded = try await record(activities, key: key, digest: digest, tenant)
+    /// - Parameter keyField: where the request has its key.
+    package func recordActivities(
+        _ activities: [Activity],
+        key: String?,
+        keyField: [String] = ActivityBatch.header,
+        _ tenant: TenantID
+    ) async throws(Refusal) -> [UInt8] {
+        let recorded = try await record(activities, key: key, keyField: keyField, tenant)
         return Self.answer {
             $0.field("aceitas", recorded)
             $0.field("recusadas", 0)
@@ -35,26 +39,11 @@ extension Operations {
         return CustomerPortfolio.dashboard(view.customers, view.vitals, range, now: view.now).json
     }
 
-    /// The accesses of the last 30 days, newest first: since the beginning of the day 30 days ago, as they are counted.
-    package func logins(of id: Int64, _ tenant: TenantID) async throws(Refusal) -> [UInt8] {
+    /// The accesses of the last 30 days, newest first.
+    /// - Parameter shown: how many are listed, at the most; all of them are counted.
+    package func logins(of id: Int64, shown: Int = .max, _ tenant: TenantID) async throws(Refusal) -> LoginList {
         let customer = try await customer(id, tenant)
-        let from = BusinessZone.start(of: BusinessZone.today(customer.now) + -CustomerVitals.windowDays)
-        let logins = try await store.rows(
-            .select(
-                from: CustomerTables.logins,
-                "WHERE tenant_id = ? AND customer_id = ? AND at >= ? ORDER BY at DESC, id DESC",
-                [.id(tenant), .integer(id), .timestamp(from)],
-                tenant: tenant
-            )
-        ).map(Login.init)
-        return Self.answer {
-            $0.field("tenant_id", id)
-            $0.field("periodo", "últimos 30 dias")
-            $0.field("total_logins", logins.count)
-            $0.list("logins") { list in for login in logins { login.write(to: &list) } }
-            $0.field("usuarios_unicos", Set(logins.compactMap(\.user)).count)
-            $0.field("dias_com_acesso", Set(logins.map { BusinessZone.today($0.at) }).count)
-        }
+        return try await LoginList(of: id, tenant, in: store, now: customer.now, longAnswers, shown: shown)
     }
 
     /// The score at the end of each day on which it moved, or of every day, oldest first.

@@ -42,7 +42,7 @@ extension Operations {
             let key = fields.optionalText("idempotency_key", min: 1, max: 200)
             try fields.check()
             let activities = try Activity.list(data["atividades"] ?? data, now: now)
-            return try await recordActivities(activities, key: key, digest: key == nil ? "" : Self.digest(data), tenant)
+            return try await recordActivities(activities, key: key, keyField: ["body", "idempotency_key"], tenant)
         case "customer.list", "health.scores":
             let range = fields.adhesionRange()
             let (after, limit) = fields.page()
@@ -80,7 +80,7 @@ extension Operations {
         case "customer.logins":
             let id = fields.number("tenant_id", in: 1...Int64.max)
             try fields.check()
-            return try await logins(of: id, tenant)
+            return try await logins(of: id, shown: Int(PortfolioCalls.maxPage), tenant).whole()
         case "customer.history":
             let id = fields.number("client_id", in: 1...Int64.max)
             let (from, to) = (fields.optionalDate("inicio"), fields.optionalDate("fim"))

@@ -160,11 +160,12 @@ extension TenantCell {
     private func upsert(
         _ body: (inout CustomerBoard, Moment) throws(Refusal) -> (CustomerBoard.Upserted, Change)
     ) -> Pending<CustomerBoard.Upserted> {
-        onPortfolio { portfolio, moment throws(Refusal) in
-            // What is said today is said of a day that has begun.
-            var change = portfolio.sales.timePassed(portfolio.customers.portfolio.customers, moment)
-            let (upserted, more) = try body(&portfolio.customers, moment)
-            change.append(more)
+        // What is said today is said of a day that has begun, which is told also if it is refused.
+        if portfolio.map({ $0.sales.figures.view.day != BusinessZone.today(environment.now()) }) ?? false {
+            _ = onPortfolio { portfolio, moment in ((), portfolio.sales.timePassed(portfolio.customers.portfolio.customers, moment)) }
+        }
+        return onPortfolio { portfolio, moment throws(Refusal) in
+            var (upserted, change) = try body(&portfolio.customers, moment)
             change.append(portfolio.sales.changed(upserted.changes, moment))
             customers = portfolio.customers.portfolio.count
             meterIsNow(moment)
@@ -177,7 +178,7 @@ extension TenantCell {
     package func record(_ batch: ActivityBatch, earlier: String?) -> Pending<ActivityBatch.Outcome> {
         onPortfolio { portfolio, moment throws(Refusal) in
             if let once = batch.once, let known = recordedLately[once.mark] ?? earlier {
-                return (try ActivityBatch.outcome(known, once.digest), Change())
+                return (try ActivityBatch.outcome(known, once), Change())
             }
             let known = batch.activities.filter { portfolio.customers.portfolio.place(of: $0.activity.customer) != nil }
             let unknown = batch.activities.filter { portfolio.customers.portfolio.place(of: $0.activity.customer) == nil }

@@ -82,11 +82,12 @@ extension Operations {
         return key
     }
 
-    /// Tells one request from another (FNV-1a, 64 bits).
     package static func digest(_ body: JSON?) -> String { digest(body?.bytes ?? []) }
 
     package static func digest(_ bytes: [UInt8]) -> String {
-        String(bytes.reduce(0xcbf2_9ce4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }, radix: 16)
+        var digest = RequestDigest()
+        digest.take(bytes)
+        return digest.text
     }
 
     // MARK: Holds
