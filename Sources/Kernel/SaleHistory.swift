@@ -179,8 +179,11 @@ extension Customer {
     package var cancellation: Cancellation? {
         if let day = dayOfCancellation { return Cancellation(day: day) }
         if pipeline == Pipeline.churned { return Cancellation(day: history.churnedOn) }
-        return isInCSPipeline ? nil : history.churnedOn.map { Cancellation(day: $0) }
+        return dayOut.map { Cancellation(day: $0) }
     }
+
+    /// Since when they have been in none of the pipelines that mean something, and have not cancelled.
+    private var dayOut: CivilDate? { isInCSPipeline || pipeline == Pipeline.churned || isCancelled ? nil : history.churnedOn }
 
     /// The one that holds on a day.
     package func cancellation(on day: CivilDate) -> Cancellation? {
@@ -210,6 +213,8 @@ extension Customer {
         } else if dataCancelamento == nil, pipeline == Pipeline.churned || before.isInCSPipeline || before.pipeline == Pipeline.churned {
             history.churned(on: was.map { $0.day.map { min($0, today) } } ?? today)
         }
+        // Who went out of the CS pipelines without a word was gone before they cancelled: their day is no correction of that.
+        if first == nil, let out = before.dayOut, let day = dayOfCancellation, out < day { history.cameBack(day, after: out) }
         guard cancellation == nil else { return }
         let back = from == today.month ? today : from.firstDay
         if let day = was?.day, day <= back { history.cameBack(back, after: day) }

@@ -57,7 +57,8 @@ import Wire
                 maybe(.parcelasAtrasadas(Int.random(in: 0...2, using: &random)))
                 switch (Int.random(in: 0..<8, using: &random), known?.cancellation) {
                 case (0, nil) where known != nil: changes.append(.dataCancelamento(day()))
-                case (1, nil) where known != nil: changes.append(.pipeline(Customer.Pipeline.churned))
+                case (1, nil) where known != nil: changes.append(.pipeline(Bool.random(using: &random) ? Customer.Pipeline.churned : "Outro"))
+                case (5, .some) where known?.pipeline == "Outro" && known?.isCancelled == false: changes.append(.dataCancelamento(today.start))
                 case (2...4, .some): changes += [.dataCancelamento(nil), .pipeline(Customer.Pipeline.ongoing)]
                 default: break
                 }
@@ -107,7 +108,7 @@ import Wire
                 if Int.random(in: 0..<4, using: &random) == 0 { customer.dataAdesao = day() }
                 if Int.random(in: 0..<3, using: &random) == 0 { customer.dataCancelamento = Bool.random(using: &random) ? day() : nil }
                 if Int.random(in: 0..<5, using: &random) == 0 {
-                    customer.pipeline = Bool.random(using: &random) ? Customer.Pipeline.churned : Customer.Pipeline.ongoing
+                    customer.pipeline = [Customer.Pipeline.churned, Customer.Pipeline.ongoing, "Outro"].randomElement(using: &random)!
                 }
                 let from = Int.random(in: 0..<6, using: &random) == 0 ? YearMonth(index: today.month.index - 2) : nil
                 customer.remember(before, from: from, today: today)
@@ -332,6 +333,10 @@ extension SalesBoardTests {
             back.cancellation == nil && CommissionTests.terms(back, "2026-10")?.status == .cancelado
                 && CommissionTests.terms(back, "2026-11")?.status == .ativo
         )
+        // A cancellation that is said later is later, and what is over stays.
+        let cancelled = Self.changed(moved, on: "2026-12-05") { $0.dataCancelamento = Timestamp(wallClock: "2026-12-05") }
+        for month in ["2026-10", "2026-11"] { #expect(CommissionTests.terms(cancelled, month)?.status == .cancelado) }
+        #expect(CommissionTests.terms(cancelled, "2026-10")?.isChurn == true && CommissionTests.terms(cancelled, "2026-12")?.monthsActive == 9)
         // Who was in none when they came is as they were.
         var other = first
         other.pipeline = "Outro"
