@@ -7,7 +7,7 @@ package struct CustomerBoard: Sendable {
     private let tenant: TenantID
     package private(set) var portfolio: CustomerPortfolio
     private var lastLogin: Int64
-    /// Whose the leads are that are not the customers of their own numbers.
+    /// Whose the leads are that are not the customers of their own numbers, or that have made one.
     private var leads: [Int64: LeadLink]
     private var toldDashboard: Dashboard
     private var actions: OpenActions
@@ -108,6 +108,8 @@ package struct CustomerBoard: Sendable {
         package var created = 0
         package var updated = 0
         package var unchanged = 0
+        /// For whom there was no room.
+        package var leftOut = 0
         /// What others who know customers are told.
         package var changes: [(before: Customer?, after: Customer)] = []
     }
@@ -115,38 +117,92 @@ package struct CustomerBoard: Sendable {
     /// Of those whose time has come, as many are looked at within somebody else's turn.
     private static let dueInPassing = 200
 
-    package mutating func upsert(_ patches: [CustomerPatch], _ moment: Moment) throws(Refusal) -> (Upserted, Change) {
+    /// - Parameter room: for so many who are new; those who come after them are left out. Without, whoever asks has seen to it that there is.
+    package mutating func upsert(_ patches: [CustomerPatch], room: Int? = nil, _ moment: Moment) throws(Refusal) -> (Upserted, Change) {
         try refuseIfFull(Set(patches.map(\.id)))
-        var turn = UpsertTurn(change: timePassed(moment, limit: Self.dueInPassing))
-        for patch in patches { put(patch, &turn, moment) }
+        var turn = UpsertTurn(change: timePassed(moment, limit: Self.dueInPassing), room: room)
+        for patch in patches where turn.hasRoom(for: portfolio.place(of: patch.id)) { put(patch, &turn, moment) }
         return finished(&turn, moment)
     }
 
-    /// What a CRM says of its leads, in the order in which it says it. What is older than what is known says nothing.
-    package mutating func upsert(_ reports: [LeadReport], _ moment: Moment) throws(Refusal) -> (Upserted, Change) {
+    /// What a CRM says of its leads, in the order in which it says it. What is older than what it has said already says nothing.
+    /// - Parameter room: as above.
+    package mutating func upsert(_ reports: [LeadReport], room: Int? = nil, _ moment: Moment) throws(Refusal) -> (Upserted, Change) {
         try refuseIfFull(Set(reports.map { $0.customer ?? customer(of: $0.lead) }))
-        var turn = UpsertTurn(change: timePassed(moment, limit: Self.dueInPassing))
-        for report in reports {
-            let id = report.customer ?? customer(of: report.lead)
-            var patch = CustomerPatch(id: id, report.changes, asOf: report.at)
-            let known = portfolio.customer(id)
-            if report.isDeleted {
-                patch.changes = [.dataCancelamento(report.at ?? moment.now), .descricaoCancelamento("Lead excluído no Kommo")]
-            }
-            let saysNothing =
-                known.map { report.isDeleted && $0.isCancelled || patch.isOlder(than: $0, moment.now) } ?? (report.isDeleted || report.isElsewhere)
-            if saysNothing {
-                turn.upserted.unchanged += 1
-                continue
-            }
-            if id != customer(of: report.lead) {
-                let link = LeadLink(lead: report.lead, customer: id, version: (leads[report.lead]?.version ?? 0) + 1)
-                leads[report.lead] = link
-                turn.change.rows.append(link.image(of: tenant))
-            }
-            put(patch, &turn, moment)
-        }
+        var turn = UpsertTurn(change: timePassed(moment, limit: Self.dueInPassing), room: room)
+        for report in reports { put(report, &turn, moment) }
         return finished(&turn, moment)
+    }
+
+    private mutating func put(_ report: LeadReport, _ turn: inout UpsertTurn, _ moment: Moment) {
+        let link = leads[report.lead]
+        let (before, id) = (link?.customer ?? report.lead, said(by: report))
+        var next = link ?? LeadLink(lead: report.lead, customer: before, version: 0)
+        if id != before {
+            let isCarried = carry(before, of: link, to: id, &turn, moment)
+            next = LeadLink(lead: report.lead, customer: id, isMade: isCarried, saidAt: report.at, version: next.version)
+        }
+        let known = portfolio.customer(id)
+        if known == nil {
+            // Nobody becomes a customer by it.
+            if report.isDeleted || report.isElsewhere {
+                turn.upserted.unchanged += 1
+                return
+            }
+            guard turn.hasRoom(for: nil) else { return }
+            next.isMade = true
+        }
+        if id != before || next.isMade && link?.isMade != true {
+            next.version += 1
+            leads[report.lead] = next
+            turn.links?[before, default: 0] -= link == nil ? 0 : 1
+            turn.links?[id, default: 0] += 1
+            turn.change.rows.append(next.image(of: tenant))
+        }
+        if let patch = patch(of: report, id, known, moment) { put(patch, &turn, moment) } else { turn.upserted.unchanged += 1 }
+    }
+
+    /// Whose a lead is: as it says, unless something newer is known, else who it was said to be before.
+    private func said(by report: LeadReport) -> Int64 {
+        let known = customer(of: report.lead)
+        guard let said = report.customer else { return known }
+        if let at = report.at, let since = leads[report.lead]?.saidAt, at < since { return known }
+        return said
+    }
+
+    /// `nil`: it says nothing.
+    private func patch(of report: LeadReport, _ id: Int64, _ known: Customer?, _ moment: Moment) -> CustomerPatch? {
+        guard report.isDeleted, let known else { return CustomerPatch(id: id, [.inCRM(true)] + report.changes, asOf: report.at) }
+        let at = report.at ?? max(moment.now, known.crm.since(.lead) ?? moment.now)
+        if known.crm.isOld(.lead, at: at, now: moment.now) || known.crm.isOld(.dataCancelamento, at: at, now: moment.now) { return nil }
+        return CustomerPatch(id: id, [.inCRM(false)] + known.leaving(at, because: Customer.goneFromCRM), asOf: at)
+    }
+
+    /// A lead is another customer's from now on. Whom it alone had made is that other one, and never was anybody else: one lead is one customer.
+    /// - Returns: whether the other one is here because of it.
+    private mutating func carry(_ before: Int64, of link: LeadLink?, to id: Int64, _ turn: inout UpsertTurn, _ moment: Moment) -> Bool {
+        guard let place = portfolio.place(of: before), portfolio.isUnknownElsewhere(place) else { return false }
+        let crm = portfolio.customers[place].crm
+        // Who was here before it was kept, under a lead's own number, was made by it.
+        guard link?.isMade ?? (crm.since(.unkept) != nil) else { return false }
+        // A number that others know somebody by is nobody's mistake.
+        guard before == link?.lead || crm.overridden.subtracting([.lead, .atualizadoEm]).isEmpty else { return false }
+        if turn.links == nil { turn.links = leads.values.reduce(into: [:]) { $0[$1.customer, default: 0] += 1 } }
+        guard turn.links?[before] ?? 0 == (link == nil ? 0 : 1) else { return false }
+        if let open = actions.ofCustomer(before) { turn.change.append(finish(open.id, by: nil, moment).1) }
+        turn.change.rows += portfolio.deletions(place, tenant)
+        if turn.wasActive[place] == nil { turn.wasActive[place] = portfolio.isActive(place) }
+        turn.gone.append(before)
+        let isNew = portfolio.place(of: id) == nil
+        let (was, isNow) = isNew ? portfolio.renumber(place, to: id) : portfolio.withdraw(place)
+        turn.upserted.changes.append((was, isNow))
+        if isNew {
+            turn.change.rows += [isNow.image(of: tenant), portfolio.firstSnapshot(place, tenant)]
+            turn.renumbered.insert(place)
+        } else {
+            turn.withdrawn.insert(place)
+        }
+        return isNew
     }
 
     /// Whom reports are of, and what they say, but for those that make nobody a customer.
@@ -172,11 +228,10 @@ package struct CustomerBoard: Sendable {
     package mutating func removedFromSource(_ ids: [Int64], _ moment: Moment) throws(Refusal) -> (Upserted, Change) {
         try upsert(
             ids.compactMap { portfolio.customer($0) }.map { customer in
-                let cancels: [CustomerChange] = [.dataCancelamento(moment.now), .descricaoCancelamento(Customer.goneFromSource)]
                 // Nothing was said of them since: a row that is there again is as new as it was.
-                return CustomerPatch(
+                CustomerPatch(
                     id: customer.id,
-                    [.inSource(false), .atualizadoEm(customer.atualizadoEm)] + (customer.isCancelled ? [] : cancels)
+                    [.inSource(false), .atualizadoEm(customer.atualizadoEm)] + customer.leaving(moment.now, because: Customer.goneFromSource)
                 )
             },
             moment
@@ -193,9 +248,27 @@ package struct CustomerBoard: Sendable {
     private struct UpsertTurn {
         var upserted = Upserted()
         var change: Change
+        /// For how many more; `nil` where it is not looked at.
+        var room: Int?
         var moves: [CustomerPortfolio.Move] = []
         /// Who was changed, and whether they were active before all of it.
         var wasActive: [Int: Bool] = [:]
+        /// Whose number is another.
+        var renumbered: Set<Int> = []
+        /// Who is somebody else.
+        var withdrawn: Set<Int> = []
+        /// Numbers that are nobody's any more.
+        var gone: [Int64] = []
+        /// How many leads each customer has, once somebody has asked.
+        var links: [Int64: Int]?
+
+        /// Counts who is left out.
+        /// - Parameter place: `nil` for one more.
+        mutating func hasRoom(for place: Int?) -> Bool {
+            guard place == nil, let room, room <= upserted.created else { return true }
+            upserted.leftOut += 1
+            return false
+        }
     }
 
     private mutating func put(_ patch: CustomerPatch, _ turn: inout UpsertTurn, _ moment: Moment) {
@@ -204,17 +277,24 @@ package struct CustomerBoard: Sendable {
             turn.upserted.unchanged += 1
             return
         }
-        if upsert.before == nil { turn.upserted.created += 1 } else { turn.upserted.updated += 1 }
-        turn.upserted.changes.append((upsert.before, upsert.after))
         turn.change.rows.append(upsert.after.image(of: tenant))
         turn.moves += upsert.moves
-        if turn.wasActive[upsert.place] == nil { turn.wasActive[upsert.place] = upsert.before?.isActive ?? false }
+        guard upsert.isSeen else {
+            turn.upserted.unchanged += 1
+            return
+        }
+        if upsert.before == nil { turn.upserted.created += 1 } else { turn.upserted.updated += 1 }
+        turn.upserted.changes.append((upsert.before, upsert.after))
+        if turn.wasActive[upsert.place] == nil { turn.wasActive[upsert.place] = upsert.before?.isActive(on: portfolio.today) ?? false }
     }
 
     private mutating func finished(_ turn: inout UpsertTurn, _ moment: Moment) -> (Upserted, Change) {
-        let flipped = turn.wasActive.filter { portfolio.customers[$0].isActive != $1 }.keys
-        turn.change.append(kept(turn.moves, touched: [], flipped: Set(flipped), moment))
+        let flipped = turn.wasActive.filter { portfolio.isActive($0) != $1 }.keys
+        let shown = Set(flipped).union(turn.renumbered).subtracting(turn.withdrawn)
+        turn.moves.removeAll { turn.withdrawn.contains($0.place) }
+        turn.change.append(kept(turn.moves, touched: Array(turn.renumbered), flipped: shown, gone: turn.gone, moment))
         for place in turn.wasActive.keys.sorted() { turn.change.append(actionFollowed(portfolio.customers[place], moment)) }
+        portfolio.remove(turn.withdrawn)
         return (turn.upserted, turn.change)
     }
 
@@ -248,20 +328,30 @@ package struct CustomerBoard: Sendable {
 
     /// Looks at those whose score may have changed with time.
     package mutating func timePassed(_ moment: Moment, limit: Int = .max) -> Change {
+        let left = portfolio.dayBegan(moment.now)
         let moves = portfolio.timePassed(now: moment.now, limit: limit)
-        return moves.isEmpty ? Change() : kept(moves, touched: [], moment)
+        return passed(moves, left, moment)
     }
 
     /// As `timePassed`, for one customer however many others are due.
     package mutating func timePassed(for place: Int, _ moment: Moment) -> Change {
+        let left = portfolio.dayBegan(moment.now)
         let moves = portfolio.catchUp(place, moment.now)
-        return moves.isEmpty ? Change() : kept(moves, touched: [], moment)
+        return passed(moves, left, moment)
+    }
+
+    /// - Parameter left: whose cancellation has come true: nothing is to be done about them.
+    private mutating func passed(_ moves: [CustomerPortfolio.Move], _ left: [Int], _ moment: Moment) -> Change {
+        var change = moves.isEmpty && left.isEmpty ? Change() : kept(moves, touched: [], flipped: Set(left), moment)
+        for place in left { change.append(actionFollowed(portfolio.customers[place], moment)) }
+        return change
     }
 
     /// - Returns: how many scores were computed.
     package mutating func recompute(_ moment: Moment) -> (Int, Change) {
+        let left = portfolio.dayBegan(moment.now)
         let (moves, computed) = portfolio.recompute(now: moment.now)
-        var change = kept(moves, touched: [], moment)
+        var change = kept(moves, touched: [], flipped: Set(left), moment)
         for customer in portfolio.customers { change.append(actionFollowed(customer, moment)) }
         return (computed, change)
     }
@@ -272,8 +362,16 @@ package struct CustomerBoard: Sendable {
 
     /// The vitals of whoever moved or was touched, once; snapshots of the days on which they moved, and news of them. Of somebody who moved more than once, from
     /// the first to the last.
-    /// - Parameter flipped: who has become active, or is so no more.
-    private mutating func kept(_ moves: [CustomerPortfolio.Move], touched: [Int], flipped: Set<Int> = [], _ moment: Moment) -> Change {
+    /// - Parameters:
+    ///   - flipped: who has become active, or is so no more.
+    ///   - gone: numbers that are nobody's any more.
+    private mutating func kept(
+        _ moves: [CustomerPortfolio.Move],
+        touched: [Int],
+        flipped: Set<Int> = [],
+        gone: [Int64] = [],
+        _ moment: Moment
+    ) -> Change {
         var change = Change()
         var moved: [Int: Int] = [:]
         var last: [CustomerPortfolio.Move] = []
@@ -294,9 +392,9 @@ package struct CustomerBoard: Sendable {
             change.rows.append(its.image(of: customer.id, integrators: integrators, tenant: tenant, now: moment.now))
             for (day, score) in ends[place] ?? [:] { change.rows.append(its.snapshot(of: customer.id, score, on: day, tenant: tenant)) }
         }
-        let shown = last.filter { portfolio.customers[$0.place].isActive && $0.isMove }
+        let shown = last.filter { portfolio.isActive($0.place) && $0.isMove }
         let others = flipped.subtracting(shown.map(\.place)).sorted()
-        if !shown.isEmpty || !others.isEmpty { change.events.append(scoresEvent(shown, others)) }
+        if !shown.isEmpty || !others.isEmpty || !gone.isEmpty { change.events.append(scoresEvent(shown, others, gone)) }
         for move in shown where move.from != nil && move.changesCategory { change.events.append(categoryEvent(move, moment)) }
         for move in shown where move.callsForAction {
             let customer = portfolio.customers[move.place]
@@ -334,7 +432,7 @@ package struct CustomerBoard: Sendable {
     /// What is to be done about a customer is so for whoever is responsible for them now; of who is no customer any more, for nobody.
     private mutating func actionFollowed(_ customer: Customer, _ moment: Moment) -> Change {
         guard var action = actions.ofCustomer(customer.id) else { return Change() }
-        guard customer.isActive else { return finish(action.id, by: nil, moment).1 }
+        guard customer.isActive(on: portfolio.today) else { return finish(action.id, by: nil, moment).1 }
         var change = Change()
         guard action.cs != customer.cs else { return change }
         let before = staff.responsible(for: action.cs)
@@ -368,24 +466,30 @@ package struct CustomerBoard: Sendable {
 
     package static let channel = "health"
 
-    /// - Parameter others: whose score did not move, and who are to be shown now, or no more.
-    private func scoresEvent(_ moves: [CustomerPortfolio.Move], _ others: [Int]) -> Event {
+    /// - Parameters:
+    ///   - others: whose score did not move, and who are to be shown now, or no more.
+    ///   - gone: numbers that are nobody's any more.
+    private func scoresEvent(_ moves: [CustomerPortfolio.Move], _ others: [Int], _ gone: [Int64]) -> Event {
         var writer = JSONWriter(capacity: 128 * (moves.count + others.count) + 64)
-        func entry(_ place: Int, delta: Double, _ list: inout JSONWriter) {
-            let (customer, score) = (portfolio.customers[place], portfolio.vitals[place].current)
+        func entry(_ id: Int64, _ score: HealthScore, delta: Double, isActive: Bool, _ list: inout JSONWriter) {
             list.object {
-                $0.field("tenant_id", customer.id)
+                $0.field("tenant_id", id)
                 $0.field("score_total", Double(score.total) / Double(HealthScore.totalUnits))
                 $0.field("delta", delta)
                 $0.field("categoria", score.category.name)
-                $0.field("ativo", customer.isActive)
+                $0.field("ativo", isActive)
             }
+        }
+        func entry(_ place: Int, delta: Double, _ list: inout JSONWriter) {
+            let customer = portfolio.customers[place]
+            entry(customer.id, portfolio.vitals[place].current, delta: delta, isActive: portfolio.isActive(place), &list)
         }
         writer.object {
             $0.field("type", "health.scores")
             $0.list("clientes") { list in
                 for move in moves { entry(move.place, delta: move.delta, &list) }
                 for place in others { entry(place, delta: 0, &list) }
+                for id in gone { entry(id, HealthScore(HealthFacts()), delta: 0, isActive: false, &list) }
             }
         }
         return Event(channel: Self.channel, payload: writer.bytes)
@@ -460,5 +564,38 @@ extension CustomerVitals {
     package func trend(days: Int, at now: Timestamp) -> JSON {
         guard hasScore, let before = total(daysAgo: days, at: now) else { return .null }
         return .double(Double(current.total - before) / Double(HealthScore.totalUnits))
+    }
+}
+
+extension CustomerPortfolio {
+    /// Since when they have had the one score of those who have never done anything.
+    private func firstDay(_ place: Int) -> CivilDate { BusinessZone.today(vitals[place].categorySince) }
+
+    /// Of those who have never done anything: their rows are no more.
+    func deletions(_ place: Int, _ tenant: TenantID) -> [RowImage] {
+        let key: [SQLValue] = [.id(tenant), .integer(customers[place].id)]
+        return [
+            RowImage(deleting: key, from: CustomerTables.customers, version: customers[place].version + 1),
+            RowImage(deleting: key, from: CustomerTables.vitals, version: vitals[place].version + 1),
+            RowImage(
+                deleting: key + [.integer(Int64(firstDay(place).days))],
+                from: CustomerTables.snapshots,
+                version: vitals[place].version + 1
+            ),
+        ]
+    }
+
+    /// The same: their one score.
+    func firstSnapshot(_ place: Int, _ tenant: TenantID) -> RowImage {
+        vitals[place].snapshot(of: customers[place].id, vitals[place].current, on: firstDay(place), tenant: tenant)
+    }
+}
+
+extension Customer {
+    /// They cancelled at a moment, unless they had left before: then on the day on which they did.
+    fileprivate func leaving(_ moment: Timestamp, because reason: String) -> [CustomerChange] {
+        if isCancelled { return [] }
+        guard let left = cancellation else { return [.dataCancelamento(BusinessZone.wallClock(moment)), .descricaoCancelamento(reason)] }
+        return (left.day.map { [.dataCancelamento($0.start)] } ?? []) + (descricaoCancelamento == nil ? [.descricaoCancelamento(reason)] : [])
     }
 }

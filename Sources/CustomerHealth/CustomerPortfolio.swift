@@ -8,6 +8,10 @@ package struct CustomerPortfolio: Sendable {
     package private(set) var customers = Paged<Customer>()
     package private(set) var vitals = Paged<CustomerVitals>()
     package private(set) var dashboard = Dashboard()
+    /// What is dated later has not happened.
+    package private(set) var today = CivilDate(days: .min)
+    /// The next day on which a cancellation that is dated ahead comes true; not after the earliest there is.
+    private var dated: CivilDate?
     private var places: [Int64: Int32] = [:]
     /// By their names, where there are any or were.
     private var integrators: [Int64: [Integrator]] = [:]
@@ -15,6 +19,8 @@ package struct CustomerPortfolio: Sendable {
     private var due = Heap<Due>()
     /// One buffer for each text that many customers share.
     private var shared: [String: String] = [:]
+    /// Of those who are no more, so that a new one of the same number is newer.
+    private var versions: [Int64: Int64] = [:]
 
     private struct Due: Comparable, Sendable {
         let at: Timestamp
@@ -40,8 +46,12 @@ package struct CustomerPortfolio: Sendable {
     package func integrators(of id: Int64) -> [String] { integrators[id]?.filter(\.isActive).map(\.name) ?? [] }
     /// Those that were disconnected as well.
     func everyIntegrator(of id: Int64) -> [Integrator] { integrators[id] ?? [] }
+    package func isActive(_ place: Int) -> Bool { customers[place].isActive(on: today) }
     /// When somebody is to be looked at next, if nothing happens.
-    package var nextDue: Timestamp? { due.min?.at }
+    package var nextDue: Timestamp? {
+        guard let dated else { return due.min?.at }
+        return min(due.min?.at ?? .distantFuture, BusinessZone.start(of: dated))
+    }
 
     // MARK: What moved
 
@@ -69,6 +79,12 @@ package struct CustomerPortfolio: Sendable {
         package let after: Customer
         package var moves: [Move] = []
         package var isChange: Bool { before != after }
+        /// Something else became another than what the CRM is known to have said.
+        package var isSeen: Bool {
+            guard var before else { return true }
+            (before.crm, before.version) = (after.crm, after.version)
+            return before != after
+        }
     }
 
     /// - Returns: `nil` if there is no room for one more.
@@ -76,43 +92,45 @@ package struct CustomerPortfolio: Sendable {
         if let place = place(of: patch.id) {
             let before = customers[place]
             var after = before
-            if !before.isInSource, patch.changes.contains(.inSource(true)) { after.comesBack() }
-            if patch.isOlder(than: before, now) {
-                after.isInSource = before.isInSource || patch.changes.contains(.inSource(true))
-            } else {
-                for change in patch.changes { after.apply(change) }
+            after.apply(patch, now: now)
+            if after != before || patch.from != nil {
+                after.remember(before, saying: patch.fields, from: patch.from, today: BusinessZone.today(now))
             }
             guard after != before else { return Upsert(place: place, before: before, after: before) }
             let moves = catchUp(place, now)
-            if !patch.changes.contains(where: { if case .atualizadoEm = $0 { true } else { false } }) { after.atualizadoEm = Self.wallClock(now) }
-            after.remember(before, from: patch.from, today: BusinessZone.today(now))
+            if !patch.fields.contains(.atualizadoEm), Upsert(place: place, before: before, after: after).isSeen {
+                after.atualizadoEm = BusinessZone.wallClock(now)
+                after.crm.override(.atualizadoEm)
+            }
             share(&after)
             after.version = before.version + 1
             let category = vitals[place].category
-            dashboard.remove(before, category)
+            dashboard.remove(before, category, on: today)
             customers[place] = after
-            dashboard.add(after, category)
+            dashboard.add(after, category, on: today)
+            note(after)
             return Upsert(place: place, before: before, after: after, moves: moves)
         }
         guard count < Self.maxCustomers else { return nil }
         var customer = Customer(id: patch.id)
-        for change in patch.changes { customer.apply(change) }
-        if customer.criadoEm == nil { customer.criadoEm = Self.wallClock(now) }
-        if customer.atualizadoEm == nil { customer.atualizadoEm = Self.wallClock(now) }
-        customer.version = 1
+        customer.apply(patch, now: now)
+        if customer.criadoEm == nil { customer.criadoEm = BusinessZone.wallClock(now) }
+        if customer.atualizadoEm == nil { customer.atualizadoEm = BusinessZone.wallClock(now) }
+        customer.version = versions[patch.id, default: 0] + 1
         share(&customer)
-        put(customer, CustomerVitals())
+        var its = CustomerVitals()
+        its.version = versions[patch.id, default: 0]
+        put(customer, its)
         let place = count - 1
         return Upsert(place: place, before: nil, after: customer, moves: look(place, now).map { [$0] } ?? [])
     }
-
-    private static func wallClock(_ now: Timestamp) -> Timestamp { Timestamp(milliseconds: now.milliseconds / 1000 * 1000) }
 
     private mutating func put(_ customer: Customer, _ its: CustomerVitals) {
         places[customer.id] = Int32(count)
         customers.append(customer)
         vitals.append(its)
-        dashboard.add(customer, its.category)
+        dashboard.add(customer, its.category, on: today)
+        note(customer)
     }
 
     private mutating func share(_ customer: inout Customer) {
@@ -120,6 +138,57 @@ package struct CustomerPortfolio: Sendable {
             guard let text = customer[keyPath: path], text.utf8.count > 15 else { continue }
             if let known = shared[text] { customer[keyPath: path] = known } else if shared.count < 10_000 { shared[text] = text }
         }
+    }
+
+    // MARK: Numbers
+
+    /// Whether nobody but a CRM knows of them: they are in no database, and do nothing.
+    func isUnknownElsewhere(_ place: Int) -> Bool {
+        !customers[place].isInSource && integrators[customers[place].id] == nil && vitals[place].isEmpty
+    }
+
+    /// Somebody has another number, and is who they were.
+    mutating func renumber(_ place: Int, to id: Int64) -> (before: Customer, after: Customer) {
+        let before = customers[place]
+        forget(before.id, place)
+        let after = before.numbered(id, version: max(before.version, versions[id] ?? 0) + 1)
+        vitals[place].version = max(vitals[place].version, versions[id] ?? 0)
+        places[id] = Int32(place)
+        customers[place] = after
+        return (before, after)
+    }
+
+    /// Somebody turns out to be somebody else who is here: they never were. To be removed at the end of the turn.
+    mutating func withdraw(_ place: Int) -> (before: Customer, after: Customer) {
+        let (before, category) = (customers[place], vitals[place].category)
+        forget(before.id, place)
+        dashboard.remove(before, category, on: today)
+        var after = Customer(id: before.id)
+        after.pipeline = nil
+        customers[place] = after
+        dashboard.add(after, category, on: today)
+        return (before, after)
+    }
+
+    private mutating func forget(_ id: Int64, _ place: Int) {
+        versions[id] = max(customers[place].version, vitals[place].version) + 1
+        places[id] = nil
+    }
+
+    /// - Parameter withdrawn: the last ones take their places.
+    mutating func remove(_ withdrawn: Set<Int>) {
+        guard !withdrawn.isEmpty else { return }
+        for place in withdrawn.sorted(by: >) {
+            let last = count - 1
+            if place < last {
+                customers[place] = customers[last]
+                vitals[place] = vitals[last]
+                places[customers[place].id] = Int32(place)
+            }
+            customers.removeLast()
+            vitals.removeLast()
+        }
+        rebuildDue()
     }
 
     private static var sharedTexts: [WritableKeyPath<Customer, String?>] {
@@ -167,6 +236,32 @@ package struct CustomerPortfolio: Sendable {
 
     // MARK: Time
 
+    /// To be called first in every turn.
+    /// - Returns: who is active no more, for the day of their cancellation has begun.
+    package mutating func dayBegan(_ now: Timestamp) -> [Int] {
+        let (before, today) = (self.today, BusinessZone.today(now))
+        guard today > before else { return [] }
+        self.today = today
+        guard let next = dated, next <= today else { return [] }
+        dated = nil
+        var left: [Int] = []
+        for place in customers.indices {
+            guard let day = customers[place].dayOfCancellation, day > before else { continue }
+            if day > today {
+                note(customers[place])
+                continue
+            }
+            dashboard.remove(customers[place], vitals[place].category, on: before)
+            dashboard.add(customers[place], vitals[place].category, on: today)
+            if customers[place].isActive(on: before) { left.append(place) }
+        }
+        return left
+    }
+
+    private mutating func note(_ customer: Customer) {
+        if let day = customer.dayOfCancellation, day > today { dated = min(dated ?? day, day) }
+    }
+
     /// Looks at those whose time has come.
     /// - Parameter limit: how many at the most; who is left is still due.
     package mutating func timePassed(now: Timestamp, limit: Int = .max) -> [Move] {
@@ -208,11 +303,11 @@ package struct CustomerPortfolio: Sendable {
         guard !hadScore || before != score else { return nil }
         let fromCategory = vitals[place].category
         if hadScore, fromCategory != score.category {
-            dashboard.health[Int(fromCategory.rawValue)] -= customers[place].isActive ? 1 : 0
-            dashboard.health[Int(score.category.rawValue)] += customers[place].isActive ? 1 : 0
+            dashboard.health[Int(fromCategory.rawValue)] -= isActive(place) ? 1 : 0
+            dashboard.health[Int(score.category.rawValue)] += isActive(place) ? 1 : 0
         } else if !hadScore, fromCategory != score.category {
-            dashboard.remove(customers[place], fromCategory)
-            dashboard.add(customers[place], score.category)
+            dashboard.remove(customers[place], fromCategory, on: today)
+            dashboard.add(customers[place], score.category, on: today)
         }
         vitals[place].scored(score, at: now)
         let calls = hadScore && !isHistory && callsForAction(place, score)
@@ -229,7 +324,7 @@ package struct CustomerPortfolio: Sendable {
 
     /// The category is another than the one acted on, and the score is past the limit between them by more than a flicker.
     private func callsForAction(_ place: Int, _ score: HealthScore) -> Bool {
-        guard customers[place].isActive, let acted = vitals[place].actedOn, acted != score.category else { return false }
+        guard isActive(place), let acted = vitals[place].actedOn, acted != score.category else { return false }
         return acted.rawValue > score.category.rawValue
             ? score.total <= acted.floor - Self.hysteresis : score.total > score.category.floor + Self.hysteresis
     }
@@ -246,6 +341,7 @@ package struct CustomerPortfolio: Sendable {
 
     /// As it was stored. Whose score time has moved meanwhile is due, from when that was.
     package mutating func restore(_ customer: Customer, _ stored: StoredVitals, now: Timestamp) {
+        today = max(today, BusinessZone.today(now))
         var customer = customer
         share(&customer)
         var its = stored.vitals
@@ -263,7 +359,7 @@ package struct CustomerPortfolio: Sendable {
     package mutating func recompute(now: Timestamp) -> (moves: [Move], computed: Int) {
         let moves = (0..<count).flatMap { place in catchUp(place, now) + (look(place, now).map { [$0] } ?? []) }
         dashboard = Dashboard()
-        for place in customers.indices { dashboard.add(customers[place], vitals[place].category) }
+        for place in customers.indices { dashboard.add(customers[place], vitals[place].category, on: today) }
         rebuildDue()
         return (moves, count)
     }
@@ -272,31 +368,10 @@ package struct CustomerPortfolio: Sendable {
     package static func dashboard(_ customers: Paged<Customer>, _ vitals: Paged<CustomerVitals>, _ range: AdhesionRange, now: Timestamp) -> Dashboard
     {
         var dashboard = Dashboard()
+        let day = BusinessZone.today(now)
         for place in customers.indices where range.contains(customers[place]) {
-            dashboard.add(customers[place], vitals[place].score(at: now).category)
+            dashboard.add(customers[place], vitals[place].score(at: now).category, on: day)
         }
         return dashboard
-    }
-}
-
-extension CustomerPatch {
-    /// By how much another system's clock may be ahead of ours: what is said of a time still further away keeps nothing out.
-    private static let tolerance = Duration.seconds(24 * 3600)
-
-    func isOlder(than known: Customer, _ now: Timestamp) -> Bool {
-        guard let asOf, let since = known.atualizadoEm, since <= now + Self.tolerance else { return false }
-        return asOf < since
-    }
-}
-
-extension Customer {
-    /// Why somebody cancelled whose row is gone.
-    static let goneFromSource = "Excluído da base do Kommo"
-
-    /// Its row is there again: what its absence said is not so.
-    fileprivate mutating func comesBack() {
-        guard descricaoCancelamento == Self.goneFromSource else { return }
-        dataCancelamento = nil
-        descricaoCancelamento = nil
     }
 }

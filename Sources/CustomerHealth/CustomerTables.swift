@@ -21,15 +21,19 @@ package enum CustomerTables {
             .optional("data_end_onboarding", .timestamp), .optional("data_cancelamento", .timestamp), .optional("motivos_churn", .text),
             .optional("descricao_cancelamento", .text), .optional("criado_em", .timestamp), .optional("atualizado_em", .timestamp),
             Column("parcelas_atrasadas", .integer), Column("sale_history", .json, since: 22), Column("in_source", .boolean, since: 23),
+            Column("crm_times", .json, since: 25),
         ]
     )
 
-    /// The customers of those of a CRM's leads that are not customers of their own number.
+    /// The customers of those of a CRM's leads that are not customers of their own number, or of whom the lead made one.
     package static let leads = Table(
         "customer_leads",
         since: 23,
         key: ["tenant_id", "lead_id"],
-        columns: [Column("tenant_id", .uuid), Column("lead_id", .integer), Column("customer_id", .integer)]
+        columns: [
+            Column("tenant_id", .uuid), Column("lead_id", .integer), Column("customer_id", .integer), Column("made", .boolean, since: 25),
+            Column("said_at", .timestamp, since: 25),
+        ]
     )
 
     /// What a customer does, as the score needs it. One row for each, whatever it does.
@@ -133,6 +137,7 @@ extension Customer {
         parcelasAtrasadas = Int(row.integer())
         history = SaleHistory(stored: row.optionalText())
         isInSource = row.optionalBoolean() ?? false
+        crm = CRMTimes(stored: row.optionalText(), updatedAt: atualizadoEm)
         version = row.integer()
     }
 
@@ -145,8 +150,31 @@ extension Customer {
                 .numeric(setup.decimal), .optional(vendedor), .optional(vendedorID), .optional(cs), .optional(status), .optional(pipeline),
                 .optional(email), .optional(dataAdesao), .optional(inicioOnboarding), .optional(fimOnboarding), .optional(dataCancelamento),
                 .optional(motivosChurn), .optional(descricaoCancelamento), .optional(criadoEm), .optional(atualizadoEm),
-                .integer(Int64(parcelasAtrasadas)), history.stored.map { .json($0) } ?? .null, .boolean(isInSource),
+                .integer(Int64(parcelasAtrasadas)), history.stored.map { .json($0) } ?? .null, .boolean(isInSource), .json(crm.stored),
             ]
+        )
+    }
+}
+
+extension CRMTimes {
+    /// `[overridden, [milliseconds, fields], …]`, fields as bits.
+    var stored: String {
+        JSON.array([.int(Int64(overridden.rawValue))] + said.map { .array([.int($0.at.milliseconds), .int(Int64($0.fields.rawValue))]) }).text
+    }
+
+    /// - Parameter updatedAt: of a row that says nothing of it, since when all of it is as it is.
+    init(stored text: String?, updatedAt: Timestamp?) {
+        guard let list = text.flatMap({ try? JSON.parse($0) })?.array, let overridden = list.first?.int else {
+            self.init(said: updatedAt.map { [Said(at: $0, fields: [.all, .unkept])] } ?? [], overridden: [])
+            return
+        }
+        func fields(_ bits: Int64) -> CustomerFields { CustomerFields(rawValue: UInt32(clamping: bits)) }
+        self.init(
+            said: list.dropFirst().compactMap { entry in
+                guard let parts = entry.array, parts.count == 2, let at = parts[0].int, let bits = parts[1].int else { return nil }
+                return Said(at: Timestamp(milliseconds: at), fields: fields(bits))
+            },
+            overridden: fields(overridden)
         )
     }
 }

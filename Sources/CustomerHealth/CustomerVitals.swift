@@ -39,6 +39,8 @@ package struct CustomerVitals: Sendable, Equatable {
 
     package init() {}
 
+    /// Nothing was ever done.
+    package var isEmpty: Bool { last == SIMD4(repeating: Self.unknown) && econversaAt == Self.unknown }
     package var category: HealthCategory { current.category }
     private var total: UInt16 { hasScore ? UInt16(current.total) : Self.noScore }
 

@@ -16,18 +16,19 @@ package struct Dashboard: Sendable, Equatable {
 
     package init() {}
 
-    package mutating func add(_ customer: Customer, _ category: HealthCategory) { count(customer, category, 1) }
-    package mutating func remove(_ customer: Customer, _ category: HealthCategory) { count(customer, category, -1) }
+    /// - Parameter day: what is dated later has not happened.
+    package mutating func add(_ customer: Customer, _ category: HealthCategory, on day: CivilDate) { count(customer, category, day, 1) }
+    package mutating func remove(_ customer: Customer, _ category: HealthCategory, on day: CivilDate) { count(customer, category, day, -1) }
 
-    private mutating func count(_ customer: Customer, _ category: HealthCategory, _ sign: Int) {
-        if customer.isActive {
+    private mutating func count(_ customer: Customer, _ category: HealthCategory, _ day: CivilDate, _ sign: Int) {
+        if customer.isActive(on: day) {
             ativos += sign
             if customer.valor > .zero { pagantes += sign }
             if customer.pipeline == Customer.Pipeline.onboarding, customer.fimOnboarding == nil { onboarding += sign }
             mrr += customer.valor * sign
             health[Int(category.rawValue)] += sign
         }
-        if customer.isChurned { churn += customer.valor * sign }
+        if customer.isChurned(on: day) { churn += customer.valor * sign }
         if let days = Self.onboardingDays(customer) {
             onboardingDays += days * sign
             onboarded += sign

@@ -27,17 +27,31 @@ package struct LeadReport: Sendable {
 struct LeadLink: Sendable {
     let lead: Int64
     let customer: Int64
-    let version: Int64
+    /// The customer is here because of the lead.
+    var isMade = false
+    /// When it was said to be theirs; `nil` where it was not.
+    var saidAt: Timestamp?
+    var version: Int64 = 1
 }
 
 extension LeadLink {
     init(_ row: Row) {
         var row = row
         let _: TenantID = row.id()
-        self.init(lead: row.integer(), customer: row.integer(), version: row.integer())
+        self.init(
+            lead: row.integer(),
+            customer: row.integer(),
+            isMade: row.optionalBoolean() ?? false,
+            saidAt: row.optionalTimestamp(),
+            version: row.integer()
+        )
     }
 
     func image(of tenant: TenantID) -> RowImage {
-        RowImage(CustomerTables.leads, version: version, values: [.id(tenant), .integer(lead), .integer(customer)])
+        RowImage(
+            CustomerTables.leads,
+            version: version,
+            values: [.id(tenant), .integer(lead), .integer(customer), .boolean(isMade), .optional(saidAt)]
+        )
     }
 }

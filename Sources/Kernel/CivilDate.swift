@@ -78,6 +78,10 @@ package enum BusinessZone {
     package static let offset = Duration.seconds(-3 * 3600)
 
     package static func today(_ now: Timestamp) -> CivilDate { CivilDate(now, offset: offset) }
+    /// A moment as a clock there shows it, to the second.
+    package static func wallClock(_ moment: Timestamp) -> Timestamp {
+        Timestamp(milliseconds: (moment + offset).milliseconds / 1000 * 1000)
+    }
     /// The moment at which the day begins there.
     package static func start(of day: CivilDate) -> Timestamp { day.start - offset }
 }

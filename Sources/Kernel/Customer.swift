@@ -2,7 +2,7 @@
 ///
 /// Times are as the CRM's wall clock shows them, without a zone.
 package struct Customer: Sendable, Equatable {
-    package let id: Int64
+    package private(set) var id: Int64
     package var nome: String?
     package var slug: String?
     package var razaoSocial: String?
@@ -28,9 +28,19 @@ package struct Customer: Sendable, Equatable {
     package var history = SaleHistory()
     /// A row of the database that the portfolio is kept in step with says so: once it is gone, so is the customer.
     package var isInSource = false
+    /// What a CRM has said of them, and when.
+    package var crm = CRMTimes()
     package var version: Int64 = 0
 
     package init(id: Int64) { self.id = id }
+
+    /// The same under another number.
+    package func numbered(_ id: Int64, version: Int64) -> Customer {
+        var customer = self
+        customer.id = id
+        customer.version = version
+        return customer
+    }
 
     /// The Kommo pipelines that mean something (contracts/ecosys-ms.md "Pipelines Possíveis").
     package enum Pipeline {
@@ -41,13 +51,13 @@ package struct Customer: Sendable, Equatable {
         package static let churned = "Churns & Cancelamentos"
     }
 
+    /// Today, or dated ahead.
     package var isCancelled: Bool { dataCancelamento != nil }
-    /// In one of the CS pipelines, and has not cancelled.
-    package var isActive: Bool {
-        guard let pipeline, !isCancelled else { return false }
-        return pipeline == Pipeline.ongoing || pipeline == Pipeline.onboarding || pipeline == Pipeline.bradesco
-    }
-    package var isChurned: Bool { isCancelled || pipeline == Pipeline.churned }
+    package var isInCSPipeline: Bool { pipeline == Pipeline.ongoing || pipeline == Pipeline.onboarding || pipeline == Pipeline.bradesco }
+    /// In one of the CS pipelines, and has not cancelled by that day.
+    package func isActive(on day: CivilDate) -> Bool { isInCSPipeline && !hasCancelled(by: day) }
+    package func isChurned(on day: CivilDate) -> Bool { hasCancelled(by: day) || pipeline == Pipeline.churned }
+    private func hasCancelled(by day: CivilDate) -> Bool { dayOfCancellation.map { $0 <= day } ?? false }
 
     package var dayOfAdhesion: CivilDate? { dataAdesao.map { CivilDate($0) } }
     package var dayOfCancellation: CivilDate? { dataCancelamento.map { CivilDate($0) } }

@@ -35,4 +35,14 @@ package struct Paged<Element: Sendable>: Sendable, RandomAccessCollection {
         pages[count >> 8].append(element)
         count += 1
     }
+
+    package mutating func removeLast() {
+        count -= 1
+        pages[count >> 8].removeLast()
+        changes += 1
+        versions[count >> 8] = changes
+        guard count & 255 == 0 else { return }
+        pages.removeLast()
+        versions.removeLast()
+    }
 }

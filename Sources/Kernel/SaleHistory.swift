@@ -18,13 +18,26 @@ package struct SaleHistory: Sendable, Equatable {
             self.parcelasAtrasadas = parcelasAtrasadas
         }
 
-        /// What became another between two of them becomes so here.
-        fileprivate mutating func take(_ before: Terms, _ after: Terms) {
-            if before.valor != after.valor { valor = after.valor }
-            if before.setup != after.setup { setup = after.setup }
-            if before.vendedor != after.vendedor { vendedor = after.vendedor }
-            if before.vendedorID != after.vendedorID { vendedorID = after.vendedorID }
-            if before.parcelasAtrasadas != after.parcelasAtrasadas { parcelasAtrasadas = after.parcelasAtrasadas }
+        static let fields: CustomerFields = [.valor, .setup, .vendedor, .vendedorID, .parcelasAtrasadas]
+
+        /// What is another there.
+        fileprivate func differing(from other: Terms) -> CustomerFields {
+            var fields: CustomerFields = []
+            if valor != other.valor { fields.insert(.valor) }
+            if setup != other.setup { fields.insert(.setup) }
+            if vendedor != other.vendedor { fields.insert(.vendedor) }
+            if vendedorID != other.vendedorID { fields.insert(.vendedorID) }
+            if parcelasAtrasadas != other.parcelasAtrasadas { fields.insert(.parcelasAtrasadas) }
+            return fields
+        }
+
+        /// These of its fields are as they are there.
+        fileprivate mutating func take(_ fields: CustomerFields, of other: Terms) {
+            if fields.contains(.valor) { valor = other.valor }
+            if fields.contains(.setup) { setup = other.setup }
+            if fields.contains(.vendedor) { vendedor = other.vendedor }
+            if fields.contains(.vendedorID) { vendedorID = other.vendedorID }
+            if fields.contains(.parcelasAtrasadas) { parcelasAtrasadas = other.parcelasAtrasadas }
         }
     }
 
@@ -48,6 +61,9 @@ package struct SaleHistory: Sendable, Equatable {
             self.from = from
             self.back = back
         }
+
+        /// The month that it lies in, if it is one: no month's end falls into it.
+        fileprivate var month: YearMonth? { from.month == back.month ? from.month : nil }
     }
 
     /// A customer began to pay another amount within a month.
@@ -69,12 +85,14 @@ package struct SaleHistory: Sendable, Equatable {
     package private(set) var absences: [Absence] = []
     /// By month, ascending.
     package private(set) var steps: [Step] = []
-    /// Since when they have been in the pipeline of those who left, where no cancellation has a date. `nil`: nobody knows, they came so.
+    /// Since when they have been in the pipeline of those who left, or out of those of the CS, where no cancellation has a date. `nil`: nobody knows, they came so.
     package private(set) var churnedOn: CivilDate?
 
     /// Ten years of months of which each was another.
     static let maxPeriods = 120
-    static let maxAbsences = 24
+    static let maxAbsences = 240
+    /// Of those that lie in one month; further ones take the place of its last.
+    static let maxAbsencesAMonth = 4
     static let maxSteps = 240
     /// Of one month; further ones continue the last.
     static let maxStepsAMonth = 12
@@ -90,14 +108,16 @@ package struct SaleHistory: Sendable, Equatable {
 
     package var isEmpty: Bool { periods.isEmpty && absences.isEmpty && steps.isEmpty && churnedOn == nil }
 
-    /// - Parameter from: the first month of which it is true.
-    fileprivate mutating func changed(_ before: Terms, _ after: Terms, from: YearMonth) {
+    /// - Parameters:
+    ///   - fields: what is said of every month from the first on, whatever was said of it before.
+    ///   - from: the first month of which it is true.
+    fileprivate mutating func changed(_ before: Terms, _ after: Terms, _ fields: CustomerFields, from: YearMonth) {
         let through = YearMonth(index: from.index - 1)
         let place = periods.firstIndex { through <= $0.through } ?? periods.count
         if place == periods.count || periods[place].through != through {
             periods.insert(Period(through: through, terms: place < periods.count ? periods[place].terms : before), at: place)
         }
-        for later in periods.indices.dropFirst(place + 1) { periods[later].terms.take(before, after) }
+        for later in periods.indices.dropFirst(place + 1) { periods[later].terms.take(fields, of: after) }
         // Neighbours that say the same are one.
         var next = after
         for index in periods.indices.reversed() {
@@ -117,14 +137,25 @@ package struct SaleHistory: Sendable, Equatable {
     }
 
     fileprivate mutating func cameBack(_ back: CivilDate, after from: CivilDate) {
-        absences.append(Absence(from: from, back: back))
-        if absences.count > Self.maxAbsences { absences.removeFirst() }
+        let absence = Absence(from: from, back: back)
+        absences = absences(before: from)
+        if let month = absence.month {
+            let others = absences.indices.filter { absences[$0].month == month }
+            if others.count >= Self.maxAbsencesAMonth { absences.remove(at: others[others.count - 1]) }
+        }
+        absences.append(absence)
+        // Those first of which no month's end knows.
+        if absences.count > Self.maxAbsences { absences.remove(at: absences.firstIndex { $0.month != nil } ?? 0) }
     }
 
-    /// A cancellation says where somebody has been since its day, whatever was said of the days after it.
-    fileprivate mutating func cancelled(on day: CivilDate) {
-        absences = absences.compactMap { $0.from >= day ? nil : Absence(from: $0.from, back: min($0.back, day)) }
+    /// A cancellation says where somebody has been since its day, whatever was said of the days after it: of those, nothing is shown while it holds.
+    package func absences(before day: CivilDate?) -> [Absence] {
+        guard let day else { return absences }
+        return absences.compactMap { $0.from >= day ? nil : Absence(from: $0.from, back: min($0.back, day)) }
     }
+
+    /// From a day on, nobody was away.
+    fileprivate mutating func wasThere(since day: CivilDate) { absences = absences(before: day) }
 
     fileprivate mutating func churned(on day: CivilDate?) { churnedOn = day }
 }
@@ -144,11 +175,15 @@ extension Customer {
         package let day: CivilDate?
     }
 
-    /// By its date, else by the pipeline they are in. It may be dated ahead.
+    /// By its date, else by the pipeline they are in: that of those who left, or none of the CS where they once were in one. It may be dated ahead.
     package var cancellation: Cancellation? {
         if let day = dayOfCancellation { return Cancellation(day: day) }
-        return pipeline == Pipeline.churned ? Cancellation(day: history.churnedOn) : nil
+        if pipeline == Pipeline.churned { return Cancellation(day: history.churnedOn) }
+        return dayOut.map { Cancellation(day: $0) }
     }
+
+    /// Since when they have been in none of the pipelines that mean something, and have not cancelled.
+    private var dayOut: CivilDate? { isInCSPipeline || pipeline == Pipeline.churned || isCancelled ? nil : history.churnedOn }
 
     /// The one that holds on a day.
     package func cancellation(on day: CivilDate) -> Cancellation? {
@@ -159,30 +194,30 @@ extension Customer {
     /// To be called once a customer has become another, so that months that are over read on what they read before.
     /// - Parameters:
     ///   - before: `nil` for one who is new, and whom every month reads as they are.
-    ///   - from: the first month of which the change is true; the one that runs, without.
-    package mutating func remember(_ before: Customer?, from: YearMonth? = nil, today: CivilDate) {
+    ///   - said: what was named. With `first` it is true of every month since, also where today it is nothing new.
+    ///   - first: the first month of which it is true; the one that runs, without.
+    package mutating func remember(_ before: Customer?, saying said: CustomerFields = [], from first: YearMonth? = nil, today: CivilDate) {
         guard let before else { return }
-        let from = min(from ?? today.month, today.month)
+        let from = min(first ?? today.month, today.month)
+        let fields = terms.differing(from: before.terms).union(first == nil ? [] : said.intersection(SaleHistory.Terms.fields))
         // Who counted in no month leaves nothing to be remembered.
-        if before.terms != terms, (before.valor > .zero && before.dataAdesao != nil) || !history.periods.isEmpty {
-            history.changed(before.terms, terms, from: from)
+        if !fields.isEmpty, (before.valor > .zero && before.dataAdesao != nil) || !history.periods.isEmpty {
+            history.changed(before.terms, terms, fields, from: from)
             if before.valor != valor, before.cancellation(on: today) == nil, cancellation(on: today) == nil {
                 history.stepped(before.valor, valor, in: from)
             }
         }
         let was = before.cancellation
-        if pipeline != Pipeline.churned {
+        if isInCSPipeline {
             history.churned(on: nil)
-        } else if dataCancelamento == nil {
+        } else if dataCancelamento == nil, pipeline == Pipeline.churned || before.isInCSPipeline || before.pipeline == Pipeline.churned {
             history.churned(on: was.map { $0.day.map { min($0, today) } } ?? today)
         }
-        let cancellation = cancellation
-        guard cancellation != was else { return }
-        if let day = cancellation?.day {
-            history.cancelled(on: day)
-        } else if cancellation == nil, let day = was?.day {
-            let back = from == today.month ? today : from.firstDay
-            if day <= back { history.cameBack(back, after: day) }
-        }
+        // Who went out of the CS pipelines without a word was gone before they cancelled: their day is no correction of that.
+        if first == nil, let out = before.dayOut, let day = dayOfCancellation, out < day { history.cameBack(day, after: out) }
+        guard cancellation == nil else { return }
+        let back = from == today.month ? today : from.firstDay
+        if let day = was?.day, day <= back { history.cameBack(back, after: day) }
+        if first != nil, was != nil || said.contains(.dataCancelamento) { history.wasThere(since: back) }
     }
 }

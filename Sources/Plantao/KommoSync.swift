@@ -8,7 +8,7 @@ import Wire
 /// Keeps the portfolio in step with a Kommo Postgres: all of it at the start and once an hour, and in between what has changed. While that cannot be read,
 /// everything else goes on.
 ///
-/// A row says nothing of who is known to have changed since (`atualizado_em`), and a field that is wrong leaves the others alone. Whose row is gone when all were
+/// A row says nothing of what Kommo is known to have said since (`atualizado_em`), and a field that is wrong leaves the others alone. Whose row is gone when all were
 /// read, and gone still when all are read again, has cancelled; a table that has lost more than half of its rows is being filled anew, and says nothing of that.
 struct KommoSync: Service {
     struct Configuration {
@@ -33,6 +33,8 @@ struct KommoSync: Service {
 
     /// By how much two clocks may differ.
     private static let skew = Duration.seconds(120)
+    /// And two zones' from UTC.
+    private static let zones = Duration.seconds(14 * 3600)
 
     /// What is known of the rows, and what was said of them already, so that it is not said anew each time they are read.
     private struct Told {
@@ -44,6 +46,8 @@ struct KommoSync: Service {
         var isReloading = false
         /// Times are written in UTC, whatever the database's own clock shows: some would lie ahead of us else.
         var timesAreUTC = false
+        /// Whom the plan had no room for when all were read.
+        var leftOut = 0
     }
 
     func run() async throws {
@@ -59,7 +63,7 @@ struct KommoSync: Service {
                 do {
                     let shape = try await database.shape()
                     // Some are gone, whoever they are.
-                    if shape.rows < present.count { since = nil }
+                    if since != nil, try await database.count(shape) < present.count { since = nil }
                     if since == nil { lastOfAll = .now }
                     let isAll = since == nil
                     let read = try await follow(database, shape, since, &told)
@@ -91,18 +95,29 @@ struct KommoSync: Service {
         var read: Set<Int64> = []
         var after = Int64.min
         let size = shape.hasNumbers ? Self.page : Self.pageOfAll
+        var leftOut = 0
         while !Task.isCancelled {
             let rows = try await database.customers(shape, after: after, since: since, limit: size)
-            let latest = operations.environment.now() + Self.skew
-            if rows.contains(where: { $0.asOf.map { $0 > latest } ?? false }) { told.timesAreUTC = true }
+            if !told.timesAreUTC, rows.contains(where: isWrittenInUTC) { told.timesAreUTC = true }
             let patches = rows.compactMap { patch($0, &told) }
-            if !patches.isEmpty { _ = try await operations.upsertCustomers(patches, tenant) }
+            if !patches.isEmpty { leftOut += try await operations.upsertCustomersThatFit(patches, tenant) }
             read.formUnion(rows.map(\.id))
             guard let last = rows.last, rows.count == size else { break }
             after = last.id
         }
         try Task.checkCancellation()
+        if leftOut > 0, leftOut != told.leftOut, since == nil || told.leftOut == 0 {
+            logger.warning("the plan has no room for some of Kommo's customers; they were left out", metadata: ["customers": "\(leftOut)"])
+        }
+        if since == nil || told.leftOut == 0 { told.leftOut = leftOut }
         return read
+    }
+
+    /// By the database's clock it lies ahead of us by less than clocks of two zones differ, and in UTC it does not. What lies further ahead is somebody's mistake.
+    private func isWrittenInUTC(_ row: KommoDatabase.Customer) -> Bool {
+        guard let shown = row.asOf, let inUTC = row.asOfInUTC else { return false }
+        let latest = operations.environment.now() + Self.skew
+        return shown > latest && inUTC <= latest && shown <= latest + Self.zones
     }
 
     /// Of a row, what is right.

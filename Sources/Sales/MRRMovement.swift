@@ -62,7 +62,8 @@ package struct MRRMovement: Sendable, Equatable {
             movements.append(MRRMovement(kind: kind, before: paid, after: amount, month: month))
             paid = amount
         }
-        var departures: [(from: CivilDate, back: CivilDate?)] = customer.history.absences.map { ($0.from, $0.back <= view.day ? $0.back : nil) }
+        var departures: [(from: CivilDate, back: CivilDate?)] = customer.history.absences(before: customer.cancellation?.day)
+            .map { ($0.from, $0.back <= view.day ? $0.back : nil) }
         if let day = customer.cancellation?.day, day <= view.day { departures.append((day, nil)) }
         departures.removeAll { $0.from.month != month && $0.back?.month != month }
         // They count as far as they lead from what was paid to what is, with nobody away in between.

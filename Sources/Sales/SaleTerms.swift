@@ -6,45 +6,101 @@ package struct Seller: Sendable, Equatable {
     package var name: String
     package var email: String?
     package var isActive: Bool
+    /// What they were called, each name from a month on; `nil` where nobody knows since when.
+    package private(set) var names: [Name]
     package var version: Int64 = 0
+
+    package struct Name: Sendable, Equatable {
+        package let since: YearMonth?
+        package let name: String
+    }
+
+    /// Of one seller; of more, the first goes on and those after it are forgotten.
+    static let maxNames = 50
 
     /// Whose sales nobody is paid for any more (contracts/vendas.md "99999999 para Vendas Antigas").
     package static let oldSalesID: Int64 = 99_999_999
     package static let oldSales = Seller(id: oldSalesID, name: "Vendas Antigas", email: nil, isActive: true)
 
-    package init(id: Int64, name: String, email: String?, isActive: Bool) {
+    package init(id: Int64, name: String, email: String?, isActive: Bool, names: [Name]? = nil) {
         self.id = id
         self.name = name
         self.email = email
         self.isActive = isActive
+        self.names = names ?? [Name(since: nil, name: name)]
+    }
+
+    /// Takes the place of who they were before: the months that are over know them by the names that they had.
+    mutating func follows(_ before: Seller?, in month: YearMonth) {
+        version = before?.version ?? 0
+        guard let before else {
+            names = [Name(since: month, name: name)]
+            return
+        }
+        names = before.names
+        guard names.last?.name.lowercased() != name.lowercased() else { return }
+        names.append(Name(since: month, name: name))
+        if names.count > Self.maxNames { names.remove(at: 1) }
+    }
+
+    /// Lower-case, of a month; before they were here, what they were called first.
+    fileprivate func name(in month: YearMonth) -> String {
+        (names.last { $0.since.map { $0 <= month } ?? true } ?? names[0]).name.lowercased()
     }
 }
 
 /// Who sells, by id and by name.
 package struct SellerBook: Sendable, Equatable {
     package private(set) var sellers: [Int64: Seller] = [:]
-    private var byName: [String: Int64] = [:]
+    /// Who is or was called so, each id once.
+    private var bearers: [String: Set<Int64>] = [:]
+    /// Who is meant by a name, from a month on; `nil` for the month: before all others.
+    private var byName: [String: [(since: YearMonth?, id: Int64)]] = [:]
 
     package init(_ sellers: [Seller] = []) {
-        for seller in sellers.sorted(by: { $0.id < $1.id }) { put(seller) }
+        for seller in sellers { put(seller) }
     }
 
-    /// Of several of one name, whoever has the lowest id is meant by it.
+    package static func == (a: SellerBook, b: SellerBook) -> Bool { a.sellers == b.sellers }
+
     package mutating func put(_ seller: Seller) {
         // Nobody's, whatever it was once called.
         guard seller.id != Seller.oldSalesID else { return }
-        let gone = sellers[seller.id].map { $0.name.lowercased() }
-        sellers[seller.id] = seller
-        if let gone, byName[gone] == seller.id { byName[gone] = sellers.values.filter { $0.name.lowercased() == gone }.map(\.id).min() }
-        let name = seller.name.lowercased()
-        byName[name] = min(byName[name] ?? seller.id, seller.id)
+        let names = Set(((sellers[seller.id]?.names ?? []) + seller.names).map { $0.name.lowercased() })
+        take(seller)
+        for name in names { byName[name] = meant(by: name) }
     }
 
-    /// Whose customer somebody is: by the id, else by the name that the CRM has, else nobody's in particular.
-    package func seller(of terms: SaleHistory.Terms) -> Int64 {
-        terms.vendedorID ?? terms.vendedor.flatMap { byName[$0.lowercased()] } ?? Seller.oldSalesID
+    private mutating func take(_ seller: Seller) {
+        for known in sellers[seller.id]?.names ?? [] { bearers[known.name.lowercased()]?.remove(seller.id) }
+        sellers[seller.id] = seller
+        for known in seller.names { bearers[known.name.lowercased(), default: []].insert(seller.id) }
     }
-    package func seller(of customer: Customer) -> Int64 { seller(of: customer.terms) }
+
+    /// In each month whoever was called so, else who had been before, else who was first registered by it later; of several of them, whoever has the lowest id.
+    private func meant(by name: String) -> [(since: YearMonth?, id: Int64)] {
+        let its = (bearers[name] ?? []).sorted().compactMap { sellers[$0] }
+        let months = Set(its.flatMap { $0.names.compactMap(\.since) }).sorted()
+        var meant: [(since: YearMonth?, id: Int64)] = []
+        for month in [nil] + months.map(Optional.some) {
+            let at = month ?? YearMonth(index: 0)
+            func isHere(_ seller: Seller) -> Bool { seller.names[0].since.map { $0 <= at } ?? true }
+            let found =
+                its.first { isHere($0) && $0.name(in: at) == name }
+                ?? its.first { seller in seller.names.contains { $0.name.lowercased() == name && $0.since.map { $0 <= at } ?? true } }
+                ?? its.filter { $0.name(in: at) == name }.min { ($0.names[0].since ?? at, $0.id) < ($1.names[0].since ?? at, $1.id) }
+            if let found, found.id != meant.last?.id { meant.append((month, found.id)) }
+        }
+        return meant
+    }
+
+    /// Whose customer somebody is: by the id, else by the name that the CRM has, as it was understood in a month, else nobody's in particular.
+    package func seller(of terms: SaleHistory.Terms, in month: YearMonth) -> Int64 {
+        if let id = terms.vendedorID { return id }
+        let meant = terms.vendedor.flatMap { byName[$0.lowercased()] }
+        return meant?.last { $0.since.map { $0 <= month } ?? true }?.id ?? Seller.oldSalesID
+    }
+    package func seller(of customer: Customer, in month: YearMonth) -> Int64 { seller(of: customer.terms, in: month) }
 
     /// - Parameter name: what a customer of theirs calls somebody who was never registered.
     package func named(_ id: Int64, called name: String? = nil) -> Seller {
@@ -118,7 +174,7 @@ package struct SaleTerms: Sendable, Equatable {
         guard joined.map({ $0 <= view.day }) ?? !view.isHistoric else { return nil }
         let cancellation = customer.cancellation(on: view.day)
         let end = cancellation.map { min($0.day?.month ?? view.month, view.month) } ?? view.month
-        seller = sellers.seller(of: terms)
+        seller = sellers.seller(of: terms, in: view.month)
         sellerName = terms.vendedor
         valor = terms.valor
         setup = terms.setup

@@ -143,10 +143,11 @@ package struct SalesBoard: Sendable {
             throw Refusal(.conflict, "too_many_sellers", "Já há o máximo de \(Self.maxSellers) vendedores.")
         }
         var change = timePassed(customers, moment)
+        let month = BusinessZone.today(moment.now).month
         var (created, updated) = (0, 0)
         for var seller in sellers {
             let before = book.sellers[seller.id]
-            seller.version = before?.version ?? 0
+            seller.follows(before, in: month)
             guard seller != before else { continue }
             seller.version += 1
             if before == nil { created += 1 } else { updated += 1 }
@@ -336,7 +337,7 @@ package struct SalesBoard: Sendable {
     }
 
     private func event(of movement: MRRMovement, _ customer: Customer) -> Event {
-        let seller = book.named(book.seller(of: customer), called: customer.vendedor)
+        let seller = book.named(book.seller(of: customer, in: figures.view.month), called: customer.vendedor)
         var writer = JSONWriter()
         writer.object {
             $0.field("type", movement.kind == .new ? "sales.sale" : movement.kind == .churn ? "sales.churn" : "sales.movement")

@@ -9,6 +9,7 @@ package enum SalesTables {
         key: ["tenant_id", "id"],
         columns: [
             Column("tenant_id", .uuid), Column("id", .integer), Column("name", .text), .optional("email", .text), Column("is_active", .boolean),
+            Column("names", .json, since: 25),
         ]
     )
 
@@ -40,7 +41,13 @@ extension Seller {
     package init(_ row: Row) {
         var row = row
         let _: TenantID = row.id()
-        self.init(id: row.integer(), name: row.text(), email: row.optionalText(), isActive: row.boolean())
+        self.init(
+            id: row.integer(),
+            name: row.text(),
+            email: row.optionalText(),
+            isActive: row.boolean(),
+            names: row.optionalText().flatMap { Self.names($0) }
+        )
         version = row.integer()
     }
 
@@ -48,8 +55,21 @@ extension Seller {
         RowImage(
             SalesTables.sellers,
             version: version,
-            values: [.id(tenant), .integer(id), .text(name), .optional(email), .boolean(isActive)]
+            values: [.id(tenant), .integer(id), .text(name), .optional(email), .boolean(isActive), .json(storedNames)]
         )
+    }
+
+    /// `[[month, name], …]`, months since January of the year 0.
+    private var storedNames: String {
+        JSON.array(names.map { .array([$0.since.map { .int(Int64($0.index)) } ?? .null, .string($0.name)]) }).text
+    }
+
+    private static func names(_ text: String) -> [Name]? {
+        let names = (try? JSON.parse(text))?.array?.compactMap { entry -> Name? in
+            guard let parts = entry.array, parts.count == 2, let name = parts[1].string else { return nil }
+            return Name(since: parts[0].int.map { YearMonth(index: Int32(clamping: $0)) }, name: name)
+        }
+        return names.flatMap { $0.isEmpty ? nil : $0 }
     }
 }
 

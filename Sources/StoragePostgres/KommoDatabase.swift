@@ -34,8 +34,6 @@ package actor KommoDatabase {
         package let hasTimes: Bool
         /// The time there, as its wall clock shows it: what changes from now on is no older.
         package let now: Timestamp?
-        /// How many rows there are.
-        package let rows: Int64
 
         fileprivate var id: String {
             hasNumbers
@@ -48,27 +46,31 @@ package actor KommoDatabase {
         let rows = try run(
             PostgresStatement(
                 sql: """
-                    SELECT a.attname::text, t.typname::text, to_char(LOCALTIMESTAMP, 'YYYY-MM-DD"T"HH24:MI:SS'), (SELECT count(*) FROM clientes_kommo)
+                    SELECT a.attname::text, t.typname::text, to_char(LOCALTIMESTAMP, 'YYYY-MM-DD"T"HH24:MI:SS')
                     FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
                     WHERE a.attrelid = 'clientes_kommo'::regclass AND a.attnum > 0 AND a.attname IN ('client_id', 'atualizado_em')
                     """,
-                kinds: [.text, .text, .text, .integer]
+                kinds: [.text, .text, .text]
             )
         )
         var types: [String: String] = [:]
-        var (now, count): (Timestamp?, Int64) = (nil, 0)
+        var now: Timestamp?
         for var row in rows {
             types[row.text()] = row.text()
             now = Timestamp(wallClock: row.text())
-            count = row.integer()
         }
         guard let id = types["client_id"] else { throw Failure(description: "clientes_kommo has no column client_id") }
         return Shape(
             hasNumbers: ["int2", "int4", "int8"].contains(id),
             hasTimes: ["timestamp", "timestamptz", "date"].contains(types["atualizado_em"]),
-            now: now,
-            rows: count
+            now: now
         )
+    }
+
+    /// How many customers there are: rows without a number are nobody's, and a number that is there twice is one customer.
+    package func count(_ shape: Shape) throws(Failure) -> Int64 {
+        var rows = try run(PostgresStatement(sql: "SELECT count(DISTINCT \(shape.id)) FROM clientes_kommo t", kinds: [.integer]))
+        return rows.isEmpty ? 0 : rows[0].integer()
     }
 
     /// Up to `limit` rows in the order of their numbers, behind `after`.

@@ -133,6 +133,14 @@ import Testing
         #expect(waiting(Self.owner) == [1])
     }
 
+    @Test mutating func whoLeavesOnADayAheadHasSomethingToBeDoneUntilThen() throws {
+        _ = try adopt(1)
+        _ = try board.upsert([CustomerPatch(id: 1, [.dataCancelamento(Timestamp(wallClock: "2026-01-22"))])], clock.environment.moment())
+        #expect(waiting(Self.maria) == [1])
+        clock.advance(by: .seconds(2 * 86_400))
+        #expect(!Self.channels(board.timePassed(clock.environment.moment()), "health.action_done").isEmpty && waiting(Self.maria) == [])
+    }
+
     @Test func onlyTheLastAreShownAndWhatIsDoneTakesNoRoom() {
         var random = SeededGenerator.fresh()
         var open = OpenActions()

@@ -89,6 +89,17 @@ import Testing
                 change = try board.upsert((0..<Int.random(in: 1...4, using: &random)).map { _ in Self.patch(&random) }, moment).1
             case 3:
                 change = board.timePassed(moment)
+            case 4:
+                // Numbers that leads are given, take back and share.
+                let reports = (0..<3).map { _ in
+                    Self.report(
+                        Int64.random(in: 100...120, using: &random),
+                        of: Bool.random(using: &random) ? nil : Int64.random(in: 30...60, using: &random),
+                        isDeleted: Int.random(in: 0..<6, using: &random) == 0,
+                        .valor(Money(centavos: Int64.random(in: 0...100, using: &random)))
+                    )
+                }
+                change = try board.upsert(reports, moment).1
             default:
                 let activities = (0..<Int.random(in: 1...5, using: &random)).map { _ in Self.activity(moment.now, &random) }
                     .filter { board.portfolio.place(of: $0.customer) != nil }
@@ -111,7 +122,7 @@ import Testing
                 let facts = model.facts(of: id, at: clock.now)
                 #expect(portfolio.vitals[place].facts(at: clock.now) == facts, "step \(step), customer \(id)")
                 #expect(portfolio.vitals[place].current == HealthScore(facts), "step \(step), customer \(id)")
-                expected.add(portfolio.customers[place], HealthScore(facts).category)
+                expected.add(portfolio.customers[place], HealthScore(facts).category, on: BusinessZone.today(clock.now))
             }
             #expect(portfolio.dashboard == expected, "step \(step)")
             #expect(CustomerPortfolio.dashboard(portfolio.customers, portfolio.vitals, AdhesionRange(), now: clock.now) == expected)
@@ -250,6 +261,274 @@ import Testing
         #expect(board.portfolio.customer(5)?.nome == "à mão", "who says so by hand is not asked since when")
     }
 
+    @Test func whatOthersChangeMakesNothingOfWhatTheCRMSaysOld() async throws {
+        let directory = TemporaryDirectory()
+        let store = try SQLiteStore(directory: directory.path, schema: Schema(StorageTables.all + CustomerTables.all))
+        let clock = ManualEnvironment(now: Self.start + .seconds(1000))
+        var board = CustomerBoard(tenant: Self.tenant, loaded: .init())
+        func money(_ reais: Int64) -> Money { Money(centavos: reais * 100) }
+        func tell(_ seconds: Int64, _ changes: CustomerChange...) async throws {
+            var report = Self.report(5, at: seconds)
+            report = LeadReport(
+                lead: 5,
+                customer: nil,
+                at: report.at,
+                isDeleted: false,
+                isElsewhere: false,
+                changes: changes + report.changes
+            )
+            try store.commit([try board.upsert([report], clock.environment.moment()).1])
+        }
+        func put(_ changes: CustomerChange...) async throws {
+            try store.commit([try board.upsert([CustomerPatch(id: 5, changes)], clock.environment.moment()).1])
+        }
+        for restarts in [false, true] {
+            func pause() async throws {
+                guard restarts else { return }
+                board = CustomerBoard(tenant: Self.tenant, loaded: try await CustomerBoard.load(Self.tenant, from: store, now: clock.now))
+            }
+            let base: Int64 = restarts ? 600 : 0
+            try await tell(base + 10, .valor(money(100)), .nome("Um"))
+            try await put(.parcelasAtrasadas(restarts ? 2 : 1))
+            try await pause()
+            try await tell(base + 500, .valor(money(200)), .nome("Dois"))
+            #expect(board.portfolio.customer(5)?.valor == money(200) && board.portfolio.customer(5)?.nome == "Dois")
+            try await put(.valor(money(150)))
+            try await pause()
+            for seconds in [base + 500, base + 400] { try await tell(seconds, .valor(money(50))) }
+            #expect(board.portfolio.customer(5)?.valor == money(150), "what it had said already undoes nothing")
+            // What comes late says what nothing newer has said.
+            try await tell(base + 540, .status("143"), .nome("Três"))
+            try await pause()
+            try await tell(base + 530, .valor(money(250)), .cnpj(7), .nome("velho"), .status("142"))
+            let known = try #require(board.portfolio.customer(5))
+            #expect(known.valor == money(250) && known.cnpj == 7 && known.nome == "Três" && known.status == "143")
+            #expect(known.atualizadoEm == Self.start + .seconds(base + 540))
+        }
+        await store.close()
+    }
+
+    @Test func ofARowThatSaysNothingOfItAllIsAsOldAsItself() {
+        let updatedAt = Self.start
+        var times = CRMTimes(stored: nil, updatedAt: updatedAt)
+        #expect(times.isOld(.valor, at: updatedAt - .seconds(1), now: updatedAt) && !times.isOld(.valor, at: updatedAt, now: updatedAt))
+        times.take([.valor, .setup], at: updatedAt + .seconds(5))
+        times.override(.setup)
+        #expect(CRMTimes(stored: times.stored, updatedAt: nil) == times && CRMTimes(stored: "[0]", updatedAt: updatedAt) == CRMTimes())
+        #expect(times.isOld(.setup, at: updatedAt + .seconds(5), now: updatedAt) && !times.isOld(.valor, at: updatedAt + .seconds(5), now: updatedAt))
+    }
+
+    @Test func whatIsDatedHereIsDatedByTheClockOfTheBusiness() throws {
+        // 22:30 on the last day of the month.
+        let clock = ManualEnvironment(now: Timestamp(rfc3339: "2026-12-01T01:30:00.250Z")!)
+        var board = CustomerBoard(tenant: Self.tenant, loaded: .init())
+        let row = CustomerPatch(id: 2, [.inSource(true)], asOf: Self.start)
+        _ = try board.upsert([CustomerPatch(id: 1), row], clock.environment.moment())
+        _ = try board.upsert([Self.report(1, isDeleted: true)], clock.environment.moment())
+        _ = try board.removedFromSource([2], clock.environment.moment())
+        for id in [1, 2] as [Int64] {
+            let customer = try #require(board.portfolio.customer(id))
+            #expect(customer.dataCancelamento?.wallClock == "2026-11-30T22:30:00" && customer.criadoEm?.wallClock == "2026-11-30T22:30:00")
+        }
+        #expect(board.portfolio.customer(1)?.atualizadoEm?.wallClock == "2026-11-30T22:30:00")
+    }
+
+    @Test func whoHadLeftKeepsTheirDayWhenTheirLeadOrRowIsGone() throws {
+        let clock = ManualEnvironment(now: Timestamp(rfc3339: "2026-10-05T12:00:00Z")!)
+        var board = CustomerBoard(tenant: Self.tenant, loaded: .init())
+        for id in [1, 2] as [Int64] {
+            let row = CustomerPatch(id: id, [.inSource(true)], asOf: Self.start)
+            _ = try board.upsert([row], clock.environment.moment())
+            _ = try board.upsert([CustomerPatch(id: id, [.pipeline(Customer.Pipeline.churned)])], clock.environment.moment())
+        }
+        _ = try board.upsert([CustomerPatch(id: 3, [.pipeline(Customer.Pipeline.churned)])], clock.environment.moment())
+        clock.advance(by: .seconds(46 * 86_400))
+        _ = try board.upsert([Self.report(1, isDeleted: true), Self.report(3, isDeleted: true)], clock.environment.moment())
+        _ = try board.removedFromSource([2], clock.environment.moment())
+        for id in [1, 2] as [Int64] {
+            #expect(
+                board.portfolio.customer(id)?.cancellation?.day == CivilDate("2026-10-05")
+                    && board.portfolio.customer(id)?.descricaoCancelamento != nil
+            )
+        }
+        #expect(board.portfolio.customer(3)?.dataCancelamento == nil, "nobody knows when")
+    }
+
+    @Test func aLeadThatIsRestoredIsACustomerAgain() throws {
+        let clock = ManualEnvironment(now: Self.start + .seconds(1000))
+        var board = CustomerBoard(tenant: Self.tenant, loaded: .init())
+        func tell(_ reports: LeadReport...) throws { _ = try board.upsert(reports, clock.environment.moment()) }
+        try tell(Self.report(600, at: 900, .nome("R")), Self.report(600, isDeleted: true))
+        #expect(board.portfolio.customer(600)?.isActive(on: board.portfolio.today) == false)
+        try tell(Self.report(600, at: 950, .nome("tarde")))
+        #expect(
+            board.portfolio.customer(600)?.isActive(on: board.portfolio.today) == false,
+            "what was told before it was deleted does not bring it back"
+        )
+        try tell(Self.report(600, at: 1005, .nome("De volta")))
+        #expect(
+            board.portfolio.customer(600)?.isActive(on: board.portfolio.today) == true && board.portfolio.customer(600)?.descricaoCancelamento == nil
+        )
+        try tell(Self.report(600, at: 1010, isDeleted: true), Self.report(600, at: 1010, .nome("de novo")))
+        #expect(board.portfolio.customer(600)?.isActive(on: board.portfolio.today) == false)
+        // Whose cancellation says something else has not come back.
+        try tell(Self.report(601, at: 900, .dataCancelamento(Self.start), .descricaoCancelamento("Preço")))
+        try tell(Self.report(601, at: 910, isDeleted: true), Self.report(601, at: 920, .nome("R")))
+        #expect(board.portfolio.customer(601)?.isCancelled == true)
+    }
+
+    @Test(arguments: [false, true]) func aLeadThatIsNumberedLaterIsOneCustomer(_ isKnown: Bool) async throws {
+        let directory = TemporaryDirectory()
+        let store = try SQLiteStore(directory: directory.path, schema: Schema(StorageTables.all + CustomerTables.all))
+        let clock = ManualEnvironment(now: Self.start + .seconds(1000))
+        var board = CustomerBoard(tenant: Self.tenant, loaded: .init())
+        @discardableResult func tell(_ reports: LeadReport...) throws -> CustomerBoard.Upserted {
+            let (upserted, change) = try board.upsert(reports, clock.environment.moment())
+            try store.commit([change])
+            return upserted
+        }
+        if isKnown { try store.commit([try board.upsert([CustomerPatch(id: 42, [.email("a@b.c")])], clock.environment.moment()).1]) }
+        try tell(Self.report(500, at: 10, .valor(Money(centavos: 1000)), .nome("X")), Self.report(600, of: 60, at: 10), Self.report(7, at: 10))
+        let upserted = try tell(
+            Self.report(500, of: 42, at: 20, .valor(Money(centavos: 1000))),
+            Self.report(600, of: 61, at: 20),
+            Self.report(600, of: 60, at: 15)
+        )
+        #expect(upserted.created == 0 && upserted.leftOut == 0)
+        for restarts in [false, true] {
+            if restarts { board = CustomerBoard(tenant: Self.tenant, loaded: try await CustomerBoard.load(Self.tenant, from: store, now: clock.now)) }
+            #expect(Set(board.portfolio.customers.map(\.id)) == [7, 42, 61], "and what says the former number late says nothing")
+            #expect(board.portfolio.dashboard.ativos == 3 && board.portfolio.dashboard.mrr == Money(centavos: 1000))
+            #expect(board.portfolio.customer(42)?.nome == (isKnown ? nil : "X") && board.portfolio.customer(42)?.valor == Money(centavos: 1000))
+            #expect(board.portfolio.customer(500) == nil && board.portfolio.place(of: 500) == nil)
+        }
+        // The number is free for somebody else.
+        try store.commit([try board.upsert([CustomerPatch(id: 500, [.nome("Outra")])], clock.environment.moment()).1])
+        try tell(Self.report(500, isDeleted: true))
+        #expect(board.portfolio.customer(42)?.isCancelled == true && board.portfolio.customer(500)?.isCancelled == false)
+        board = CustomerBoard(tenant: Self.tenant, loaded: try await CustomerBoard.load(Self.tenant, from: store, now: clock.now))
+        #expect(board.portfolio.customer(500)?.nome == "Outra" && board.portfolio.count == 4)
+        await store.close()
+    }
+
+    /// A row of an earlier version.
+    private static func old(_ id: Int64, _ changes: CustomerChange...) -> Customer {
+        var customer = Customer(id: id)
+        for change in changes { customer.apply(change) }
+        customer.atualizadoEm = start
+        customer.crm = CRMTimes(stored: nil, updatedAt: start)
+        customer.version = 3
+        return customer
+    }
+
+    @Test func whoWasHereBeforeItWasKeptWhoHadMadeThem() throws {
+        let clock = ManualEnvironment(now: Self.start + .seconds(1000))
+        var loaded = CustomerBoard.Loaded()
+        for customer in [Self.old(500, .nome("X")), Self.old(42), Self.old(600, .nome("Y")), Self.old(60, .nome("Z"))] {
+            loaded.portfolio.restore(customer, StoredVitals(), now: clock.now)
+        }
+        loaded.leads[700] = LeadLink(lead: 700, customer: 60)
+        var board = CustomerBoard(tenant: Self.tenant, loaded: loaded)
+        func tell(_ reports: LeadReport...) throws -> CustomerBoard.Upserted { try board.upsert(reports, clock.environment.moment()).0 }
+        #expect(try tell(Self.report(500, at: -1, .nome("velho"))).unchanged == 1, "all of it is as old as the row")
+        _ = try board.upsert([CustomerPatch(id: 600, [.parcelasAtrasadas(1)])], clock.environment.moment())
+        #expect(try tell(Self.report(500, at: 1, .nome("novo"))).updated == 1)
+        _ = try tell(Self.report(500, of: 42, at: 2), Self.report(600, of: 61, at: 2), Self.report(700, of: 70, at: 2))
+        #expect(Set(board.portfolio.customers.map(\.id)) == [42, 600, 61, 60, 70], "but for whom others know as well, and who has a number")
+    }
+
+    @Test func whatOnlySaysWhenItWasSaidIsNoChange() throws {
+        let clock = ManualEnvironment(now: Self.start + .seconds(1000))
+        var board = CustomerBoard(tenant: Self.tenant, loaded: .init())
+        _ = try board.upsert(
+            [CustomerPatch(id: 1, [.nome("Um"), .atualizadoEm(Self.start), .inSource(true)], asOf: Self.start + .seconds(50))],
+            clock.environment.moment()
+        )
+        let (upserted, change) = try board.upsert([Self.report(1, at: 40, .nome("velho"))], clock.environment.moment())
+        #expect(upserted.unchanged == 1 && upserted.changes.isEmpty && change.rows.count == 1 && change.events.isEmpty)
+        #expect(board.portfolio.customer(1)?.nome == "Um" && board.portfolio.customer(1)?.atualizadoEm == Self.start)
+    }
+
+    @Test func whoIsKnownToOthersStaysWhenALeadIsAnothers() throws {
+        let clock = ManualEnvironment(now: Self.start + .seconds(1000))
+        var board = CustomerBoard(tenant: Self.tenant, loaded: .init())
+        func tell(_ reports: LeadReport...) throws { _ = try board.upsert(reports, clock.environment.moment()) }
+        // Somebody put 1 in; 2 does something; 3 has a row; 60 is known to whoever counts their instalments; 70 has another lead.
+        _ = try board.upsert([CustomerPatch(id: 1)], clock.environment.moment())
+        try tell(Self.report(1), Self.report(2), Self.report(3), Self.report(600, of: 60), Self.report(700, of: 70), Self.report(701, of: 70))
+        _ = try board.record([Activity(customer: 2, .lead)], clock.environment.moment())
+        _ = try board.upsert([CustomerPatch(id: 3, [.inSource(true)], asOf: Self.start)], clock.environment.moment())
+        _ = try board.upsert([CustomerPatch(id: 60, [.parcelasAtrasadas(1)])], clock.environment.moment())
+        for (lead, customer) in [(1, 101), (2, 102), (3, 103), (600, 61), (700, 71)] as [(Int64, Int64)] { try tell(Self.report(lead, of: customer)) }
+        #expect(Set(board.portfolio.customers.map(\.id)) == [1, 2, 3, 60, 61, 70, 71, 101, 102, 103])
+    }
+
+    @Test func whoIsSomebodyElseIsToldOfAndTheLastTakeTheirPlace() throws {
+        let clock = ManualEnvironment(now: Self.start + .seconds(1000))
+        var board = CustomerBoard(tenant: Self.tenant, loaded: .init())
+        _ = try board.upsert([CustomerPatch(id: 42)], clock.environment.moment())
+        _ = try board.upsert([Self.report(500)], clock.environment.moment())
+        _ = try board.upsert((1...600).map { CustomerPatch(id: 1000 + $0) }, clock.environment.moment())
+        _ = try board.record([Activity(customer: 1600, .lead)], clock.environment.moment())
+        let (upserted, change) = try board.upsert([Self.report(500, of: 42)], clock.environment.moment())
+        #expect(upserted.changes.contains { $0.before?.id == 500 && $0.after.valor == .zero })
+        let told = change.events.map { String(decoding: $0.payload, as: UTF8.self) }
+        #expect(told.contains { $0.contains(#""tenant_id":500,"score_total":0.0,"delta":0.0,"categoria":"Crítico","ativo":false"#) })
+        #expect(board.portfolio.count == 601 && board.portfolio.customers.count == 601 && board.portfolio.place(of: 1600) == 1)
+        #expect(board.portfolio.customer(1600)?.id == 1600 && board.portfolio.vitals[1].facts(at: clock.now).count(.lead) == 1)
+        // It falls at its own moment where it now is.
+        while let due = board.nextDue, due < clock.now + .seconds(40 * 86_400) {
+            clock.advance(by: max(due - clock.now, .zero))
+            _ = board.timePassed(clock.environment.moment())
+        }
+        #expect(board.portfolio.vitals[1].current == HealthScore(board.portfolio.vitals[1].facts(at: clock.now)))
+    }
+
+    @Test func whoCancelsAheadIsActiveUntilThatDay() async throws {
+        let directory = TemporaryDirectory()
+        let store = try SQLiteStore(directory: directory.path, schema: Schema(StorageTables.all + CustomerTables.all))
+        let clock = ManualEnvironment(now: Self.start)
+        var board = CustomerBoard(tenant: Self.tenant, loaded: .init())
+        let days = ["2026-01-25", "2026-01-23", "2026-01-20"].map { Timestamp(wallClock: $0)! }
+        let patches = (1...3).map { CustomerPatch(id: $0, [.valor(Money(centavos: 100)), .dataCancelamento(days[Int($0) - 1])]) }
+        try store.commit([try board.upsert(patches, clock.environment.moment()).1])
+        for (day, active) in [("2026-01-20", 2), ("2026-01-23", 1), ("2026-01-25", 0)] {
+            if active == 1 {
+                board = CustomerBoard(tenant: Self.tenant, loaded: try await CustomerBoard.load(Self.tenant, from: store, now: clock.now))
+            }
+            let start = BusinessZone.start(of: CivilDate(day)!)
+            if clock.now < start {
+                #expect(board.nextDue == start)
+                clock.advance(by: start - clock.now)
+                let told = board.timePassed(clock.environment.moment()).events.map { String(decoding: $0.payload, as: UTF8.self) }
+                #expect(
+                    told.contains { $0.contains("health.scores") && $0.contains(#""ativo":false"#) }
+                        && told.contains { $0.contains("health.dashboard") }
+                )
+            }
+            let dashboard = board.portfolio.dashboard
+            #expect(
+                dashboard.ativos == active && dashboard.mrr == Money(centavos: 100) * active && dashboard.churn == Money(centavos: 100) * (3 - active)
+            )
+            let portfolio = board.portfolio
+            #expect(CustomerPortfolio.dashboard(portfolio.customers, portfolio.vitals, AdhesionRange(), now: clock.now) == dashboard)
+        }
+        #expect(board.nextDue == nil)
+        await store.close()
+    }
+
+    @Test func whatFitsIsInAndTheRestIsCounted() throws {
+        let clock = ManualEnvironment(now: Self.start + .seconds(1000))
+        var board = CustomerBoard(tenant: Self.tenant, loaded: .init())
+        _ = try board.upsert([CustomerPatch(id: 1)], clock.environment.moment())
+        let (rows, _) = try board.upsert([2, 3, 1, 4].map { CustomerPatch(id: $0, [.nome("N")]) }, room: 1, clock.environment.moment())
+        #expect((rows.created, rows.updated, rows.leftOut) == (1, 1, 2) && board.portfolio.customer(1)?.nome == "N")
+        let reports = [Self.report(2, at: 5, .nome("L")), Self.report(5, at: 5), Self.report(6, at: 5), Self.report(5, of: 50, at: 6)]
+        let (told, _) = try board.upsert(reports, room: 1, clock.environment.moment())
+        #expect((told.created, told.leftOut) == (1, 1) && Set(board.portfolio.customers.map(\.id)) == [1, 2, 50], "and one lead takes one place")
+        #expect(try board.upsert(reports, room: 0, clock.environment.moment()).0.leftOut == 1, "again: the same")
+    }
+
     @Test func aLeadIsTheCustomerThatItWasSaidToBeAlsoAfterARestart() async throws {
         let directory = TemporaryDirectory()
         let store = try SQLiteStore(directory: directory.path, schema: Schema(StorageTables.all + CustomerTables.all))
@@ -288,7 +567,7 @@ import Testing
         _ = try board.removedFromSource(gone, clock.environment.moment())
         #expect(board.portfolio.customer(1)?.isCancelled == true && board.goneFromSource([]).known == 0)
         _ = try board.upsert([row], clock.environment.moment())
-        #expect(board.portfolio.customer(1)?.isActive == true && board.portfolio.customer(1)?.isInSource == true)
+        #expect(board.portfolio.customer(1)?.isActive(on: board.portfolio.today) == true && board.portfolio.customer(1)?.isInSource == true)
     }
 
     // MARK: Who is shown

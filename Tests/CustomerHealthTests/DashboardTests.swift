@@ -3,6 +3,8 @@ import Kernel
 import Testing
 
 @Suite struct DashboardTests {
+    private static let today = CivilDate("2026-01-20")!
+
     private func customer(_ id: Int64, _ changes: CustomerChange...) -> Customer {
         var customer = Customer(id: id)
         for change in changes { customer.apply(change) }
@@ -14,14 +16,14 @@ import Testing
     @Test func whoCountsAsWhat() {
         var dashboard = Dashboard()
         let day = Timestamp(wallClock: "2024-03-20")
-        dashboard.add(customer(1, .valor(money("1500.00")), .pipeline("CS | ONGOING")), .campeao)
-        dashboard.add(customer(2, .valor(money("0")), .pipeline("CS | ONBOARDING")), .critico)
-        dashboard.add(customer(3, .valor(money("200.10")), .pipeline("CS | ONBOARDING"), .fimOnboarding(day)), .normal)
-        dashboard.add(customer(4, .valor(money("99.90")), .pipeline("CS | BRADESCO")), .saudavel)
-        dashboard.add(customer(5, .valor(money("700")), .pipeline("Churns & Cancelamentos")), .critico)
-        dashboard.add(customer(6, .valor(money("50")), .pipeline("CS | ONGOING"), .dataCancelamento(day)), .campeao)
-        dashboard.add(customer(7, .valor(money("1")), .pipeline("Vendas")), .campeao)
-        dashboard.add(customer(8, .valor(money("1")), .pipeline(nil)), .campeao)
+        dashboard.add(customer(1, .valor(money("1500.00")), .pipeline("CS | ONGOING")), .campeao, on: Self.today)
+        dashboard.add(customer(2, .valor(money("0")), .pipeline("CS | ONBOARDING")), .critico, on: Self.today)
+        dashboard.add(customer(3, .valor(money("200.10")), .pipeline("CS | ONBOARDING"), .fimOnboarding(day)), .normal, on: Self.today)
+        dashboard.add(customer(4, .valor(money("99.90")), .pipeline("CS | BRADESCO")), .saudavel, on: Self.today)
+        dashboard.add(customer(5, .valor(money("700")), .pipeline("Churns & Cancelamentos")), .critico, on: Self.today)
+        dashboard.add(customer(6, .valor(money("50")), .pipeline("CS | ONGOING"), .dataCancelamento(day)), .campeao, on: Self.today)
+        dashboard.add(customer(7, .valor(money("1")), .pipeline("Vendas")), .campeao, on: Self.today)
+        dashboard.add(customer(8, .valor(money("1")), .pipeline(nil)), .campeao, on: Self.today)
         #expect(dashboard.ativos == 4 && dashboard.pagantes == 3 && dashboard.onboarding == 1)
         #expect(dashboard.mrr == money("1800.00") && dashboard.churn == money("750"))
         #expect(dashboard.health == SIMD4(1, 1, 1, 1), "in the order Crítico, Normal, Saudável, Campeão, of those who are active")
@@ -49,7 +51,7 @@ import Testing
                 .dataAdesao(Timestamp(milliseconds: end))
             )
             var dashboard = Dashboard()
-            dashboard.add(its, .critico)
+            dashboard.add(its, .critico, on: Self.today)
             #expect(dashboard.onboardingDays > 719_000)
             #expect(
                 its.dayOfAdhesion.map { $0 + .max } ?? CivilDate(days: 0) >= CivilDate(days: 0) && CivilDate(days: .min) - CivilDate(days: .max) < 0
@@ -62,7 +64,7 @@ import Testing
         #expect(dashboard.meanOnboardingDays == 0)
         let start = Timestamp(wallClock: "2024-01-01")
         for (id, end) in [(1, "2024-02-12"), (2, "2024-02-13")] as [(Int64, String)] {
-            dashboard.add(customer(id, .inicioOnboarding(start), .fimOnboarding(Timestamp(wallClock: end))), .critico)
+            dashboard.add(customer(id, .inicioOnboarding(start), .fimOnboarding(Timestamp(wallClock: end))), .critico, on: Self.today)
         }
         #expect(dashboard.meanOnboardingDays == 42.5)
         #expect(String(decoding: dashboard.json, as: UTF8.self).contains("\"tmo_dias\":42.5"))

@@ -20,6 +20,7 @@ from harness.contract import Contract
 from harness.desk import ReplyError
 from harness.golden import Socket
 from harness.process import run
+from harness.schema import set_back
 from harness.waiting import eventually
 
 CREDENTIALS = "ana:segredo,bia:com:dois"
@@ -221,6 +222,10 @@ def test_a_month_that_is_over_stays_as_it_was(store, offices, request):
     for month in (closed, before):
         assert api.get("/vendas/mrr", month=month)["churn"]["quantidade"] == len(api.get("/vendas/clientes/churns", month=month)) == 1
     names_fields(api.call("POST", "/clientes", json={"client_id": 1, "vale_desde": "ontem"}), "vale_desde")
+    following = (today.replace(day=1) + timedelta(days=31)).strftime("%Y-%m")
+    names_fields(api.call("POST", "/clientes", json=[{"client_id": 9}, {"client_id": 1, "valor": 9, "vale_desde": following}]), 1, "vale_desde")
+    assert api.post("/clientes", {"client_id": 1, "valor": 200, "vale_desde": before})["atualizados"] == 1 and api.get("/clientes")["1"]["valor"] == 200.0
+    assert {c["id"]: c["mrr"] for c in api.get("/vendas/clientes", month=before)}["1"] == 200.0
 
 
 def test_extreme_customers_end_nothing(office, api):
@@ -254,11 +259,14 @@ def test_the_plan_bounds_the_portfolio(offices):
     api.post("/clientes", {"client_id": 3})
     assert office.admin.get("/api/users/usage")["resources"]["customers"]["remaining"] == 0
     api.post("/clientes", {"client_id": 3, "nome": "Três"})
-    # Of Kommo's leads, those who are known become others, and who would be one more is refused.
+    # Of Kommo's leads, those who are known become others, those who fit are in, and who would be one more is refused.
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     tell = lambda event, *leads: api.call("POST", "/api/webhooks/kommo", body=urlencode([(f"leads[{event}][{n}][{k}]", v) for n, lead in enumerate(leads) for k, v in lead.items()]).encode(), headers=form)
     assert tell("update", {"id": 3, "name": "Da Kommo"}).json()["atualizados"] == 1
-    assert tell("add", {"id": 3, "name": "Outra"}, {"id": 4}).json()["code"] == "plan_limit" and api.get("/clientes")["3"]["nome"] == "Da Kommo"
+    for _ in range(2):
+        refused = tell("add", {"id": 4}, {"id": 3, "name": "Outra"}, {"id": 5})
+        assert refused.status == 402 and refused.json()["code"] == "plan_limit" and refused.json()["left_out"] == 2 and "2 clientes novos" in refused.json()["detail"]
+        assert set(api.get("/clientes")) == {"1", "2", "3"} and api.get("/clientes")["3"]["nome"] == "Outra"
     assert tell("delete", {"id": 9}).json()["inalterados"] == 1 and set(api.get("/clientes")) == {"1", "2", "3"}
 
 
@@ -347,7 +355,7 @@ def test_kommo_tells_of_leads(api, offices):
     assert told == {"recebidos": 1, "criados": 1, "atualizados": 0, "inalterados": 0, "erros": []}
     (customer,) = closed.get("/clientes").values()
     assert (customer["client_id"], customer["nome"], customer["valor"], customer["pipeline"]) == (42, "Loja Açaí", 350.0, "CS | ONBOARDING")
-    assert customer["data_adesao"] == "2025-06-15T15:06:40" and customer["atualizado_em"] == "2025-10-09T08:53:20"
+    assert customer["data_adesao"] == "2025-06-15T12:06:40" and customer["atualizado_em"] == "2025-10-09T05:53:20"
     older = lead.replace("1760000000", "1759999999").replace("price]=350", "price]=1")
     assert closed.call("POST", "/api/webhooks/kommo", body=older, headers=form, token="só-nós").json()["inalterados"] == 1
     newer = lead.replace("1760000000", "1760000001").replace("price]=350", "price]=400").replace("add", "update")
@@ -378,18 +386,34 @@ def test_kommo_is_held_to_the_limits_of_every_door(office, api):
     assert before == [api.get(path) for path in ("/clientes", "/dashboard", "/vendas/dashboard")]
 
 
-def test_kommo_leads_that_are_no_customers_and_those_that_are_one_by_another_number(offices):
-    api = Basic(offices(BASIC_AUTH_USERS=CREDENTIALS, KOMMO_PIPELINES="77=CS | ONBOARDING,78=CS | ONGOING").server)
+@pytest.mark.parametrize("store", ["sqlite", "postgres"])
+def test_kommo_leads_that_are_no_customers_and_those_that_are_one_by_another_number(store, offices, request):
+    extra = {"DATABASE_URL": request.getfixturevalue("database").url} if store == "postgres" else {}
+    office = offices(BASIC_AUTH_USERS=CREDENTIALS, KOMMO_PIPELINES="77=CS | ONBOARDING,78=CS | ONGOING", **extra)
+    api = Basic(office.server)
     assert kommo(api, id=900, name="Prospect", price=5000, pipeline_id=12345)["inalterados"] == 1
     assert api.get("/clientes") == {} and api.get("/vendas/dashboard")["mrrTotal"] == 0
     kommo(api, id=901, name="C", price=10, pipeline_id=78)
     kommo(api, "update", id=901, price=10, pipeline_id=12345)
-    assert api.get("/clientes")["901"]["pipeline"] == "Kommo 12345" and api.get("/dashboard")["clientes_ativos"] == 0
+    assert api.get("/clientes")["901"]["pipeline"] == "Kommo 12345" and api.get("/dashboard")["clientes_ativos"] == api.get("/vendas/dashboard")["clientesAtivos"] == 0
     kommo(api, id=500, name="Z", price=10, pipeline_id=78, custom={"client_id": 42})
     kommo(api, "status", id=500, status_id=143, pipeline_id=78)
     assert api.get("/clientes")["42"]["status"] == "143" and set(api.get("/clientes")) == {"901", "42"}
     kommo(api, "delete", id=500)
     assert api.get("/clientes")["42"]["data_cancelamento"]
+    kommo(api, "restore", id=500, name="Z", pipeline_id=78, updated_at=int(datetime.now().timestamp()) + 2)
+    assert api.get("/clientes")["42"]["data_cancelamento"] is None
+    # A lead that is numbered once it is a customer is one customer, before and after a restart.
+    kommo(api, id=600, name="Nova", price=30, pipeline_id=78)
+    kommo(api, "update", id=600, name="Nova", price=30, pipeline_id=78, custom={"client_id": 43})
+    before = [api.get(path) for path in ("/clientes", "/dashboard", "/vendas/dashboard", "/health-scores")]
+    assert set(before[0]) == {"901", "42", "43"} and before[0]["43"]["nome"] == "Nova" and before[1]["mrr_value"] == before[2]["mrrTotal"] == 40.0
+    office.server.kill()
+    office.server.start()
+    assert before == [api.get(path) for path in ("/clientes", "/dashboard", "/vendas/dashboard", "/health-scores")]
+    api.post("/clientes", {"client_id": 600})
+    kommo(api, "delete", id=600)
+    assert api.get("/clientes")["43"]["data_cancelamento"] and not api.get("/clientes")["600"]["data_cancelamento"]
 
 
 def test_who_guesses_passwords_is_slowed_down(office, api):
@@ -821,11 +845,11 @@ def test_a_kommo_database_is_followed(own_postgres, offices):
     eventually("the new one", lambda: "6000" in api.get("/clientes"), timeout=30)
 
 
-def following(offices, database):
+def following(offices, database, **more):
     where = urlsplit(database.url)
     return offices(
         BASIC_AUTH_USERS=CREDENTIALS, KOMMO_SYNC_SECONDS=1, DB_HOST=where.hostname, DB_PORT=where.port, DB_NAME=where.path[1:],
-        DB_USER=unquote(where.username or ""), DB_PASSWORD=unquote(where.password or ""),
+        DB_USER=unquote(where.username or ""), DB_PASSWORD=unquote(where.password or ""), **more,
     )
 
 
@@ -847,6 +871,14 @@ def test_rows_of_a_kommo_database_that_are_gone_older_or_partly_wrong(own_postgr
     assert api.get("/clientes")["1"]["nome"] == "Do webhook" and api.get("/clientes")["1"]["valor"] == 999.0
     database.sql("UPDATE clientes_kommo SET nome = 'Da base', atualizado_em = localtimestamp + interval '10 seconds' WHERE client_id = 1")
     eventually("the newer row", lambda: api.get("/clientes")["1"]["nome"] == "Da base")
+    # What others change makes nothing of it old, and it does not undo what was changed since it said so.
+    api.post("/clientes", {"client_id": 5, "parcelas_atrasadas": 3})
+    database.sql("UPDATE clientes_kommo SET valor = 77, parcelas_atrasadas = NULL, atualizado_em = localtimestamp - interval '2 seconds' WHERE client_id = 5")
+    eventually("the row that changed before that", lambda: api.get("/clientes")["5"]["valor"] == 77.0)
+    api.post("/clientes", {"client_id": 5, "valor": 78})
+    database.sql("UPDATE clientes_kommo SET nome = 'Sem data II' WHERE client_id = 2")
+    eventually("another round", lambda: api.get("/clientes")["2"]["nome"] == "Sem data II")
+    assert api.get("/clientes")["5"]["valor"] == 78.0
     database.sql("DELETE FROM clientes_kommo WHERE client_id = 4")
     eventually("who is gone", lambda: api.get("/clientes")["4"]["data_cancelamento"] is not None)
     assert api.get("/clientes")["4"]["descricao_cancelamento"] and api.get("/dashboard")["clientes_ativos"] == 3
@@ -873,3 +905,54 @@ def test_a_kommo_database_whose_columns_are_others(own_postgres, offices, kind):
     database.sql("DELETE FROM clientes_kommo WHERE valor = 7")
     eventually("the change", lambda: api.get("/clientes")["599"]["nome"] == "Outra")
     eventually("who is gone", lambda: api.get("/clientes")["7"]["data_cancelamento"] is not None)
+
+
+def test_a_kommo_database_by_another_clock_with_rows_that_are_no_customers_and_a_small_plan(own_postgres, offices):
+    database = own_postgres.create_database()
+    database.sql("CREATE TABLE clientes_kommo (client_id int, nome text, valor numeric, atualizado_em timestamp)")
+    database.sql(f"ALTER ROLE {database.user} SET timezone = 'America/Sao_Paulo'")
+    here = "(now() AT TIME ZONE 'America/Sao_Paulo')"
+    database.sql(f"INSERT INTO clientes_kommo SELECT n, 'C' || n, 100, {here} - interval '1 hour' FROM generate_series(1, 6) n")
+    database.sql(f"INSERT INTO clientes_kommo VALUES (NULL, 'Sem número', 1, {here}), (5, 'De novo', 50, {here})")
+    # One that somebody has dated far ahead says nothing of how the others are dated.
+    database.sql("UPDATE clientes_kommo SET atualizado_em = '2099-01-01' WHERE client_id = 6")
+    database.sql(f"GRANT SELECT ON clientes_kommo TO {database.user}")
+    office = following(offices, database, FIRST_PLAN="free", PLANTAO_PLANS=json.dumps({"free": {"customers": 5}}))
+    api = Basic(office.server)
+    eventually("those who fit", lambda: set(api.get("/clientes")) == {"1", "2", "3", "4", "5"})
+    # A webhook of an hour ago is older than a row of now, whatever its clock shows.
+    database.sql(f"UPDATE clientes_kommo SET valor = 888, atualizado_em = {here} WHERE client_id = 2")
+    eventually("the newer row", lambda: api.get("/clientes")["2"]["valor"] == 888.0)
+    kommo(api, "update", id=2, name="Velho", price=1, updated_at=int(datetime.now().timestamp()) - 3500)
+    assert (api.get("/clientes")["2"]["valor"], api.get("/clientes")["2"]["nome"]) == (888.0, "C2")
+    api.post("/clientes", {"client_id": 1, "email": "a@b.c"})
+    database.sql(f"UPDATE clientes_kommo SET valor = 777, atualizado_em = {here} WHERE client_id = 1")
+    eventually("the change", lambda: api.get("/clientes")["1"]["valor"] == 777.0)
+    database.sql("DELETE FROM clientes_kommo WHERE client_id = 4")
+    eventually("who is gone", lambda: api.get("/clientes")["4"]["data_cancelamento"] is not None)
+    said = [line for line in office.server.stderr_path.read_text().splitlines() if line.startswith("{") and "has no room" in line]
+    assert len(said) == 1 and json.loads(said[0])["customers"] == "1", said
+
+
+def test_a_store_from_before_it_was_kept_what_a_crm_had_said_is_read_as_it_was(offices):
+    office = offices(BASIC_AUTH_USERS=CREDENTIALS, DATABASE_URL="")
+    api = Basic(office.server)
+    now = int(datetime.now().timestamp())
+    api.post("/vendas/vendedores", [{"id": 7, "name": "Ana"}])
+    api.post("/clientes", {"client_id": 1, "nome": "Um", "valor": 100, "vendedor": "Ana", "data_adesao": "2024-01-10"})
+    kommo(api, id=500, name="X", price=10, updated_at=now - 100)
+    kommo(api, id=600, name="Y", price=10, updated_at=now - 100, custom={"client_id": 60})
+    paths = ("/clientes", "/dashboard", "/vendas/clientes", "/vendas/ranking", "/vendas/mrr")
+    before = [api.get(path) for path in paths]
+    office.server.stop()
+    set_back(office.server.data, 24)
+    office.server.start()
+    assert before == [api.get(path) for path in paths]
+    # What was said before that is as old as it was, and what others change since makes nothing old.
+    api.post("/clientes", {"client_id": 500, "parcelas_atrasadas": 1})
+    assert kommo(api, "update", id=500, name="Velho", updated_at=now - 200000)["inalterados"] == 1
+    kommo(api, "update", id=500, name="Novo", updated_at=now - 50)
+    kommo(api, "update", id=600, name="Y", price=20, updated_at=now - 50)
+    assert (api.get("/clientes")["500"]["nome"], api.get("/clientes")["60"]["valor"], set(api.get("/clientes"))) == ("Novo", 20.0, {"1", "60", "500"})
+    api.post("/vendas/vendedores", [{"id": 7, "name": "Ana Maria"}])
+    assert {c["id"]: c["sellerId"] for c in api.get("/vendas/clientes")}["1"] == "7"

@@ -60,6 +60,19 @@ import Wire
         #expect(lead.updatedAt == nil && lead.fields == ["data_adesao": .string(seconds)], "and it is for whoever takes it to refuse it")
     }
 
+    @Test func secondsAreWhatTheClockOfTheBusinessShows() throws {
+        // 22:00 on 30 November, and a day that somebody wrote as that day of UTC.
+        let time = "1796086800"
+        let field = "leads[add][0][custom_fields]"
+        let text =
+            "leads[add][0][id]=1&leads[add][0][updated_at]=\(time)&leads[add][0][created_at]=\(time)&\(field)[0][name]=data_adesao"
+            + "&\(field)[0][values][0]=\(time)&\(field)[1][name]=data_cancelamento&\(field)[1][values][0]=1796083200"
+        let lead = try #require(KommoLead.all(in: try form(text), .init()).first)
+        #expect(lead.updatedAt == Timestamp(seconds: 1_796_086_800))
+        for name in ["criado_em", "atualizado_em", "data_adesao"] { #expect(lead.fields[name]?.string == "2026-11-30T22:00:00", "\(name)") }
+        #expect(lead.fields["data_cancelamento"]?.string == "2026-12-01T00:00:00")
+    }
+
     @Test func aFormOfManyFieldsIsReadOnce() throws {
         let pairs = (0..<9999).map { "leads[add][\($0)][id]=\($0 + 1)" }.joined(separator: "&")
         let leads = KommoLead.all(in: try form(pairs), .init())

@@ -57,7 +57,8 @@ import Wire
                 maybe(.parcelasAtrasadas(Int.random(in: 0...2, using: &random)))
                 switch (Int.random(in: 0..<8, using: &random), known?.cancellation) {
                 case (0, nil) where known != nil: changes.append(.dataCancelamento(day()))
-                case (1, nil) where known != nil: changes.append(.pipeline(Customer.Pipeline.churned))
+                case (1, nil) where known != nil: changes.append(.pipeline(Bool.random(using: &random) ? Customer.Pipeline.churned : "Outro"))
+                case (5, .some) where known?.pipeline == "Outro" && known?.isCancelled == false: changes.append(.dataCancelamento(today.start))
                 case (2...4, .some): changes += [.dataCancelamento(nil), .pipeline(Customer.Pipeline.ongoing)]
                 default: break
                 }
@@ -107,7 +108,7 @@ import Wire
                 if Int.random(in: 0..<4, using: &random) == 0 { customer.dataAdesao = day() }
                 if Int.random(in: 0..<3, using: &random) == 0 { customer.dataCancelamento = Bool.random(using: &random) ? day() : nil }
                 if Int.random(in: 0..<5, using: &random) == 0 {
-                    customer.pipeline = Bool.random(using: &random) ? Customer.Pipeline.churned : Customer.Pipeline.ongoing
+                    customer.pipeline = [Customer.Pipeline.churned, Customer.Pipeline.ongoing, "Outro"].randomElement(using: &random)!
                 }
                 let from = Int.random(in: 0..<6, using: &random) == 0 ? YearMonth(index: today.month.index - 2) : nil
                 customer.remember(before, from: from, today: today)
@@ -238,5 +239,140 @@ extension SalesBoardTests {
                 clock.environment.moment()
             )
         }
+    }
+}
+
+/// What is corrected after the fact, and what is not to be.
+@Suite struct CorrectionTests {
+    private static func changed(
+        _ customer: Customer,
+        on day: String,
+        from: String? = nil,
+        saying said: CustomerFields = [],
+        _ change: (inout Customer) -> Void = { _ in }
+    ) -> Customer {
+        var after = customer
+        change(&after)
+        after.remember(customer, saying: said, from: from.flatMap { YearMonth($0) }, today: CivilDate(day)!)
+        return after
+    }
+
+    @Test func whatIsSaidOfAnEarlierMonthHoldsAlsoWhereTodayItIsNothingNew() {
+        let first = CommissionTests.customer(valor: "100", joined: "2026-01-10", setup: "50", seller: 1)
+        func valor(_ customer: Customer, _ month: String) -> Money? { CommissionTests.terms(customer, month)?.valor }
+        let raised = Self.changed(first, on: "2026-11-10") { $0.valor = CommissionTests.money("200") }
+        #expect(valor(raised, "2026-10") == CommissionTests.money("100"))
+        let corrected = Self.changed(raised, on: "2026-11-11", from: "2026-09", saying: .valor)
+        #expect(valor(corrected, "2026-08") == CommissionTests.money("100") && valor(corrected, "2026-09") == CommissionTests.money("200"))
+        #expect(MRRMovement.of(corrected, .init(endOf: YearMonth("2026-09")!)).map(\.kind) == [.expansion])
+        #expect(MRRMovement.of(corrected, .init(endOf: YearMonth("2026-11")!)).isEmpty)
+        #expect(Self.changed(corrected, on: "2026-11-12", from: "2026-09", saying: .valor) == corrected, "said again it changes nothing")
+        #expect(Self.changed(raised, on: "2026-11-11", from: "2026-09", saying: .setup) == raised, "and what is not named stays")
+        #expect(Self.changed(raised, on: "2026-11-11", saying: .valor) == raised)
+        // A cancellation that was taken back without its month.
+        let away = Self.changed(first, on: "2026-09-05") { $0.dataCancelamento = Timestamp(wallClock: "2026-09-05") }
+        let back = Self.changed(away, on: "2026-11-10") { $0.dataCancelamento = nil }
+        #expect(CommissionTests.terms(back, "2026-09")?.status == .cancelado && CommissionTests.terms(back, "2026-10")?.status == .cancelado)
+        let never = Self.changed(back, on: "2026-11-10", from: "2026-09", saying: .dataCancelamento)
+        #expect(CommissionTests.terms(never, "2026-09")?.status == .ativo && CommissionTests.terms(never, "2026-10")?.monthsActive == 9)
+    }
+
+    @Test func aMistypedCancellationHidesAPauseOnlyWhileItHolds() {
+        var customer = CommissionTests.customer(valor: "100", joined: "2026-01-10")
+        func status(_ month: String) -> SaleStatus? { CommissionTests.terms(customer, month)?.status }
+        customer = Self.changed(customer, on: "2026-09-05") { $0.dataCancelamento = Timestamp(wallClock: "2026-09-05") }
+        customer = Self.changed(customer, on: "2026-11-03") { $0.dataCancelamento = nil }
+        let before = customer
+        customer = Self.changed(customer, on: "2026-11-10") { $0.dataCancelamento = Timestamp(wallClock: "2026-08-20") }
+        #expect(status("2026-07") == .ativo && status("2026-08") == .cancelado && CommissionTests.terms(customer, "2026-11")?.monthsActive == 7)
+        #expect(MRRMovement.of(customer, .init(endOf: YearMonth("2026-11")!)).isEmpty)
+        let corrected = Self.changed(customer, on: "2026-11-11") { $0.dataCancelamento = Timestamp(wallClock: "2026-11-11") }
+        customer = corrected
+        #expect(status("2026-08") == .ativo && status("2026-09") == .cancelado && status("2026-10") == .cancelado)
+        #expect(corrected.history == before.history)
+        // Who came back from it was away since, with one pause in all.
+        customer = Self.changed(before, on: "2026-11-10") { $0.dataCancelamento = Timestamp(wallClock: "2026-08-20") }
+        customer = Self.changed(customer, on: "2026-11-12") { $0.dataCancelamento = nil }
+        #expect(customer.history.absences == [.init(from: CivilDate("2026-08-20")!, back: CivilDate("2026-11-12")!)])
+    }
+
+    @Test func howeverOftenSomebodyComesBackAClosedMonthStays() {
+        var customer = CommissionTests.customer(valor: "100", joined: "2026-01-10")
+        func closed() -> [String] {
+            ["2026-08", "2026-09", "2026-10"].map { month in
+                let view = SaleTerms.View(endOf: YearMonth(month)!)
+                return "\(CommissionTests.terms(customer, month)!) \(MRRMovement.of(customer, view).map(\.kind))"
+            }
+        }
+        customer = Self.changed(customer, on: "2026-09-05") { $0.dataCancelamento = Timestamp(wallClock: "2026-09-05") }
+        customer = Self.changed(customer, on: "2026-11-01") { $0.dataCancelamento = nil }
+        let before = closed()
+        for day in 2...28 {
+            for _ in 0..<3 {
+                let today = CivilDate("2026-11-01")! + day
+                customer = Self.changed(customer, on: today.description) { $0.dataCancelamento = today.start }
+                customer = Self.changed(customer, on: (today + 1).description) { $0.dataCancelamento = nil }
+            }
+        }
+        #expect(closed() == before && customer.history.absences.count == 5)
+        #expect(
+            MRRMovement.of(customer, .init(endOf: YearMonth("2026-11")!)).reduce(Money.zero) { $0 + $1.after - $1.before }
+                == CommissionTests.money("100")
+        )
+    }
+
+    @Test func whoGoesOutOfTheCSPipelinesIsGoneSinceThen() {
+        let first = CommissionTests.customer(valor: "100", joined: "2026-01-10")
+        let moved = Self.changed(first, on: "2026-10-05") { $0.pipeline = "Kommo 999" }
+        #expect(CommissionTests.terms(moved, "2026-09")?.status == .ativo && CommissionTests.terms(moved, "2026-10")?.isChurn == true)
+        #expect(MRRMovement.between(first, moved, .init(today: CivilDate("2026-10-05")!)).map(\.kind) == [.churn])
+        let further = Self.changed(moved, on: "2026-11-05") { $0.pipeline = Customer.Pipeline.churned }
+        #expect(further.cancellation?.day == CivilDate("2026-10-05"), "where they went then is no news of it")
+        let back = Self.changed(further, on: "2026-11-06") { $0.pipeline = Customer.Pipeline.bradesco }
+        #expect(
+            back.cancellation == nil && CommissionTests.terms(back, "2026-10")?.status == .cancelado
+                && CommissionTests.terms(back, "2026-11")?.status == .ativo
+        )
+        // A cancellation that is said later is later, and what is over stays.
+        let cancelled = Self.changed(moved, on: "2026-12-05") { $0.dataCancelamento = Timestamp(wallClock: "2026-12-05") }
+        for month in ["2026-10", "2026-11"] { #expect(CommissionTests.terms(cancelled, month)?.status == .cancelado) }
+        #expect(CommissionTests.terms(cancelled, "2026-10")?.isChurn == true && CommissionTests.terms(cancelled, "2026-12")?.monthsActive == 9)
+        // Who was in none when they came is as they were.
+        var other = first
+        other.pipeline = "Outro"
+        #expect(Self.changed(other, on: "2026-10-05") { $0.pipeline = "Mais outro" }.cancellation == nil)
+    }
+
+    @Test func aSellersNameMeansInAClosedMonthWhomItMeantThen() async throws {
+        let directory = TemporaryDirectory()
+        let store = try SQLiteStore(directory: directory.path, schema: Schema(StorageTables.all + SalesTables.all))
+        let clock = ManualEnvironment(now: Timestamp(rfc3339: "2026-10-05T12:00:00Z")!)
+        let tenant = TenantID(UniqueID(high: 0x01a0_0000_0000_7000, low: 0x8000_0000_0000_0001))
+        var customer = CommissionTests.customer(valor: "100", joined: "2026-09-01", seller: nil)
+        customer.vendedor = "Ana"
+        var customers = Paged<Customer>()
+        customers.append(customer)
+        var board = SalesBoard(tenant: tenant, loaded: .init(), customers: customers, now: clock.now)
+        func put(_ id: Int64, _ name: String) throws {
+            let seller = Seller(id: id, name: name, email: nil, isActive: true)
+            try store.commit([try board.put([seller], customers, clock.environment.moment()).2])
+        }
+        func seller(_ month: String?) -> [Int64] { Array(board.figures(of: month.flatMap { YearMonth($0) }, customers).sellers.keys) }
+        try put(5, "Ana")
+        #expect(seller("2026-09") == [5], "who is registered is known by it in the months before as well")
+        clock.advance(by: .seconds(31 * 86_400))
+        try put(5, "Ana Maria")
+        #expect(seller("2026-10") == [5] && seller(nil) == [5])
+        clock.advance(by: .seconds(30 * 86_400))
+        // Also of a lower number, by which today's name goes.
+        try put(1, "ana")
+        for restarts in [false, true] {
+            if restarts {
+                let loaded = try await SalesBoard.load(tenant, from: store)
+                board = SalesBoard(tenant: tenant, loaded: loaded, customers: customers, now: clock.now)
+            }
+            #expect(seller("2026-09") == [5] && seller("2026-10") == [5] && seller("2026-11") == [5] && seller(nil) == [1])
+        }
+        await store.close()
     }
 }

@@ -27,7 +27,7 @@ extension API {
             if range.isOpen { return .healthScores(view) }
             return .object(of: view.customers.count) { place, writer in
                 let customer = view.customers[place]
-                guard customer.isActive, range.contains(customer) else { return }
+                guard customer.isActive(on: BusinessZone.today(view.now)), range.contains(customer) else { return }
                 writer.key(String(customer.id))
                 HealthEntry.write(customer, view.vitals[place].facts(at: view.now), to: &writer)
             }
@@ -109,7 +109,8 @@ extension Response {
         let size = Paged<Customer>.pageSize
         var writer = JSONWriter(capacity: 560 * size)
         var until = Timestamp.distantFuture
-        for place in page * size..<min((page + 1) * size, view.customers.count) where view.customers[place].isActive {
+        let today = BusinessZone.today(view.now)
+        for place in page * size..<min((page + 1) * size, view.customers.count) where view.customers[place].isActive(on: today) {
             let (customer, vitals) = (view.customers[place], view.vitals[place])
             writer.literal(",\"")
             writer.digits(customer.id)

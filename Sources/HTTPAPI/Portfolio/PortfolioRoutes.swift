@@ -14,7 +14,8 @@ extension API {
         // One customer or a list of them, new or known; what is left out of one that is known stays.
         router.post("/clientes") { request, context -> Response in
             let tenant = try await administeringPortfolio(request, context)
-            let patches = try CustomerPatch.list(try Request.json(try await request.bytes(upTo: Self.maxListBytes)))
+            let json = try Request.json(try await request.bytes(upTo: Self.maxListBytes))
+            let patches = try CustomerPatch.list(json, now: operations.environment.now())
             return .json(try await operations.putCustomers(patches, tenant))
         }
         router.get("/clientes/:id") { request, context -> Response in

@@ -41,9 +41,9 @@ package struct KommoLead: Sendable, Equatable {
             say("pipeline", names.pipelines[pipeline] ?? "Kommo \(pipeline)")
         }
         say("cs", text("responsible_user_id").flatMap { names.users[$0] })
-        say("criado_em", (time("created_at") ?? time("date_create"))?.wallClock)
+        say("criado_em", (time("created_at") ?? time("date_create")).map { BusinessZone.wallClock($0).wallClock })
         updatedAt = time("updated_at") ?? time("last_modified")
-        say("atualizado_em", updatedAt?.wallClock)
+        say("atualizado_em", updatedAt.map { BusinessZone.wallClock($0).wallClock })
         for field in (json["custom_fields"]?.object ?? [:]).values {
             guard let name = field["name"]?.string ?? field["code"]?.string else { continue }
             let value = (field["values"]?.object ?? [:]).values.first.flatMap { $0.string ?? $0["value"]?.string } ?? ""
@@ -108,9 +108,12 @@ package struct KommoLead: Sendable, Equatable {
         return time
     }
 
-    /// Seconds, as Kommo's date fields have it, or a date as people write it; what is neither stays as it is.
+    /// Seconds, as Kommo's date fields have it, as the business's clock shows them, but for a whole day of UTC, which is that day; or a date as people write it. What
+    /// is neither stays as it is.
     private static func wallClock(_ value: String) -> String {
-        if let seconds = Int64(value), seconds > 9999 { return time(seconds: value)?.wallClock ?? value }
+        if let seconds = Int64(value), seconds > 9999 {
+            return time(seconds: value).map { seconds % 86_400 == 0 ? $0.wallClock : BusinessZone.wallClock($0).wallClock } ?? value
+        }
         let parts = value.prefix(10).split { $0 == "." || $0 == "/" }
         guard parts.count == 3, parts[2].utf8.count == 4 else { return value }
         return "\(parts[2])-\(parts[1])-\(parts[0])"

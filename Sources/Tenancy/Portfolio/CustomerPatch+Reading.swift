@@ -10,15 +10,18 @@ extension CustomerPatch {
     /// One object or a list of them, fields as in contracts/ecosys-ms.md "Cliente" with `email`, `vendedor_id`, `setup_value`, `parcelas_atrasadas`, `slug` and
     /// `vale_desde`.
     /// - Throws: a 422 that names every field at fault, of all of them.
-    package static func list(_ json: JSON?) throws(Refusal) -> [CustomerPatch] {
-        try elements(json, max: maxCount) { element, location throws(Refusal) in try CustomerPatch(element, at: location) }
+    package static func list(_ json: JSON?, now: Timestamp) throws(Refusal) -> [CustomerPatch] {
+        let month = BusinessZone.today(now).month
+        return try elements(json, max: maxCount) { element, location throws(Refusal) in try CustomerPatch(element, at: location, month: month) }
     }
 
-    package init(_ json: JSON?, at location: [String]) throws(Refusal) {
+    /// - Parameter month: the one that runs.
+    package init(_ json: JSON?, at location: [String], month: YearMonth) throws(Refusal) {
         var fields = try RequestFields(json, at: location)
         let id = fields.number("client_id", in: 1...Int64.max)
         let changes = Self.changes(&fields)
         let from = fields.optionalMonth("vale_desde")
+        if let from, from > month { fields.refuse("vale_desde", "não pode ser depois do mês atual (\(month))", type: "date_future") }
         try fields.check()
         self.init(id: id, changes, from: from)
     }

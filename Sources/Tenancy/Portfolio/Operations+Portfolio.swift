@@ -23,16 +23,34 @@ extension Operations {
     /// In turns of a few hundred, so that nobody waits for all of them. What was read before it began was checked as a whole.
     package func upsertCustomers(_ patches: [CustomerPatch], _ tenant: TenantID) async throws(Refusal) -> (created: Int, updated: Int, unchanged: Int)
     {
-        try await inBatches(patches, tenant, admit: { cell, patches throws(Refusal) in try await cell.admitCustomers(patches) }) { cell, patches in
-            await cell.upsertCustomers(patches)
-        }
+        let counts = try await inBatches(
+            patches,
+            tenant,
+            admit: { cell, patches throws(Refusal) in try await cell.admitCustomers(patches) }
+        ) { cell, patches in await cell.upsertCustomers(patches) }
+        return (counts.created, counts.updated, counts.unchanged)
+    }
+
+    /// Those who are known, and of those who are new as many as the plan has room for: nobody is there to read a refusal of all of them.
+    /// - Returns: how many were left out.
+    package func upsertCustomersThatFit(_ patches: [CustomerPatch], _ tenant: TenantID) async throws(Refusal) -> Int {
+        try await inBatches(patches, tenant, admit: { cell, patches throws(Refusal) in try await cell.admitSellers(of: patches) }) { cell, patches in
+            await cell.upsertCustomersThatFit(patches)
+        }.leftOut
     }
 
     /// What a CRM says of its leads, in the order in which it says it.
+    /// - Throws: 402 if the plan had no room for some who are new, once all others are in: what is told again changes nothing of them.
     package func upsertCustomers(_ reports: [LeadReport], _ tenant: TenantID) async throws(Refusal) -> (created: Int, updated: Int, unchanged: Int) {
-        try await inBatches(reports, tenant, admit: { cell, reports throws(Refusal) in try await cell.admitCustomers(reports) }) { cell, reports in
-            await cell.upsertCustomers(reports)
+        let counts = try await inBatches(
+            reports,
+            tenant,
+            admit: { cell, reports throws(Refusal) in try await cell.admitSellers(of: reports) }
+        ) { cell, reports in await cell.upsertCustomersThatFit(reports) }
+        if counts.leftOut > 0 {
+            throw try await withPortfolio(tenant) { cell throws(Refusal) in await cell.refusal(ofLeftOut: counts.leftOut) }
         }
+        return (counts.created, counts.updated, counts.unchanged)
     }
 
     private func inBatches<Element: Sendable>(
@@ -40,19 +58,20 @@ extension Operations {
         _ tenant: TenantID,
         admit: (TenantCell, [Element]) async throws(Refusal) -> Void = { _, _ in },
         _ put: (TenantCell, [Element]) async -> Pending<CustomerBoard.Upserted>
-    ) async throws(Refusal) -> (created: Int, updated: Int, unchanged: Int) {
+    ) async throws(Refusal) -> (created: Int, updated: Int, unchanged: Int, leftOut: Int) {
         try await withPortfolio(tenant) { cell throws(Refusal) in
             // All of them at once: what does not fit is refused before any of it is in.
             try await admit(cell, elements)
-            var (created, updated, unchanged) = (0, 0, 0)
+            var (created, updated, unchanged, leftOut) = (0, 0, 0, 0)
             for start in stride(from: 0, to: elements.count, by: Self.upsertBatch) {
                 try gate.admit()
                 let upserted = try await put(cell, Array(elements[start..<min(start + Self.upsertBatch, elements.count)])).committed()
                 created += upserted.created
                 updated += upserted.updated
                 unchanged += upserted.unchanged
+                leftOut += upserted.leftOut
             }
-            return (created, updated, unchanged)
+            return (created, updated, unchanged, leftOut)
         }
     }
 

@@ -19,7 +19,7 @@ extension Operations {
         switch method {
         case "customer.put":
             try principal.requireAdministrator()
-            return try await putCustomers(try CustomerPatch.list(data), tenant)
+            return try await putCustomers(try CustomerPatch.list(data, now: now), tenant)
         case "sales.put-sellers":
             try principal.requireAdministrator()
             return try await putSellers(try Seller.list(data), tenant)
@@ -48,10 +48,11 @@ extension Operations {
             let (after, limit) = fields.page()
             try fields.check()
             let isScores = method == "health.scores"
+            let today = BusinessZone.today(now)
             let (view, start) = try await portfolio(after: after, tenant)
             return view.page(isScores ? "scores" : "clientes", asObject: true, from: start, limit) { place, writer in
                 let customer = view.customers[place]
-                guard range.contains(customer), customer.isActive || !isScores else { return false }
+                guard range.contains(customer), !isScores || customer.isActive(on: today) else { return false }
                 writer.key(String(customer.id))
                 if isScores {
                     HealthEntry.write(customer, view.vitals[place].facts(at: view.now), to: &writer)

@@ -96,8 +96,8 @@ extension TenantCell {
     /// To be asked before customers become others.
     /// - Throws: a refusal if the plan has no room for those who are new, or there are too many sellers among them.
     package func admitCustomers(_ patches: [CustomerPatch]) throws(Refusal) {
+        try admitSellers(of: patches)
         guard let portfolio else { preconditionFailure("the portfolio was not brought in") }
-        try portfolio.sales.admit(patches)
         meterIsNow(environment.moment())
         let new = Set(patches.map(\.id)).count { portfolio.customers.portfolio.place(of: $0) == nil }
         guard new > 0, let left = meter.left(.customers), new > left else { return }
@@ -111,14 +111,42 @@ extension TenantCell {
         return upsert { customers, moment throws(Refusal) in try customers.upsert(patches, moment) }
     }
 
-    package func admitCustomers(_ reports: [LeadReport]) throws(Refusal) {
+    package func admitSellers(of patches: [CustomerPatch]) throws(Refusal) {
         guard let portfolio else { preconditionFailure("the portfolio was not brought in") }
-        try admitCustomers(portfolio.customers.patches(of: reports))
+        try portfolio.sales.admit(patches)
     }
 
-    package func upsertCustomers(_ reports: [LeadReport]) -> Pending<CustomerBoard.Upserted> {
-        do throws(Refusal) { try admitCustomers(reports) } catch { return settle(.failure(error)) }
-        return upsert { customers, moment throws(Refusal) in try customers.upsert(reports, moment) }
+    package func admitSellers(of reports: [LeadReport]) throws(Refusal) {
+        guard let portfolio else { preconditionFailure("the portfolio was not brought in") }
+        try portfolio.sales.admit(portfolio.customers.patches(of: reports))
+    }
+
+    /// Those who are known, and of those who are new as many as the plan has room for.
+    package func upsertCustomersThatFit(_ patches: [CustomerPatch]) -> Pending<CustomerBoard.Upserted> {
+        do throws(Refusal) { try admitSellers(of: patches) } catch { return settle(.failure(error)) }
+        return upsert { [self] customers, moment throws(Refusal) in try customers.upsert(patches, room: room(moment), moment) }
+    }
+
+    package func upsertCustomersThatFit(_ reports: [LeadReport]) -> Pending<CustomerBoard.Upserted> {
+        do throws(Refusal) { try admitSellers(of: reports) } catch { return settle(.failure(error)) }
+        return upsert { [self] customers, moment throws(Refusal) in try customers.upsert(reports, room: room(moment), moment) }
+    }
+
+    private func room(_ moment: Moment) -> Int? {
+        meterIsNow(moment)
+        return meter.left(.customers)
+    }
+
+    /// What is to be said of those whom the plan had no room for.
+    package func refusal(ofLeftOut count: Int) -> Refusal {
+        meterIsNow(environment.moment())
+        let limit = meter.refusal(.customers)
+        refused(limit)
+        let left = count == 1 ? "1 cliente novo ficou de fora" : "\(count) clientes novos ficaram de fora"
+        var refusal = Refusal(limit.kind, limit.code, "\(limit.message) \(left); o restante foi recebido.", facts: limit.facts)
+        (refusal.numbers, refusal.nulls) = (limit.numbers, limit.nulls)
+        refusal.numbers["left_out"] = count
+        return refusal
     }
 
     package func removeFromSource(_ ids: [Int64]) -> Pending<CustomerBoard.Upserted> {
