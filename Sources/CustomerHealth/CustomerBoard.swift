@@ -11,6 +11,7 @@ package struct CustomerBoard: Sendable {
     private var leads: [Int64: LeadLink]
     private var toldDashboard: Dashboard
     private var actions: OpenActions
+    private var hasLookedAtActions = false
     /// Who there is to be told what is to be done. Lent for the turn.
     package var staff = Staff()
 
@@ -136,7 +137,7 @@ package struct CustomerBoard: Sendable {
 
     private mutating func put(_ report: LeadReport, _ turn: inout UpsertTurn, _ moment: Moment) {
         let link = leads[report.lead]
-        let (before, id) = (link?.customer ?? report.lead, said(by: report))
+        let (before, id) = (link?.customer ?? report.lead, said(by: report, moment.now))
         var next = link ?? LeadLink(lead: report.lead, customer: before, version: 0)
         if id != before {
             let isCarried = carry(before, of: link, to: id, &turn, moment)
@@ -152,7 +153,10 @@ package struct CustomerBoard: Sendable {
             guard turn.hasRoom(for: nil) else { return }
             next.isMade = true
         }
-        if id != before || next.isMade && link?.isMade != true {
+        // What is said again is known from then on, and later news of before say nothing.
+        let isSaidAgain = link != nil && report.customer == id && report.at.map { $0 > link?.saidAt ?? Timestamp(milliseconds: 0) } ?? false
+        if isSaidAgain { next.saidAt = report.at }
+        if id != before || isSaidAgain || next.isMade && link?.isMade != true {
             next.version += 1
             leads[report.lead] = next
             turn.links?[before, default: 0] -= link == nil ? 0 : 1
@@ -163,10 +167,10 @@ package struct CustomerBoard: Sendable {
     }
 
     /// Whose a lead is: as it says, unless something newer is known, else who it was said to be before.
-    private func said(by report: LeadReport) -> Int64 {
+    private func said(by report: LeadReport, _ now: Timestamp) -> Int64 {
         let known = customer(of: report.lead)
         guard let said = report.customer else { return known }
-        if let at = report.at, let since = leads[report.lead]?.saidAt, at < since { return known }
+        if let at = report.at, let since = leads[report.lead]?.saidAt, at < since, since <= now + CRMTimes.tolerance { return known }
         return said
     }
 
@@ -189,6 +193,8 @@ package struct CustomerBoard: Sendable {
         guard before == link?.lead || crm.overridden.subtracting([.lead, .atualizadoEm]).isEmpty else { return false }
         if turn.links == nil { turn.links = leads.values.reduce(into: [:]) { $0[$1.customer, default: 0] += 1 } }
         guard turn.links?[before] ?? 0 == (link == nil ? 0 : 1) else { return false }
+        // Where the other one is here already, what others have said of the sale would be lost with them.
+        guard portfolio.place(of: id) == nil || crm.overridden.isDisjoint(with: .ofTheSale) else { return false }
         if let open = actions.ofCustomer(before) { turn.change.append(finish(open.id, by: nil, moment).1) }
         turn.change.rows += portfolio.deletions(place, tenant)
         if turn.wasActive[place] == nil { turn.wasActive[place] = portfolio.isActive(place) }
@@ -292,7 +298,9 @@ package struct CustomerBoard: Sendable {
         let flipped = turn.wasActive.filter { portfolio.isActive($0) != $1 }.keys
         let shown = Set(flipped).union(turn.renumbered).subtracting(turn.withdrawn)
         turn.moves.removeAll { turn.withdrawn.contains($0.place) }
-        turn.change.append(kept(turn.moves, touched: Array(turn.renumbered), flipped: shown, gone: turn.gone, moment))
+        // A number may have been somebody's again within the turn.
+        let gone = Set(turn.gone).filter { portfolio.place(of: $0) == nil }.sorted()
+        turn.change.append(kept(turn.moves, touched: Array(turn.renumbered.subtracting(turn.withdrawn)), flipped: shown, gone: gone, moment))
         for place in turn.wasActive.keys.sorted() { turn.change.append(actionFollowed(portfolio.customers[place], moment)) }
         portfolio.remove(turn.withdrawn)
         return (turn.upserted, turn.change)
@@ -330,7 +338,15 @@ package struct CustomerBoard: Sendable {
     package mutating func timePassed(_ moment: Moment, limit: Int = .max) -> Change {
         let left = portfolio.dayBegan(moment.now)
         let moves = portfolio.timePassed(now: moment.now, limit: limit)
-        return passed(moves, left, moment)
+        var change = passed(moves, left, moment)
+        if !hasLookedAtActions {
+            hasLookedAtActions = true
+            // Of those who left while nobody was awake.
+            for action in actions.last(.max, where: { _ in true }) {
+                if let customer = portfolio.customer(action.customer) { change.append(actionFollowed(customer, moment)) }
+            }
+        }
+        return change
     }
 
     /// As `timePassed`, for one customer however many others are due.

@@ -15,6 +15,10 @@ package struct CustomerFields: OptionSet, Sendable, Hashable {
     package static let lead = CustomerFields(rawValue: 1 << 21)
     /// What was said before it was kept who had said what.
     package static let unkept = CustomerFields(rawValue: 1 << 22)
+    /// What they pay, to whom it was sold, and since when and until when.
+    package static let ofTheSale: CustomerFields = [
+        .vendedor, .vendedorID, .valor, .setup, CustomerFields(rawValue: 1 << 15), .dataCancelamento,
+    ]
     package static let all = CustomerFields(rawValue: (1 << 22) - 1)
 }
 
@@ -71,7 +75,7 @@ package struct CRMTimes: Sendable, Equatable {
     package private(set) var overridden: CustomerFields = []
 
     /// By how much another system's clock may be ahead of ours: what is said of a time still further away keeps nothing out.
-    private static let tolerance = Duration.seconds(24 * 3600)
+    package static let tolerance = Duration.seconds(24 * 3600)
 
     package init() {}
 

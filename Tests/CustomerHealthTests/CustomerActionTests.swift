@@ -141,6 +141,26 @@ import Testing
         #expect(!Self.channels(board.timePassed(clock.environment.moment()), "health.action_done").isEmpty && waiting(Self.maria) == [])
     }
 
+    /// The same where their day came while nobody was awake.
+    @Test mutating func whoLeftMeanwhileHasNothingToBeDoneAfterARestart() async throws {
+        let directory = TemporaryDirectory()
+        let store = try SQLiteStore(directory: directory.path, schema: Schema(StorageTables.all + CustomerTables.all))
+        var fresh = CustomerBoard(tenant: Self.tenant, loaded: .init())
+        fresh.staff = Self.staff
+        try store.commit([try fresh.upsert([CustomerPatch(id: 1, [.cs("Maria")])], clock.environment.moment()).1])
+        board = fresh
+        try store.commit([try adopt(1)])
+        let ahead = CustomerPatch(id: 1, [.dataCancelamento(Timestamp(wallClock: "2026-01-22"))])
+        try store.commit([try board.upsert([ahead], clock.environment.moment()).1])
+        clock.advance(by: .seconds(3 * 86_400))
+        board = CustomerBoard(tenant: Self.tenant, loaded: try await CustomerBoard.load(Self.tenant, from: store, now: clock.now))
+        board.staff = Self.staff
+        let change = board.timePassed(clock.environment.moment())
+        try store.commit([change])
+        #expect(waiting(Self.maria) == [] && Self.channels(change, "health.action_done") == ["health", "user:\(Self.maria)"])
+        await store.close()
+    }
+
     @Test func onlyTheLastAreShownAndWhatIsDoneTakesNoRoom() {
         var random = SeededGenerator.fresh()
         var open = OpenActions()

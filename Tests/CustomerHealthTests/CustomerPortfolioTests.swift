@@ -411,6 +411,50 @@ import Testing
         await store.close()
     }
 
+    /// In one turn a lead gets a number that nobody has, and then that of somebody who is here; or its own again.
+    @Test func aLeadThatIsNumberedTwiceInOneTurnLeavesNothingBehind() async throws {
+        let directory = TemporaryDirectory()
+        let store = try SQLiteStore(directory: directory.path, schema: Schema(StorageTables.all + CustomerTables.all))
+        let clock = ManualEnvironment(now: Self.start + .seconds(1000))
+        var board = CustomerBoard(tenant: Self.tenant, loaded: .init())
+        @discardableResult func tell(_ reports: LeadReport...) throws -> [String] {
+            let change = try board.upsert(reports, clock.environment.moment()).1
+            try store.commit([change])
+            return change.events.map { String(decoding: $0.payload, as: UTF8.self) }
+        }
+        try store.commit([try board.upsert([CustomerPatch(id: 203)], clock.environment.moment()).1])
+        try tell(Self.report(2, at: 1), Self.report(60, at: 1))
+        try tell(Self.report(2, of: 202, at: 2), Self.report(2, of: 203, at: 3))
+        let told = try tell(Self.report(60, of: 61, at: 2), Self.report(60, of: 60, at: 3))
+        #expect(!told.contains { $0.contains(#""tenant_id":60,"score_total":0.0,"delta":0.0,"categoria":"Crítico","ativo":false"#) })
+        board = CustomerBoard(tenant: Self.tenant, loaded: try await CustomerBoard.load(Self.tenant, from: store, now: clock.now))
+        #expect(Set(board.portfolio.customers.map(\.id)) == [60, 203])
+        try store.commit([try board.upsert([2, 61, 202].map { CustomerPatch(id: $0) }, clock.environment.moment()).1])
+        await store.close()
+    }
+
+    @Test func whoseALeadIsIsWhatWasSaidLast() throws {
+        let clock = ManualEnvironment(now: Self.start + .seconds(1000))
+        var board = CustomerBoard(tenant: Self.tenant, loaded: .init())
+        for (customer, second) in [(101, 0), (101, 900), (102, 500)] as [(Int64, Int64)] {
+            _ = try board.upsert([Self.report(1, of: customer, at: second)], clock.environment.moment())
+        }
+        #expect(board.portfolio.customers.map(\.id) == [101], "it was said again since")
+    }
+
+    /// What others have said of a sale is not lost with the number under which it was.
+    @Test func whoseSaleOthersHaveToldOfStays() throws {
+        let clock = ManualEnvironment(now: Self.start + .seconds(1000))
+        var board = CustomerBoard(tenant: Self.tenant, loaded: .init())
+        _ = try board.upsert([Self.report(50, at: 1)], clock.environment.moment())
+        _ = try board.upsert(
+            [CustomerPatch(id: 50, [.valor(Money(centavos: 5500)), .vendedorID(7)]), CustomerPatch(id: 51)],
+            clock.environment.moment()
+        )
+        _ = try board.upsert([Self.report(50, of: 51, at: 2)], clock.environment.moment())
+        #expect(board.portfolio.customer(50)?.valor == Money(centavos: 5500) && board.portfolio.customer(51) != nil)
+    }
+
     /// A row of an earlier version.
     private static func old(_ id: Int64, _ changes: CustomerChange...) -> Customer {
         var customer = Customer(id: id)
