@@ -8,14 +8,6 @@ import Wire
 
 /// The calendar over failures, sleep and restarts.
 @Suite struct CalendarTurnsTests {
-    private func service(_ house: House) async throws -> ServiceID {
-        try await house.operations.arrange(by: house.agent(role: .owner)) { _, moment throws(Refusal) in
-            Service(id: moment.id(), name: "Corte", durationMinutes: 30, at: moment.now)
-        } put: {
-            $0.put($1)
-        }.id
-    }
-
     private func book(_ house: House, _ service: ServiceID, _ number: Int) async throws -> Appointment {
         var request = BookingRequest(
             service: service,
@@ -31,7 +23,7 @@ import Wire
     /// Nobody had to subscribe anew, as no socket was closed.
     @Test func afterAFailureThePublicPageIsToldAsBefore() async throws {
         let house = try House()
-        let service = try await service(house)
+        let service = try await house.service()
         _ = try await book(house, service, 0)
         let before = house.told(on: "booking:casa").count
         #expect(before > 0)
@@ -49,7 +41,7 @@ import Wire
 
     @Test func whoeverWaitedOrWasUndecidedWhileNobodyWasAwakeIsTold() async throws {
         let house = try House()
-        let (service, agent) = (try await service(house), house.agent(role: .owner))
+        let (service, agent) = (try await house.service(), house.agent(role: .owner))
         _ = try await house.operations.changeBookingRules(try JSON.parse(#"{"pending_minutes": 120, "weekly_hours": {}}"#), by: agent)
         let made = try await book(house, service, 0)
         let (from, moment) = (house.clock.now, house.clock.environment.moment())
@@ -98,7 +90,7 @@ import Wire
     /// What a series of many touches is dear to find out: whoever looks asks again.
     @Test func ofALongSeriesThePublicIsToldThatMuchHasChanged() async throws {
         let house = try House()
-        let service = try await service(house)
+        let service = try await house.service()
         func book(_ count: Int) async throws {
             let before = house.told(on: "booking:casa").count
             _ = try await house.operations.changeCalendar(of: house.tenant) { [start = house.clock.now] book, moment throws(Refusal) in

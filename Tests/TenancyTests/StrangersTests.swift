@@ -9,14 +9,6 @@ import Testing
 
 /// Who comes for the first time, and who comes back, while the business sleeps now and then.
 @Suite struct StrangersTests {
-    private func service(_ house: House) async throws -> ServiceID {
-        try await house.operations.arrange(by: house.agent(role: .owner)) { _, moment throws(Refusal) in
-            Service(id: moment.id(), name: "Corte", durationMinutes: 30, at: moment.now)
-        } put: {
-            $0.put($1)
-        }.id
-    }
-
     private func book(_ house: House, _ service: ServiceID, _ whatsapp: String, _ number: Int) async throws {
         let start = house.clock.now + .seconds(3600 + number * 1800)
         var request = BookingRequest(service: service, start: start, clientName: "Ana", clientWhatsapp: whatsapp)
@@ -42,7 +34,7 @@ import Testing
         var limits = Tenants.Limits()
         limits.awake = 1
         let house = try House(limits: limits)
-        let service = try await service(house)
+        let service = try await house.service()
         try await book(house, service, Self.canonical(0), 0)
         _ = try await house.operations.receive([house.message("oi", from: Self.canonical(1))], tenant: house.tenant)
         _ = house.store.takeAsked()
@@ -64,7 +56,7 @@ import Testing
         var limits = Tenants.Limits()
         limits.awake = 1
         let house = try House(limits: limits)
-        let service = try await service(house)
+        let service = try await house.service()
         var (booked, wrote): (Set<Int>, Set<Int>) = ([], [])
         for step in 0..<120 {
             let number = Int.random(in: 0..<30, using: &random)

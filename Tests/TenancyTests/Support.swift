@@ -175,6 +175,15 @@ final class House: Sendable {
         )
     }
 
+    /// A service to book.
+    func service() async throws -> ServiceID {
+        try await operations.arrange(by: agent(role: .owner)) { _, moment throws(Refusal) in
+            Service(id: moment.id(), name: "Corte", durationMinutes: 30, at: moment.now)
+        } put: {
+            $0.put($1)
+        }.id
+    }
+
     func conversations(_ tenant: TenantID? = nil) async throws -> [Conversation] {
         try await store.rows(.select(from: ConversationTables.conversations, "WHERE tenant_id = ? ORDER BY id", [.id(tenant ?? self.tenant)]))
             .map(Conversation.init)

@@ -33,14 +33,6 @@ import Wire
 
     private func house(_ account: Account) throws -> House { try House(plans: Self.plans, account: { _ in account.standing }) }
 
-    private func service(_ house: House) async throws -> ServiceID {
-        try await house.operations.arrange(by: house.agent(role: .owner)) { _, moment throws(Refusal) in
-            Service(id: moment.id(), name: "Corte", durationMinutes: 30, at: moment.now)
-        } put: {
-            $0.put($1)
-        }.id
-    }
-
     private func book(_ house: House, _ service: ServiceID, _ number: Int) async throws {
         var request = BookingRequest(
             service: service,
@@ -71,7 +63,7 @@ import Wire
 
     @Test func whatCouldNotBeStoredTakesNothing() async throws {
         let house = try house(Account())
-        let service = try await service(house)
+        let service = try await house.service()
         try await book(house, service, 0)
         house.journal.fail(true)
         for number in 1..<10 { #expect(await code { try await book(house, service, number) } == "journal_unavailable") }
@@ -85,7 +77,7 @@ import Wire
     @Test func theNextMonthBeginsAtItsMidnightAlsoForWhoeverSleeps() async throws {
         let account = Account()
         let house = try house(account)
-        let service = try await service(house)
+        let service = try await house.service()
         for number in 0..<4 { try await book(house, service, number) }
         let told = try await letters(house)
         // Three of four are 75 percent, and four are both thresholds at once: one letter says so.
@@ -118,7 +110,7 @@ import Wire
     @Test func aNewPlanCountsAtOnce() async throws {
         let account = Account()
         let house = try house(account)
-        let service = try await service(house)
+        let service = try await house.service()
         for number in 0..<4 { try await book(house, service, number) }
         account.isNow(.pro)
         for number in 10..<14 { try await book(house, service, number) }
@@ -132,7 +124,7 @@ import Wire
     @Test func aPlanCountsFromTheVeryChangeThatSaysSo() async throws {
         let account = Account()
         let house = try house(account)
-        let service = try await service(house)
+        let service = try await house.service()
         for number in 0..<4 { try await book(house, service, number) }
         _ = try await change(house, to: .pro, from: .free)
         try await book(house, service, 4)
@@ -299,7 +291,7 @@ import Wire
         var random = SeededGenerator.fresh("anyHistoryCountsWhatThereIs(\(round))")
         let account = Account()
         let house = try house(account)
-        let service = try await service(house)
+        let service = try await house.service()
         var (made, number, period) = (0, 0, "")
         for step in 0..<150 {
             let json = try JSON.parse(try await house.operations.usage(house.tenant))
