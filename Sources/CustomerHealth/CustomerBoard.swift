@@ -4,13 +4,13 @@ package import Wire
 
 /// The customers of one business, live: runs `CustomerPortfolio`, and turns what moved into rows and events. Each method is part of one turn.
 package struct CustomerBoard: Sendable {
-    private let tenant: TenantID
-    package private(set) var portfolio: CustomerPortfolio
+    let tenant: TenantID
+    package internal(set) var portfolio: CustomerPortfolio
     private var lastLogin: Int64
     /// Whose the leads are that are not the customers of their own numbers, or that have made one.
-    private var leads: [Int64: LeadLink]
+    var leads: [Int64: LeadLink]
     private var toldDashboard: Dashboard
-    private var actions: OpenActions
+    var actions: OpenActions
     private var hasLookedAtActions = false
     /// Who there is to be told what is to be done. Lent for the turn.
     package var staff = Staff()
@@ -116,7 +116,7 @@ package struct CustomerBoard: Sendable {
     }
 
     /// Of those whose time has come, as many are looked at within somebody else's turn.
-    private static let dueInPassing = 200
+    static let dueInPassing = 200
 
     /// - Parameter room: for so many who are new; those who come after them are left out. Without, whoever asks has seen to it that there is.
     package mutating func upsert(_ patches: [CustomerPatch], room: Int? = nil, _ moment: Moment) throws(Refusal) -> (Upserted, Change) {
@@ -126,103 +126,7 @@ package struct CustomerBoard: Sendable {
         return finished(&turn, moment)
     }
 
-    /// What a CRM says of its leads, in the order in which it says it. What is older than what it has said already says nothing.
-    /// - Parameter room: as above.
-    package mutating func upsert(_ reports: [LeadReport], room: Int? = nil, _ moment: Moment) throws(Refusal) -> (Upserted, Change) {
-        try refuseIfFull(Set(reports.map { $0.customer ?? customer(of: $0.lead) }))
-        var turn = UpsertTurn(change: timePassed(moment, limit: Self.dueInPassing), room: room)
-        for report in reports { put(report, &turn, moment) }
-        return finished(&turn, moment)
-    }
-
-    private mutating func put(_ report: LeadReport, _ turn: inout UpsertTurn, _ moment: Moment) {
-        let link = leads[report.lead]
-        let (before, id) = (link?.customer ?? report.lead, said(by: report, moment.now))
-        var next = link ?? LeadLink(lead: report.lead, customer: before, version: 0)
-        if id != before {
-            let isCarried = carry(before, of: link, to: id, &turn, moment)
-            next = LeadLink(lead: report.lead, customer: id, isMade: isCarried, saidAt: report.at, version: next.version)
-        }
-        let known = portfolio.customer(id)
-        if known == nil {
-            // Nobody becomes a customer by it.
-            if report.isDeleted || report.isElsewhere {
-                turn.upserted.unchanged += 1
-                return
-            }
-            guard turn.hasRoom(for: nil) else { return }
-            next.isMade = true
-        }
-        // What is said again is known from then on, and later news of before say nothing.
-        let isSaidAgain = link != nil && report.customer == id && report.at.map { $0 > link?.saidAt ?? Timestamp(milliseconds: 0) } ?? false
-        if isSaidAgain { next.saidAt = report.at }
-        if id != before || isSaidAgain || next.isMade && link?.isMade != true {
-            next.version += 1
-            leads[report.lead] = next
-            turn.links?[before, default: 0] -= link == nil ? 0 : 1
-            turn.links?[id, default: 0] += 1
-            turn.change.rows.append(next.image(of: tenant))
-        }
-        if let patch = patch(of: report, id, known, moment) { put(patch, &turn, moment) } else { turn.upserted.unchanged += 1 }
-    }
-
-    /// Whose a lead is: as it says, unless something newer is known, else who it was said to be before.
-    private func said(by report: LeadReport, _ now: Timestamp) -> Int64 {
-        let known = customer(of: report.lead)
-        guard let said = report.customer else { return known }
-        if let at = report.at, let since = leads[report.lead]?.saidAt, at < since, since <= now + CRMTimes.tolerance { return known }
-        return said
-    }
-
-    /// `nil`: it says nothing.
-    private func patch(of report: LeadReport, _ id: Int64, _ known: Customer?, _ moment: Moment) -> CustomerPatch? {
-        guard report.isDeleted, let known else { return CustomerPatch(id: id, [.inCRM(true)] + report.changes, asOf: report.at) }
-        let at = report.at ?? max(moment.now, known.crm.since(.lead) ?? moment.now)
-        if known.crm.isOld(.lead, at: at, now: moment.now) || known.crm.isOld(.dataCancelamento, at: at, now: moment.now) { return nil }
-        return CustomerPatch(id: id, [.inCRM(false)] + known.leaving(at, because: Customer.goneFromCRM), asOf: at)
-    }
-
-    /// A lead is another customer's from now on. Whom it alone had made is that other one, and never was anybody else: one lead is one customer.
-    /// - Returns: whether the other one is here because of it.
-    private mutating func carry(_ before: Int64, of link: LeadLink?, to id: Int64, _ turn: inout UpsertTurn, _ moment: Moment) -> Bool {
-        guard let place = portfolio.place(of: before), portfolio.isUnknownElsewhere(place) else { return false }
-        let crm = portfolio.customers[place].crm
-        // Who was here before it was kept, under a lead's own number, was made by it.
-        guard link?.isMade ?? (crm.since(.unkept) != nil) else { return false }
-        // A number that others know somebody by is nobody's mistake.
-        guard before == link?.lead || crm.overridden.subtracting([.lead, .atualizadoEm]).isEmpty else { return false }
-        if turn.links == nil { turn.links = leads.values.reduce(into: [:]) { $0[$1.customer, default: 0] += 1 } }
-        guard turn.links?[before] ?? 0 == (link == nil ? 0 : 1) else { return false }
-        // Where the other one is here already, what others have said of the sale would be lost with them.
-        guard portfolio.place(of: id) == nil || crm.overridden.isDisjoint(with: .ofTheSale) else { return false }
-        if let open = actions.ofCustomer(before) { turn.change.append(finish(open.id, by: nil, moment).1) }
-        turn.change.rows += portfolio.deletions(place, tenant)
-        if turn.wasActive[place] == nil { turn.wasActive[place] = portfolio.isActive(place) }
-        turn.gone.append(before)
-        let isNew = portfolio.place(of: id) == nil
-        let (was, isNow) = isNew ? portfolio.renumber(place, to: id) : portfolio.withdraw(place)
-        turn.upserted.changes.append((was, isNow))
-        if isNew {
-            turn.change.rows += [isNow.image(of: tenant), portfolio.firstSnapshot(place, tenant)]
-            turn.renumbered.insert(place)
-        } else {
-            turn.withdrawn.insert(place)
-        }
-        return isNew
-    }
-
-    /// Whom reports are of, and what they say, but for those that make nobody a customer.
-    package func patches(of reports: [LeadReport]) -> [CustomerPatch] {
-        var said: [Int64: Int64] = [:]
-        return reports.compactMap { report in
-            let id = report.customer ?? said[report.lead] ?? customer(of: report.lead)
-            said[report.lead] = id
-            guard portfolio.place(of: id) != nil || !report.isDeleted && !report.isElsewhere else { return nil }
-            return CustomerPatch(id: id, report.isDeleted ? [] : report.changes)
-        }
-    }
-
-    private func customer(of lead: Int64) -> Int64 { leads[lead]?.customer ?? lead }
+    func customer(of lead: Int64) -> Int64 { leads[lead]?.customer ?? lead }
 
     /// Those who are in the database that the portfolio is kept in step with, as far as is known, beside those who are there.
     package func goneFromSource(_ present: Set<Int64>) -> (known: Int, gone: [Int64]) {
@@ -244,14 +148,14 @@ package struct CustomerBoard: Sendable {
         )
     }
 
-    private func refuseIfFull(_ ids: Set<Int64>) throws(Refusal) {
+    func refuseIfFull(_ ids: Set<Int64>) throws(Refusal) {
         let new = ids.count { portfolio.place(of: $0) == nil }
         guard new == 0 || portfolio.count + new <= CustomerPortfolio.maxCustomers else {
             throw Refusal(.conflict, "too_many_customers", "A carteira já tem o máximo de \(CustomerPortfolio.maxCustomers) clientes.")
         }
     }
 
-    private struct UpsertTurn {
+    struct UpsertTurn {
         var upserted = Upserted()
         var change: Change
         /// For how many more; `nil` where it is not looked at.
@@ -277,7 +181,7 @@ package struct CustomerBoard: Sendable {
         }
     }
 
-    private mutating func put(_ patch: CustomerPatch, _ turn: inout UpsertTurn, _ moment: Moment) {
+    mutating func put(_ patch: CustomerPatch, _ turn: inout UpsertTurn, _ moment: Moment) {
         guard let upsert = portfolio.upsert(patch, now: moment.now) else { return }
         guard upsert.isChange else {
             turn.upserted.unchanged += 1
@@ -294,7 +198,7 @@ package struct CustomerBoard: Sendable {
         if turn.wasActive[upsert.place] == nil { turn.wasActive[upsert.place] = upsert.before?.isActive(on: portfolio.today) ?? false }
     }
 
-    private mutating func finished(_ turn: inout UpsertTurn, _ moment: Moment) -> (Upserted, Change) {
+    mutating func finished(_ turn: inout UpsertTurn, _ moment: Moment) -> (Upserted, Change) {
         let flipped = turn.wasActive.filter { portfolio.isActive($0) != $1 }.keys
         let shown = Set(flipped).union(turn.renumbered).subtracting(turn.withdrawn)
         turn.moves.removeAll { turn.withdrawn.contains($0.place) }
@@ -609,7 +513,7 @@ extension CustomerPortfolio {
 
 extension Customer {
     /// They cancelled at a moment, unless they had left before: then on the day on which they did.
-    fileprivate func leaving(_ moment: Timestamp, because reason: String) -> [CustomerChange] {
+    func leaving(_ moment: Timestamp, because reason: String) -> [CustomerChange] {
         if isCancelled { return [] }
         guard let left = cancellation else { return [.dataCancelamento(BusinessZone.wallClock(moment)), .descricaoCancelamento(reason)] }
         return (left.day.map { [.dataCancelamento($0.start)] } ?? []) + (descricaoCancelamento == nil ? [.descricaoCancelamento(reason)] : [])

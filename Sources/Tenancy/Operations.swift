@@ -124,16 +124,7 @@ package struct Operations: Sendable {
     /// Whoever of them the store has.
     func bringIn(_ identities: [ContactIdentity], _ cell: TenantCell) async throws(Refusal) {
         guard await !cell.missing(identities).isEmpty else { return }
-        // The first time that somebody is looked for.
-        if await cell.beginsReadingContactKeys() {
-            do throws(Refusal) {
-                let keys = try await ConversationDesk.keys(cell.tenant, from: store)
-                await cell.read(contactKeys: keys)
-            } catch {
-                await cell.read(contactKeys: nil)
-                throw error
-            }
-        }
+        _ = try await readKeys(of: .contacts, cell)
         let missing = await cell.missing(identities)
         if !missing.isEmpty { await cell.adopt(try await ConversationDesk.contacts(missing, tenant: cell.tenant, from: store)) }
     }

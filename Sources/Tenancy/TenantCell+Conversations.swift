@@ -148,8 +148,6 @@ extension TenantCell {
     package func hasMessage(externalID: String) -> Bool { desk.assumeIsolated { $0.hasMessage(externalID: externalID) } }
     package func missing(_ identities: [ContactIdentity]) -> [ContactIdentity] { desk.assumeIsolated { $0.missing(identities) } }
     package func strangers(_ identities: [ContactIdentity]) -> [ContactIdentity] { desk.assumeIsolated { $0.strangers(identities) } }
-    func beginsReadingContactKeys() -> Bool { desk.assumeIsolated { $0.beginsReadingKeys() } }
-    func read(contactKeys: [String]?) { desk.assumeIsolated { $0.read(keys: contactKeys) } }
     package func adopt(_ loaded: ConversationDesk.Loaded) {
         let moment = environment.moment()
         desk.assumeIsolated { $0.adopt(loaded, moment) }

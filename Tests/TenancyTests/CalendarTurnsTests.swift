@@ -9,15 +9,7 @@ import Wire
 /// The calendar over failures, sleep and restarts.
 @Suite struct CalendarTurnsTests {
     private func book(_ house: House, _ service: ServiceID, _ number: Int) async throws -> Appointment {
-        var request = BookingRequest(
-            service: service,
-            start: house.clock.now + .seconds(3600 + number * 1800),
-            clientName: "Ana",
-            clientWhatsapp: "+5511900000001"
-        )
-        request.force = "encaixe"
-        let wanted = request
-        return try await house.operations.changeCalendar(of: house.tenant) { book, moment throws(Refusal) in try book.book(wanted, moment) }
+        try await house.book(service, in: .seconds(3600 + number * 1800))
     }
 
     /// Nobody had to subscribe anew, as no socket was closed.

@@ -10,11 +10,7 @@ import Testing
 /// Who comes for the first time, and who comes back, while the business sleeps now and then.
 @Suite struct StrangersTests {
     private func book(_ house: House, _ service: ServiceID, _ whatsapp: String, _ number: Int) async throws {
-        let start = house.clock.now + .seconds(3600 + number * 1800)
-        var request = BookingRequest(service: service, start: start, clientName: "Ana", clientWhatsapp: whatsapp)
-        request.force = "encaixe"
-        let wanted = request
-        _ = try await house.operations.changeCalendar(of: house.tenant) { book, moment throws(Refusal) in try book.book(wanted, moment) }
+        try await house.book(service, in: .seconds(3600 + number * 1800), whatsapp: whatsapp)
     }
 
     private func sleep(_ house: House) async throws {

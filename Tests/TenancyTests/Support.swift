@@ -184,6 +184,16 @@ final class House: Sendable {
         }.id
     }
 
+    /// Books whatever there is already.
+    /// - Parameter delay: until it begins.
+    @discardableResult
+    func book(_ service: ServiceID, in delay: Duration, whatsapp: String = "+5511900000001") async throws -> Appointment {
+        var request = BookingRequest(service: service, start: clock.now + delay, clientName: "Ana", clientWhatsapp: whatsapp)
+        request.force = "encaixe"
+        let wanted = request
+        return try await operations.changeCalendar(of: tenant) { book, moment throws(Refusal) in try book.book(wanted, moment) }
+    }
+
     func conversations(_ tenant: TenantID? = nil) async throws -> [Conversation] {
         try await store.rows(.select(from: ConversationTables.conversations, "WHERE tenant_id = ? ORDER BY id", [.id(tenant ?? self.tenant)]))
             .map(Conversation.init)

@@ -34,15 +34,7 @@ import Wire
     private func house(_ account: Account) throws -> House { try House(plans: Self.plans, account: { _ in account.standing }) }
 
     private func book(_ house: House, _ service: ServiceID, _ number: Int) async throws {
-        var request = BookingRequest(
-            service: service,
-            start: house.clock.now + .seconds(86_400 + number * 1800),
-            clientName: "Ana",
-            clientWhatsapp: "+5511900000001"
-        )
-        request.force = "encaixe"
-        let wanted = request
-        _ = try await house.operations.changeCalendar(of: house.tenant) { book, moment throws(Refusal) in try book.book(wanted, moment) }
+        try await house.book(service, in: .seconds(86_400 + number * 1800))
     }
 
     private func used(_ house: House, _ resource: PlanResource) async throws -> Int64? {

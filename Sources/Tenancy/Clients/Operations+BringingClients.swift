@@ -23,7 +23,7 @@ extension Operations {
         guard !missing.isEmpty else { return }
         var found: [Client] = []
         do throws(Refusal) {
-            if try await readsClientKeys(cell) { missing = await cell.unknown(keys: keys) }
+            if try await readKeys(of: .clients, cell) { missing = await cell.unknown(keys: keys) }
             if !missing.isEmpty { found = try await StoredClients.of(keys: missing, cell.tenant, from: store) }
         } catch {
             // An appointment is worth more than that nobody is there twice: while the store is away whoever is not known is new. The duplicates show them.
@@ -32,14 +32,19 @@ extension Operations {
         await cell.adopt(found, free: missing)
     }
 
-    /// Whether they were read just now: the first time that somebody is looked for.
-    private func readsClientKeys(_ cell: TenantCell) async throws(Refusal) -> Bool {
-        guard await cell.beginsReadingClientKeys() else { return false }
+    /// All that people are found by, where nobody was looked for yet.
+    /// - Returns: whether they were read just now.
+    func readKeys(of people: TenantCell.People, _ cell: TenantCell) async throws(Refusal) -> Bool {
+        guard await cell.beginsReadingKeys(of: people) else { return false }
         do throws(Refusal) {
-            let keys = try await StoredClients.keys(cell.tenant, from: store)
-            await cell.read(clientKeys: keys)
+            let keys =
+                switch people {
+                case .clients: try await StoredClients.keys(cell.tenant, from: store)
+                case .contacts: try await ConversationDesk.keys(cell.tenant, from: store)
+                }
+            await cell.read(keys, of: people)
         } catch {
-            await cell.read(clientKeys: nil)
+            await cell.read(nil, of: people)
             throw error
         }
         return true

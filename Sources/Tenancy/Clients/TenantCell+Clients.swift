@@ -4,6 +4,23 @@ import Scheduling
 import Storage
 
 extension TenantCell {
+    /// Whose keys are in a filter, so that whoever is new is known to be (`KeyFilter`).
+    enum People { case clients, contacts }
+
+    func beginsReadingKeys(of people: People) -> Bool {
+        switch people {
+        case .clients: calendar.assumeIsolated { $0.beginsReadingKeys() }
+        case .contacts: desk.assumeIsolated { $0.beginsReadingKeys() }
+        }
+    }
+
+    func read(_ keys: [String]?, of people: People) {
+        switch people {
+        case .clients: calendar.assumeIsolated { $0.read(keys: keys) }
+        case .contacts: desk.assumeIsolated { $0.read(keys: keys) }
+        }
+    }
+
     /// What a decision of the desk says of contacts is told to whoever keeps the clients, in the same turn and the same change: it stands in the contacts' rows,
     /// whatever altered them.
     func followingContacts(_ change: Change) -> Change {

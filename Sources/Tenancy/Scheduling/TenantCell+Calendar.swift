@@ -139,8 +139,6 @@ extension TenantCell {
         calendar.assumeIsolated { calendar in (try? calendar.reading { book throws(Refusal) in keys.filter { !book.clients.knows(key: $0) } }) ?? keys
         }
     }
-    func beginsReadingClientKeys() -> Bool { calendar.assumeIsolated { $0.beginsReadingKeys() } }
-    func read(clientKeys: [String]?) { calendar.assumeIsolated { $0.read(keys: clientKeys) } }
     func adopt(_ clients: [Client], free: [String] = []) {
         let now = environment.now()
         calendar.assumeIsolated { $0.adopt(clients, free: free, at: now) }
