@@ -116,12 +116,15 @@ extension CalendarBook {
         package var isByClient = false
 
         package init() {}
+    }
 
-        /// Whether it is for another time, somebody else, or another length than there is.
-        package func changes(_ appointment: Appointment) -> Bool {
-            (start ?? appointment.start) != appointment.start || (durationMinutes ?? appointment.durationMinutes) != appointment.durationMinutes
-                || (staff ?? appointment.staff) != appointment.staff
-        }
+    /// Whether it is for another time, somebody else, or another length than there is. Whoever asks for anybody has somebody, as long as they attend the service.
+    package func changes(_ appointment: Appointment, by move: Move) -> Bool {
+        if let start = move.start, start != appointment.start { return true }
+        if let minutes = move.durationMinutes, minutes != appointment.durationMinutes { return true }
+        guard let wanted = move.staff, wanted != appointment.staff else { return false }
+        guard wanted == nil, let service = services[appointment.service] else { return true }
+        return (try? resources(service, nil).contains(appointment.place.resource)) != true
     }
 
     package mutating func reschedule(_ id: AppointmentID, _ move: Move, _ moment: Moment) throws(Refusal) -> Appointment {
@@ -129,7 +132,7 @@ extension CalendarBook {
         var appointment = try present(id, revision: move.revision, isPublic: move.isByClient)
         guard appointment.status.isBlocking else { throw Self.wrongState(appointment) }
         // Said twice, as after an answer that got lost, it is done once.
-        if move.force == nil, !move.changes(appointment) { return appointment }
+        if move.force == nil, !changes(appointment, by: move) { return appointment }
         if move.isByClient {
             try keepToCutoff(appointment, moment.now)
             appointment.clientMoves = try moved(appointment, moment.now)

@@ -110,11 +110,12 @@ struct Occupancy: Sendable {
     }
 
     /// Whether anything else on its lane overlaps a session, which can only have been forced there.
-    private func isOverlaid(_ block: Block, _ lane: Int) -> Bool {
+    private func isOverlaid(_ block: Block, _ lane: Int, ignoring holder: Holder?) -> Bool {
         let blocks = lanes[lane]
         var index = Self.index(blocks, block.until) - 1
         while index >= 0, blocks[index].from > block.from - longest {
-            if blocks[index].session != block.session, blocks[index].until > block.from { return true }
+            let other = blocks[index]
+            if other.session != block.session, other.until > block.from, other.seats.contains(where: { $0.holder != holder }) { return true }
             index -= 1
         }
         return false
@@ -130,8 +131,10 @@ struct Occupancy: Sendable {
                     index -= 1
                     guard !block.liesOver, block.service == slot.service, block.start == slot.start, block.end == slot.end else { continue }
                     let taken = block.seats.filter { $0.holder != holder }
+                    // Whoever is alone in it leaves nothing to join, and begins anew where there is room by what counts now.
+                    guard !taken.isEmpty else { continue }
                     guard let seat = (1...seats).first(where: { number in !taken.contains { $0.number == number } }) else { continue }
-                    guard !isOverlaid(block, lane) else { continue }
+                    guard !isOverlaid(block, lane, ignoring: holder) else { continue }
                     let blocked = block.from..<block.until
                     return Fit(lane: lane + 1, seat: seat, session: block.session, seatsLeft: seats - taken.count, blocked: blocked)
                 }

@@ -227,7 +227,7 @@ extension Operations {
             let wanted = try appointment.status(asked, flags)
             var move = move
             move.revision = nil
-            if move.changes(appointment) { appointment = try trial.reschedule(id, move, moment) }
+            if trial.changes(appointment, by: move) { appointment = try trial.reschedule(id, move, moment) }
             if !changes.isEmpty { appointment = try trial.update(id, changes, moment) }
             switch wanted {
             case nil, appointment.status?: break
