@@ -115,6 +115,7 @@ import Testing
                     house.bringIn(some)
                     let status: Appointment.Status = Bool.random(using: &random) ? .completed : .noShow
                     _ = try house.turn { book, moment throws(Refusal) in try book.ended(some.id, as: status, moment) }
+                    outcomes[status.rawValue, default: 0] += 1
                 case 14:
                     guard let some else { continue }
                     house.bringIn(some)
@@ -132,6 +133,7 @@ import Testing
                     _ = try house.turn { book, moment throws(Refusal) in
                         try book.mergeClients(pair[0], into: pair[1], past: past, earlier: earlier, by: staff, moment)
                     }
+                    outcomes["merged", default: 0] += 1
                 case 17:
                     guard let some, step % 3 == 0 else { continue }
                     _ = try house.turn { book, moment throws(Refusal) in
@@ -159,8 +161,11 @@ import Testing
             if step % 20 == 0 { check(house, step) }
         }
         check(house, 1200)
+        // Far below what any history shows; what is left of it at the end is for chance.
         #expect(outcomes["done", default: 0] > 500 && outcomes["opened", default: 0] > 10, "\(outcomes)")
-        #expect(house.clients.values.contains { $0.mergedInto != nil } && house.clients.values.contains { $0.tally.count(.noShow) > 0 })
+        for some in ["merged", Appointment.Status.noShow.rawValue, Appointment.Status.completed.rawValue] {
+            #expect(outcomes[some, default: 0] > 0, "\(outcomes)")
+        }
         // The two ways of writing a number are one client.
         let listed = house.clients.values.filter(\.isListed)
         #expect(Set(listed.compactMap(\.key)).count == listed.compactMap(\.key).count)
