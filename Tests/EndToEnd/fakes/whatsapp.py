@@ -294,7 +294,7 @@ class FakeWhatsApp:
         self.token = token
         self.numbers = numbers or {DEFAULT_NUMBER: DEFAULT_WABA}
 
-        #: Every POST to ``/messages``, in the order of their arrival, the refused ones too.
+        #: Every POST to ``/messages``, in the order in which they were decided, the refused ones too.
         self.sent: list[Sent] = []
         #: Read receipts and typing indicators: their bodies.
         self.receipts: list[Any] = []
@@ -661,10 +661,15 @@ class FakeWhatsApp:
                 self._pair_busy_until[pair] = busy_until
         return None
 
-    def _accept(self, sent: Sent, fails_with: int | None) -> None:
+    def _seen(self, sent: Sent, *, wamid: str | None = None, error: int | None = None) -> None:
+        """Shows a send together with what was decided of it: whoever looks never finds one that may still be accepted or refused."""
         with self._changed:
-            sent.wamid = new_wamid()
+            sent.wamid, sent.error = wamid, error
+            self.sent.append(sent)
             self._changed.notify_all()
+
+    def _accept(self, sent: Sent, fails_with: int | None) -> None:
+        self._seen(sent, wamid=new_wamid())
         if self.webhook is None:
             return
         wa_id = self._wa_id(sent.recipient or "")
@@ -686,27 +691,21 @@ class FakeWhatsApp:
 
     def handle_send(self, sent: Sent) -> tuple[Fault, int, Any, int | None]:
         """Decides about one send: the fault that applies, the HTTP status, the answer and ``Retry-After``."""
-        with self._changed:
-            self.sent.append(sent)
         fault = Fault()
         try:
             self._check(sent)
             fault = self._take_fault(sent.recipient)
             if fault.drop == "before":
+                self._seen(sent)
                 return fault, 0, None, None
             if fault.http_status is not None:
                 raise Refused(fault.code, fault.http_status, retry_after=fault.retry_after)
             fails_later = self._check_limits(sent)
             self._accept(sent, fault.code or fails_later)
         except Refused as refused:
-            with self._changed:
-                sent.error = refused.code
-                self._changed.notify_all()
+            self._seen(sent, error=refused.code)
             answer = None if refused.code is None else graph_error(refused.code, refused.details)
             return fault, refused.http_status, answer, refused.retry_after
-        finally:
-            with self._changed:
-                self._changed.notify_all()
         contact = {"input": sent.recipient, "wa_id": self._wa_id(sent.recipient or "")}
         if "to" not in sent.body:
             contact = {"input": sent.recipient, "user_id": sent.recipient}
