@@ -129,7 +129,7 @@ class Office:
     # MARK: What the Cloud API was asked to send
 
     def posts(self, number=None, text=None):
-        """The sends, in the order of arrival, also those that were refused."""
+        """The sends, in the order in which they were decided, also those that were refused."""
         return [s for s in list(self.whatsapp.sent) if (number is None or s.recipient == number) and (text is None or s.text == text)]
 
     def posted(self, text, number=None, timeout=10.0):
